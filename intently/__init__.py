@@ -1,0 +1,1 @@
+"""Intently: ad retrieval by commercial intention."""

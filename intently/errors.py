@@ -1,0 +1,39 @@
+"""What can go wrong, as one tree.
+
+    IntentlyError                  catch this to catch everything Intently raises on purpose
+    ├── InputError                 what the user brought is wrong: names the file, line and field, and the cure
+    ├── SettingsError              a setting is unknown, of the wrong type, or out of range
+    ├── ArtifactError              an artifact is torn, altered, incomplete, or of another version
+    └── MissingDependencyError     an optional dependency is needed; the message says how to install it
+
+Messages are one line, meant to be read by a person: *place: what is wrong; what to do about it*.
+"""
+
+
+class IntentlyError(Exception):
+    """Base of every error that Intently raises on purpose."""
+
+
+class InputError(IntentlyError):
+    """Say that a file, row, query or other input is wrong, where, and how to cure it."""
+
+    def __init__(self, problem: str, *, cure: str = "", path: object = None, line: int | None = None, field: str = ""):
+        place = "" if path is None else str(path)
+        if line is not None:
+            place += f":{line}"
+        if field:
+            place += f" field '{field}'" if place else f"field '{field}'"
+        self.problem, self.cure, self.path, self.line, self.field = problem, cure, path, line, field
+        super().__init__((f"{place}: " if place else "") + problem + (f"; {cure}" if cure else ""))
+
+
+class SettingsError(IntentlyError):
+    """Say which setting is wrong and which values it takes."""
+
+
+class ArtifactError(IntentlyError):
+    """Say which file of an artifact cannot be trusted, and why."""
+
+
+class MissingDependencyError(IntentlyError):
+    """Say which optional dependency is missing and how to install it."""

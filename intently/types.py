@@ -1,0 +1,101 @@
+"""What stages exchange: small frozen records, the same words everywhere.
+
+`ad_id` is the user's string, `ad_row` the position in the catalogue's columns. A higher `score` is better; `rank` starts
+at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue of millions of ads is *not* a list of `Ad`: it is
+columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Path(StrEnum):
+    """The ways a query can reach an ad, and their fusion."""
+
+    INTENTION = "intention"
+    DENSE = "dense"
+    LEXICAL = "lexical"
+    FUSED = "fused"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One piece of text that OCR read on a landing page, with its confidence in [0, 1]."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ad:
+    """One advertisement. Only `ad_id` and `title` are required; empty targeting reaches everybody."""
+
+    ad_id: str
+    title: str
+    description: str = ""
+    landing_text: str = ""
+    landing_spans: tuple[Span, ...] = ()
+    keywords: tuple[str, ...] = ()  # bid keywords
+    advertiser: str = ""
+    category: str = ""
+    bid: float | None = None  # currency units a click
+    status: str = "active"  # active | paused | ended
+    countries: tuple[str, ...] = ()  # ISO 3166 codes, upper case: "DE"
+    languages: tuple[str, ...] = ()  # ISO 639 codes, lower case: "zh"
+    devices: tuple[str, ...] = ()  # "mobile", "desktop", "tablet", ...
+    day_parts: tuple[str, ...] = ()  # "mon-fri@9-18": days, then hours [start, end)
+    audiences: tuple[str, ...] = ()  # audience tags; the ad wants any one of them
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is asking, for targeting. A field left `None` is unknown and filters nothing."""
+
+    country: str | None = None
+    language: str | None = None
+    device: str | None = None
+    time: datetime | None = None  # local time of the user
+    tags: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """A short phrase naming what is wanted or offered, as one query came to it."""
+
+    text: str
+    log_prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an ad was returned: what one path saw in it.
+
+    `rank` and `score` are the ad's place in that path alone. `evidence` is readable: an intention with its probability,
+    a matched term with its share of the score, or the cosine similarity.
+    """
+
+    path: Path
+    rank: int
+    score: float
+    evidence: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredAd:
+    """One returned ad: its rank from 1, its score (higher is better), and the reasons it came."""
+
+    ad_id: str
+    rank: int
+    score: float
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The answer to one query, best ad first."""
+
+    query: str
+    ads: tuple[ScoredAd, ...]
+    intentions: tuple[Intention, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
