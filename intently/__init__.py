@@ -1,1 +1,22 @@
-"""Intently: ad retrieval by commercial intention."""
+"""Intently: ad retrieval by commercial intention.
+
+`Engine` answers queries; it is loaded on first use, so that reading catalogues and evaluating need no PyTorch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from intently.errors import IntentlyError
+from intently.types import Ad, Intention, Path, Ranking, Reason, ScoredAd, UserContext
+
+if TYPE_CHECKING:
+    from intently.retrieve.engine import Engine
+
+__all__ = ["Ad", "Engine", "Intention", "IntentlyError", "Path", "Ranking", "Reason", "ScoredAd", "UserContext"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Engine":
+        from intently.retrieve.engine import Engine
+
+        return Engine
+    raise AttributeError(f"module 'intently' has no attribute '{name}'")

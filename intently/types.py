@@ -1,8 +1,8 @@
 """What stages exchange: small frozen records, the same words everywhere.
 
-`ad_id` is the user's string, `ad_row` the position in the catalogue's columns. A higher `score` is better; `rank` starts
-at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue of millions of ads is *not* a list of `Ad`: it is
-columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
+`ad_id` is the user's string, `ad_row` the position in the catalogue's columns. A higher `score` is better; `rank`
+starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue of millions of ads is *not* a list of
+`Ad`: it is columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
 """
 
 from dataclasses import dataclass, field
@@ -45,18 +45,18 @@ class Ad:
     languages: tuple[str, ...] = ()  # ISO 639 codes, lower case: "zh"
     devices: tuple[str, ...] = ()  # "mobile", "desktop", "tablet", ...
     day_parts: tuple[str, ...] = ()  # "mon-fri@9-18": days, then hours [start, end)
-    audiences: tuple[str, ...] = ()  # audience tags; the ad wants any one of them
+    audiences: tuple[str, ...] = ()  # audience tags; any one of them admits
 
 
 @dataclass(frozen=True, slots=True)
-class Audience:
+class UserContext:
     """Who is asking, for targeting. A field left `None` is unknown and filters nothing."""
 
     country: str | None = None
     language: str | None = None
     device: str | None = None
     time: datetime | None = None  # local time of the user
-    tags: frozenset[str] | None = None
+    audiences: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

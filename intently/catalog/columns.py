@@ -1,0 +1,228 @@
+"""The columns of a catalogue and what their values may be.
+
+Text is trimmed and otherwise left as it is. Texts of one field are at most as long as `MAX_LENGTHS` says, in
+characters; a list has at most `MAX_LIST_LENGTH` elements or spans of at most `MAX_OTHER_LENGTH` characters. In TSV and
+CSV the elements of a list are separated by `|`, and `landing_spans` are written in JSON. Empty elements of a list are
+dropped. Countries are made upper case; status, languages, devices and day parts lower case.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intently.catalog.day_parts import parse_day_parts
+from intently.catalog.fields import SPANS_TYPE, Field
+from intently.catalog.jsonl import is_spans, parse_json
+from intently.catalog.problems import RowCheck, quote
+from intently.errors import InputError
+
+Mask = npt.NDArray[np.bool_]
+
+AD_FIELDS = (
+    Field("ad_id", aliases=("product_id", "doc_id", "item_id", "id", "_id"), required=True),
+    Field("title", aliases=("product_title", "product_name", "name"), required=True),
+    Field("description", aliases=("product_description", "text")),
+    Field("landing_text", aliases=("product_bullet_point",)),
+    Field("landing_spans", kind="spans"),
+    Field("keywords", kind="list"),
+    Field("advertiser", aliases=("brand", "product_brand")),
+    Field("category", aliases=("product_class",)),
+    Field("bid", kind="number", aliases=("bid_price",)),
+    Field("status"),
+    Field("countries", kind="list"),
+    Field("languages", kind="list"),
+    Field("devices", kind="list"),
+    Field("day_parts", kind="list"),
+    Field("audiences", kind="list"),
+)
+_TYPES = {"text": pa.string(), "number": pa.float64(), "list": pa.list_(pa.string()), "spans": SPANS_TYPE}
+SCHEMA = pa.schema([pa.field(field.name, _TYPES[field.kind]) for field in AD_FIELDS])
+
+STATUSES = ("active", "paused", "ended")
+MAX_LENGTHS = {"ad_id": 256, "title": 10_000, "description": 100_000, "landing_text": 100_000}
+MAX_OTHER_LENGTH = 1_000
+MAX_LIST_LENGTH = 1_000
+NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+def clean_ads(columns: Mapping[str, Any], check: RowCheck) -> pa.Table:
+    """Return a table in `SCHEMA` of the rows whose values are all valid; the others are rejected in `check`."""
+    num_rows = len(check.lines)
+    cleaned = []
+    for field in AD_FIELDS:
+        values = columns.get(field.name)
+        if values is None:
+            values = pa.nulls(num_rows, _TYPES[field.kind])
+        cleaned.append(_CLEANERS[field.kind](values, field, check))
+    return pa.table(cleaned, schema=SCHEMA).filter(pa.array(check.keep))
+
+
+def concat_ads(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of all `tables` in `SCHEMA`, without empty chunks."""
+    return pa.concat_tables([table for table in tables if table.num_rows] or [SCHEMA.empty_table()])
+
+
+def clean_text(values: Any, field: Field, check: RowCheck, max_length: int | None = None) -> Any:
+    """Return strings (N,) trimmed, with "" for null; rejects NUL characters, what is too long, and what is missing."""
+    limit = max_length or MAX_LENGTHS.get(field.name, MAX_OTHER_LENGTH)
+    texts = pc.utf8_trim_whitespace(pc.fill_null(values, ""))
+    check.reject(_mask(pc.match_substring(texts, "\0")), field.name, "holds a NUL character", "remove it")
+    lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
+    check.reject(
+        lengths > limit,
+        field.name,
+        lambda row: f"{lengths[row]:,} characters, over the limit of {limit:,}",
+        "shorten it",
+    )
+    if field.required:
+        check.reject(lengths == 0, field.name, "empty", "give every row one")
+    return texts
+
+
+def clean_number(values: Any, field: Field, check: RowCheck) -> Any:
+    """Return float64 (N,), null where there is none; rejects what is not a finite number of at least 0."""
+    numbers = values
+    if pa.types.is_string(values.type):
+        texts = pc.utf8_trim_whitespace(values)
+        texts = pc.if_else(pc.equal(texts, ""), None, texts)
+        wrong = ~_mask(pc.match_substring_regex(texts, NUMBER), default=True)
+        check.reject(wrong, field.name, lambda row: f"{quote(texts[row].as_py())} is not a number", _NUMBER_CURE)
+        numbers = pc.if_else(pa.array(wrong), None, texts).cast(pa.float64())
+    valid = _mask(pc.and_(pc.is_finite(numbers), pc.greater_equal(numbers, 0)), default=True)
+    check.reject(~valid, field.name, lambda row: f"{numbers[row].as_py()} is not finite and at least 0", _NUMBER_CURE)
+    return numbers
+
+
+_NUMBER_CURE = "write a plain number of at least 0, such as 0.25"
+
+
+def _clean_text(values: Any, field: Field, check: RowCheck) -> Any:
+    texts = clean_text(values, field, check)
+    if field.name != "status":
+        return texts
+    texts = pc.utf8_lower(pc.if_else(pc.equal(texts, ""), "active", texts))
+    unknown = ~_mask(pc.is_in(texts, pa.array(STATUSES)))
+    cure = f"use one of {', '.join(STATUSES)}"
+    check.reject(unknown, "status", lambda row: f"unknown status {quote(texts[row].as_py())}", cure)
+    return texts
+
+
+def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
+    if pa.types.is_string(values.type):
+        values = pc.split_pattern(values, "|")
+    items, rows = pc.fill_null(values.flatten(), ""), pc.list_parent_indices(values).to_numpy()
+    items = pc.utf8_trim_whitespace(items)
+    filled = _mask(pc.not_equal(items, ""))
+    items, rows = items.filter(pa.array(filled)), rows[filled]
+    lengths = np.bincount(rows, minlength=len(values))
+    too_many = f"over {MAX_LIST_LENGTH:,} elements"
+    check.reject(lengths > MAX_LIST_LENGTH, field.name, too_many, "give fewer")
+
+    def reject(wrong: Mask, problem: str, cure: str) -> None:
+        item_of = {int(row): at for at, row in reversed(list(zip(np.flatnonzero(wrong), rows[wrong], strict=True)))}
+        bad_rows = np.zeros(len(values), dtype=np.bool_)
+        bad_rows[rows[wrong]] = True
+        check.reject(bad_rows, field.name, lambda row: f"{quote(items[item_of[row]].as_py())} {problem}", cure)
+
+    reject(_mask(pc.greater(pc.utf8_length(items), MAX_OTHER_LENGTH)), "is too long", "shorten it")
+    reject(_mask(pc.match_substring(items, "\0")), "holds a NUL character", "remove it")
+    if field.name in _ITEM_RULES:
+        convert, is_valid, problem, cure = _ITEM_RULES[field.name]
+        items = convert(items)
+        reject(~is_valid(items), problem, cure)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), items)
+
+
+def _clean_spans(values: Any, field: Field, check: RowCheck) -> Any:
+    if pa.types.is_string(values.type):
+        values = _parse_spans(values, field, check)
+    spans, rows = values.flatten(), pc.list_parent_indices(values).to_numpy()
+    confidences = pc.struct_field(spans, "confidence")
+    texts = pc.struct_field(spans, "text")
+    inside = _mask(pc.and_(pc.greater_equal(confidences, 0), pc.less_equal(confidences, 1)))  # neither null nor NaN
+    too_long = _mask(pc.greater(pc.utf8_length(texts), MAX_OTHER_LENGTH))
+    for wrong, problem, cure in (
+        (too_long, f"the text of a span is over {MAX_OTHER_LENGTH:,} characters", "shorten it"),
+        (~inside, "a confidence outside [0, 1]", "give probabilities"),
+        (_mask(pc.match_substring(texts, "\0"), default=True), "a span's text is missing or holds a NUL", "mend it"),
+    ):
+        bad_rows = np.zeros(len(values), dtype=np.bool_)
+        bad_rows[rows[wrong]] = True
+        check.reject(bad_rows, field.name, problem, cure)
+    lengths = np.bincount(rows, minlength=len(values))
+    check.reject(lengths > MAX_LIST_LENGTH, field.name, f"over {MAX_LIST_LENGTH:,} spans", "give fewer")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.StructArray.from_arrays([texts, confidences], ["text", "confidence"])
+    )
+
+
+def _parse_spans(values: Any, field: Field, check: RowCheck) -> Any:
+    parsed: list[Any] = []
+    wrong = np.zeros(len(values), dtype=np.bool_)
+    for row, text in enumerate(pc.utf8_trim_whitespace(pc.fill_null(values, "")).to_pylist()):
+        try:
+            spans = parse_json(text) if text else []
+        except ValueError:
+            spans = None
+        wrong[row] = not is_spans(spans)
+        parsed.append([] if wrong[row] else spans)
+    check.reject(wrong, field.name, "not a list of spans", 'write JSON: [{"text": "Free delivery", "confidence": 0.9}]')
+    return pa.array(
+        [[{"text": s["text"], "confidence": s["confidence"]} for s in spans] for spans in parsed], SPANS_TYPE
+    )
+
+
+_CLEANERS: dict[str, Callable[[Any, Field, RowCheck], Any]] = {
+    "text": _clean_text,
+    "number": clean_number,
+    "list": _clean_list,
+    "spans": _clean_spans,
+}
+
+
+def _valid_day_parts(items: Any) -> Mask:
+    distinct = pc.dictionary_encode(items)
+    valid = np.array([_is_day_part(text) for text in distinct.dictionary.to_pylist()], dtype=np.bool_)
+    mask: Mask = valid[distinct.indices.to_numpy()]
+    return mask
+
+
+def _is_day_part(text: str) -> bool:
+    try:
+        parse_day_parts([text])
+    except InputError:
+        return False
+    return True
+
+
+def _matches(pattern: str) -> Callable[[Any], Mask]:
+    return lambda items: _mask(pc.match_substring_regex(items, pattern))
+
+
+def _lower(items: Any) -> Any:
+    return pc.utf8_lower(items)
+
+
+def _upper(items: Any) -> Any:
+    return pc.utf8_upper(items)
+
+
+# field → how an element is written, which are valid, what is said about the others, and the cure
+_ITEM_RULES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Mask], str, str]] = {
+    "countries": (_upper, _matches("^[A-Z]{2}$"), "is no country code", "use two letters of ISO 3166, such as DE"),
+    "languages": (_lower, _matches("^[a-z]{2,3}$"), "is no language code", "use letters of ISO 639, such as zh"),
+    "devices": (_lower, lambda items: np.ones(len(items), dtype=np.bool_), "", ""),
+    "day_parts": (_lower, _valid_day_parts, "is no day part", "write days@start-end, such as mon-fri@9-18"),
+}
+
+
+def _mask(values: Any, *, default: bool = False) -> Mask:
+    """Return a boolean array as NumPy, with `default` for null."""
+    mask: Mask = pc.fill_null(values, default).to_numpy(zero_copy_only=False)
+    return mask

@@ -1,0 +1,59 @@
+"""Rows out of lines that only need splitting: TSV at single tabs, TREC files at any white space."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intently.catalog.fields import Rows, wrong_count
+from intently.catalog.lines import Lines
+from intently.catalog.problems import RowCheck
+
+_CURES = {
+    "tsv": "separate the fields by single tabs, with no tab or line break inside one",
+    "trec": "separate the fields by white space, with none inside one",
+}
+
+
+def read_delimited(
+    batches: Iterable[Lines],
+    columns: Mapping[str, int],
+    num_fields: int,
+    format: Literal["tsv", "trec"],
+    path: Path,
+    *,
+    has_header: bool,
+) -> Iterator[Rows]:
+    """Read rows out of lines: `columns` gives the place of each field among the `num_fields` of a row."""
+    for lines in batches:
+        if has_header and (filled := np.flatnonzero(_is_filled(lines.text))).size:
+            after = int(filled[0]) + 1
+            lines, has_header = Lines(lines.numbers[after:], lines.text[after:], lines.errors), False
+        yield _split(lines, columns, num_fields, format, path)
+
+
+def _split(
+    lines: Lines, columns: Mapping[str, int], num_fields: int, format: Literal["tsv", "trec"], path: Path
+) -> Rows:
+    if format == "trec":
+        fields = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lines.text))
+    else:
+        fields = pc.split_pattern(lines.text, "\t")
+    counts = pc.list_value_length(fields).to_numpy()
+    is_row = _is_filled(lines.text) if num_fields > 1 else np.ones(len(counts), dtype=np.bool_)
+    check = RowCheck(path, lines.numbers)
+    wrong = is_row & (counts != num_fields)
+    check.reject(wrong, "", lambda row: wrong_count(int(counts[row]), num_fields), _CURES[format])
+    keep = check.keep & is_row
+    values = fields.filter(pa.array(keep)).flatten()
+    arrays = {name: values.take(pa.array(np.arange(at, len(values), num_fields))) for name, at in columns.items()}
+    return Rows(lines.numbers[keep], arrays, lines.errors + check.errors)
+
+
+def _is_filled(text: pa.StringArray) -> npt.NDArray[np.bool_]:
+    filled: npt.NDArray[np.bool_] = pc.not_equal(text, "").to_numpy(zero_copy_only=False)
+    return filled

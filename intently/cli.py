@@ -1,0 +1,219 @@
+"""The command line: thin commands over the package's functions."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from intently.errors import InputError, IntentlyError, MissingDependencyError
+from intently.progress import StageProgress
+from intently.types import Path as RetrievalPath
+from intently.types import UserContext
+
+if TYPE_CHECKING:
+    from intently.retrieve.engine import Engine
+
+app = typer.Typer(
+    help="Ad retrieval by commercial intention: build an engine from ads and clicks, ask it, measure it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+# Answers go to standard output, everything about the work itself to standard error.
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+Directory = Annotated[
+    Path, typer.Argument(help="The engine: a directory that `intently build` made.", show_default=False)
+]
+
+
+@app.command()
+def world(
+    directory: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; replaced if it is a world.")],
+    ads: Annotated[int, typer.Option(help="Number of ads.")] = 3_000,
+    seed: Annotated[int, typer.Option(help="The same seed and size give the same bytes.")] = 0,
+) -> None:
+    """Simulate ads, a click log and judged queries, in English, Chinese and both mixed."""
+    from intently.world import simulate_world
+
+    with StageProgress(err) as progress:
+        report = simulate_world(directory, ads, seed, progress=progress)
+    out.print(f"{report.path}: a simulated world of {report.num_ads:,} ads (seed {report.seed})", soft_wrap=True)
+    for name, value in report.statistics.items():
+        out.print(f"  {name}: {value:,.4g}" if isinstance(value, float) else f"  {name}: {value:,}")
+
+
+@app.command()
+def build(
+    ads: Annotated[
+        Path, typer.Option(help="Ads: TSV, CSV, JSONL or Parquet, plain or compressed.", show_default=False)
+    ],
+    directory: Annotated[Path, typer.Option("--out", help="Directory for the engine.", show_default=False)],
+    clicks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Clicks or judgements: query, ad_id, and clicks or relevance. Without: ads alone.", show_default=False
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")] = False,
+) -> None:
+    """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
+    _need_models()
+    from intently.pipeline import BuildSettings, build_engine
+    from intently.settings import read_settings
+
+    chosen = read_settings(BuildSettings, settings) if settings else BuildSettings()
+    with StageProgress(err) as progress:
+        report = build_engine(ads, clicks, directory, chosen, skip_bad=skip_bad, progress=progress)
+    out.print(f"{report.directory}: complete", soft_wrap=True)
+    for name, value in report.facts.items():
+        out.print(
+            f"  {name.replace('_', ' ')}: {value:,.2f}"
+            if isinstance(value, float)
+            else f"  {name.replace('_', ' ')}: {value:,}"
+        )
+    for note in report.notes:
+        err.print(f"note: {note}", soft_wrap=True)
+
+
+@app.command()
+def query(
+    directory: Directory,
+    text: Annotated[str, typer.Argument(help="What the user typed.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", help="Number of ads.")] = 10,
+    path: Annotated[RetrievalPath, typer.Option(help="Which path answers.")] = RetrievalPath.FUSED,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each ad came, and where the time went.")] = False,
+    country: Annotated[str | None, typer.Option(help="The user's country, for targeting.")] = None,
+    language: Annotated[str | None, typer.Option(help="The user's language.")] = None,
+    device: Annotated[str | None, typer.Option(help="The user's device.")] = None,
+    audience: Annotated[list[str] | None, typer.Option(help="An audience tag of the user; may be repeated.")] = None,
+) -> None:
+    """Retrieve ads for one query."""
+    engine = _load(directory)
+    user = UserContext(country, language, device, audiences=frozenset(audience) if audience else None)
+    ranking = engine.retrieve(text, k, user=user, path=path, explain=explain)
+    if as_json:
+        out.print_json(json.dumps(asdict(ranking), ensure_ascii=False))
+        return
+    from intently.show import show_ranking
+
+    show_ranking(out, engine.catalog, ranking, explain=explain)
+
+
+@app.command()
+def run(
+    directory: Directory,
+    queries: Annotated[
+        Path,
+        typer.Option(help="One query a line, TSV with an id before it, or a file of judgements.", show_default=False),
+    ],
+    run_file: Annotated[Path, typer.Option("--out", help="The run to write, in TREC format.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", help="Ads a query.")] = 500,
+    path: Annotated[RetrievalPath, typer.Option(help="Which path answers.")] = RetrievalPath.FUSED,
+) -> None:
+    """Retrieve ads for a file of queries and write a TREC run. Ids are line numbers where none are given."""
+    from intently.catalog import read_queries, write_run
+
+    asked = read_queries(queries)
+    engine = _load(directory)
+    with StageProgress(err) as progress, write_run(run_file, tag=f"intently-{path}") as writer:
+        for done, ranking in enumerate(engine.retrieve_many(asked.texts, k, path=path), start=1):
+            writer.write(asked.ids[done - 1], [ad.ad_id for ad in ranking.ads], [ad.score for ad in ranking.ads])
+            progress("Retrieving", done, len(asked))
+    out.print(f"{run_file}: {len(asked):,} queries, path {path}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    qrels: Annotated[
+        Path, typer.Option(help="Judgements: TREC qrels, or TSV with query or query_id, ad_id, relevance.")
+    ],
+    run_files: Annotated[
+        list[Path] | None, typer.Option("--run", help="A TREC run; the first is compared with.")
+    ] = None,
+    more_runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN.trec]...", help="More runs.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all figures, per query, as JSON.")
+    ] = None,
+    min_relevance: Annotated[
+        float | None, typer.Option(help="Relevance from which an ad counts. Default: the upper third of the scale.")
+    ] = None,
+    clicks: Annotated[
+        Path | None, typer.Option(help="Clicks from before the test, for click-weighted precision and tail coverage.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown with the paired comparisons.")] = False,
+) -> None:
+    """Measure runs side by side, with a paired test of each against the first."""
+    from intently.artifact import write_atomically
+    from intently.catalog import read_judgements, read_qrels, read_run
+    from intently.evaluate.evaluation import evaluate_runs
+
+    paths = [*(run_files or []), *(more_runs or [])]
+    if not paths:
+        raise InputError("no runs to measure", cure="give at least one with --run")
+    stems = [path.name.split(".")[0] for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    report = evaluate_runs(
+        {name: read_run(path) for name, path in zip(names, paths, strict=True)},
+        read_qrels(qrels),
+        min_relevance=min_relevance,
+        clicks=read_judgements(clicks) if clicks else None,
+    )
+    if markdown:
+        out.print(report.markdown(), soft_wrap=True)
+    else:
+        out.print(report.table())
+    if json_file:
+        write_atomically(json_file, report.to_json())
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[OUT]", help="Where the world and the engine go.")] = Path(
+        "demo"
+    ),
+    ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 3_000,
+    seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
+) -> None:
+    """See it all at once: simulate a world, build an engine, measure its paths, answer six queries."""
+    _need_models()
+    from intently.demo import run_demo
+
+    run_demo(directory, ads, seed, out, err)
+
+
+def _need_models() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("this needs PyTorch; run: pip install 'intently[models]'") from error
+
+
+def _load(directory: Path) -> "Engine":
+    _need_models()
+    from intently.retrieve.engine import Engine
+
+    return Engine.load(directory)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on standard error and a non-zero exit."""
+    try:
+        app()
+    except IntentlyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)  # the reader, such as `head`, has seen enough

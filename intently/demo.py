@@ -1,0 +1,73 @@
+"""The demonstration: a simulated world, an engine built from it, its paths measured, six queries answered."""
+
+import csv
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from intently.catalog import Run, read_judgements, read_qrels, read_queries
+from intently.evaluate.evaluation import evaluate_runs
+from intently.evaluate.latency import measure_latency
+from intently.pipeline import build_engine
+from intently.progress import StageProgress
+from intently.retrieve.engine import Engine
+from intently.show import show_ranking
+from intently.types import Path as RetrievalPath
+from intently.world import simulate_world
+
+PATHS = (RetrievalPath.LEXICAL, RetrievalPath.DENSE, RetrievalPath.INTENTION, RetrievalPath.FUSED)
+# The first held-out query of each kind is shown, whatever it is: (language, style) as the world labels them.
+EXAMPLES = (
+    ("zh", "synonym"),
+    ("zh", "need"),
+    ("mixed", "mixed"),
+    ("en", "typo"),
+    ("en", "abbreviation"),
+    ("en", "need"),
+)
+_DEPTH = 500
+
+
+def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Console) -> None:
+    """Simulate, build, measure and show; everything lies under `directory` afterwards, and a rerun resumes."""
+    world = directory / "world"
+    with StageProgress(err) as progress:
+        if not (world / "world.json").exists():
+            simulate_world(world, num_ads, seed, progress=progress)
+        report = build_engine(world / "ads.jsonl.gz", world / "clicks.tsv.gz", directory / "engine", progress=progress)
+        engine = Engine.load(report.directory)
+        queries = read_queries(world / "queries.tsv")
+        runs = {}
+        for path in PATHS:
+            answers = []
+            for done, ranking in enumerate(engine.retrieve_many(queries.texts, _DEPTH, path=path), start=1):
+                ads = [ad.ad_id for ad in ranking.ads]
+                answers.append((queries.ids[done - 1], ads, [ad.score for ad in ranking.ads]))
+                progress("Answering", done, len(queries), str(path))
+            runs[str(path)] = Run.build(answers)
+        latencies = {path: measure_latency(partial(engine.retrieve, path=path), queries.texts) for path in PATHS}
+    measured = evaluate_runs(
+        runs,
+        read_qrels(world / "qrels.trec"),
+        clicks=read_judgements(world / "clicks.tsv.gz"),
+        ad_ids=engine.catalog.column("ad_id"),
+    )
+    out.print(f"\n[bold]Held-out queries of a simulated world[/bold] of {engine.catalog.num_ads:,} ads")
+    out.print(measured.table())
+    out.print("\n[bold]Latency[/bold], one query at a time, k = 10, with reasons")
+    table = Table("path", "p50 ms", "p95 ms", "p99 ms")
+    for path, latency in latencies.items():
+        table.add_row(path, f"{latency.p50_ms:.1f}", f"{latency.p95_ms:.1f}", f"{latency.p99_ms:.1f}")
+    out.print(table)
+    out.print("\n[bold]Six of the held-out queries[/bold]")
+    for text in _examples(world / "queries.tsv"):
+        show_ranking(out, engine.catalog, engine.retrieve(text, k=3), explain=True)
+    out.print(f'\nAsk it yourself:  intently query {directory / "engine"} "…" --explain', soft_wrap=True)
+
+
+def _examples(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [next(row["query"] for row in rows if (row["language"], row["style"]) == wanted) for wanted in EXAMPLES]

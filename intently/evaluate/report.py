@@ -1,0 +1,146 @@
+"""What was measured, as data, table, JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+from rich.text import Text
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunMeasures:
+    """What one run reached: `per_query` values (Q,) by metric, NaN where a query is left out, and `overall` ones."""
+
+    per_query: dict[str, FloatArray]
+    overall: dict[str, float]
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of every metric over the queries that count, then the overall ones."""
+        return {metric: float(np.nanmean(values)) for metric, values in self.per_query.items()} | self.overall
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One run against the first by one metric, query by query.
+
+    `difference` is the mean of run − first, `low` and `high` its 95% bootstrap interval, `p_value` two-sided from the
+    paired randomisation test.
+    """
+
+    first: str
+    run: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """The measures of all runs, by name, on the same Q queries, and every run's comparison with the first."""
+
+    query_ids: tuple[str, ...]  # (Q,), in the order of the per-query values
+    num_with_relevant: int  # of them; the others count for ACR only
+    min_relevance: float
+    runs: dict[str, RunMeasures]
+    comparisons: tuple[Comparison, ...]
+    group_sizes: npt.NDArray[np.int64] | None  # (3,) head, torso, tail ads, when clicks were given
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of all metrics, in order."""
+        return tuple(next(iter(self.runs.values())).means())
+
+    def note(self) -> str:
+        """Return in one or two sentences what the numbers rest on."""
+        note = (
+            f"{len(self.query_ids):,} queries, {self.num_with_relevant:,} of them with an ad of relevance "
+            f"{self.min_relevance:g} or more; the others count for ACR only."
+        )
+        if len(self.runs) > 1:
+            note += f" * p < 0.05, ** p < 0.01 against {next(iter(self.runs))}: paired randomisation test, two-sided."
+        if self.group_sizes is not None:
+            head, torso, tail = self.group_sizes
+            note += f" By clicks: {head:,} head, {torso:,} torso, {tail:,} tail ads."
+        return note
+
+    def table(self) -> Table:
+        """Return the means as a table for the terminal, one run a row."""
+        table = Table(caption=Text(self.note()), caption_justify="left")
+        header, *rows = self._cells()
+        for column, name in enumerate(header):
+            table.add_column(Text(name), justify="right" if column else "left", min_width=8)
+        for row in rows:
+            table.add_row(*map(Text, row))  # as Text, because a name may look like markup
+        return table
+
+    def markdown(self) -> str:
+        """Return the means, and the comparisons if there are any, as Markdown tables with a note."""
+        text = _markdown_table(self._cells()) + f"\n{_escape(self.note())}\n"
+        if self.comparisons:
+            rows = [
+                [c.run, c.metric, f"{c.difference:+.4f}", f"[{c.low:+.4f}, {c.high:+.4f}]", f"{c.p_value:.4f}"]
+                for c in self.comparisons
+            ]
+            header = ["run", "metric", f"difference to {self.comparisons[0].first}", "95% interval", "p"]
+            text += "\n" + _markdown_table([header, *rows])
+        return text
+
+    def to_json(self) -> str:
+        """Return all of the report as JSON, with null for the queries a metric leaves out."""
+        runs = {
+            name: {
+                "means": {metric: _number(value) for metric, value in run.means().items()},
+                "per_query": {metric: [_number(value) for value in values] for metric, values in run.per_query.items()},
+            }
+            for name, run in self.runs.items()
+        }
+        report = {
+            "min_relevance": self.min_relevance,
+            "num_queries": len(self.query_ids),
+            "num_with_relevant": self.num_with_relevant,
+            "group_sizes": None if self.group_sizes is None else self.group_sizes.tolist(),
+            "query_ids": self.query_ids,
+            "runs": runs,
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+        }
+        return json.dumps(report, ensure_ascii=False, allow_nan=False, indent=2)
+
+    def _cells(self) -> list[list[str]]:
+        p_values = {(c.run, c.metric): c.p_value for c in self.comparisons}
+        rows = [["run", *self.metrics]]
+        for name, run in self.runs.items():
+            cells = [
+                f"{value:.4f}{_stars(p_values.get((name, metric)))}" if not math.isnan(value) else "–"
+                for metric, value in run.means().items()
+            ]
+            rows.append([name, *cells])
+        return rows
+
+
+def _stars(p_value: float | None) -> str:
+    if p_value is None or p_value >= 0.05:
+        return ""
+    return "**" if p_value < 0.01 else "*"
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", r"\|").replace("*", r"\*")
+
+
+def _markdown_table(rows: list[list[str]]) -> str:
+    escaped = [[_escape(cell) for cell in row] for row in rows]
+    escaped.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)

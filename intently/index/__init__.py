@@ -1,0 +1,1 @@
+"""Finding ads: postings, vectors, terms and intentions."""

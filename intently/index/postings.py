@@ -1,0 +1,91 @@
+"""Postings: from a key (a term, an intention) to ads, with weights; one structure for all sparse paths."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intently.errors import ArtifactError
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Postings:
+    """K keys over N ads as CSR: key k leads to `ad_rows[offsets[k]:offsets[k + 1]]`, each ad at most once."""
+
+    offsets: IntArray  # (K + 1,)
+    ad_rows: NDArray[np.int32]  # (P,)
+    weights: FloatArray  # (P,)
+    num_ads: int
+
+    @classmethod
+    def build(
+        cls, keys: IntArray, ad_rows: IntArray, weights: NDArray[np.float64], num_keys: int, num_ads: int
+    ) -> "Postings":
+        """Build from distinct (key, ad_row) entries with weights, in any order."""
+        order = np.lexsort((ad_rows, keys))
+        offsets = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=num_keys))))
+        return cls(offsets, ad_rows[order].astype(np.int32), weights[order].astype(np.float32), num_ads)
+
+    @property
+    def num_keys(self) -> int:
+        """Number of keys K."""
+        return len(self.offsets) - 1
+
+    def of(self, key: int) -> tuple[NDArray[np.int32], FloatArray]:
+        """Return the ads of one key and their weights."""
+        part = slice(self.offsets[key], self.offsets[key + 1])
+        return self.ad_rows[part], self.weights[part]
+
+    def counts(self) -> IntArray:
+        """Return the number of ads (K,) of every key."""
+        return np.diff(self.offsets)
+
+    def scores(self, keys: IntArray, key_weights: NDArray[np.floating]) -> FloatArray:
+        """Return Σ key weight · posting weight for every ad (N,); cost grows with the postings touched and N."""
+        total = np.zeros(self.num_ads, dtype=np.float32)
+        for key, weight in zip(keys.tolist(), key_weights.tolist(), strict=True):
+            rows, weights = self.of(key)
+            total[rows] += weights * np.float32(weight)  # an ad occurs once per key, so this adds every entry
+        return total
+
+    def contributions(self, keys: IntArray, key_weights: NDArray[np.floating], ad_row: int) -> list[tuple[int, float]]:
+        """Return (position in `keys`, share of the ad's score) of every key that reaches the ad, largest first."""
+        found = []
+        for position, (key, weight) in enumerate(zip(keys.tolist(), key_weights.tolist(), strict=True)):
+            rows, weights = self.of(key)
+            at = int(np.searchsorted(rows, ad_row))
+            if at < len(rows) and rows[at] == ad_row:
+                found.append((position, float(weights[at]) * weight))
+        return sorted(found, key=lambda entry: (-entry[1], entry[0]))
+
+    def save(self, path: Path) -> None:
+        """Write to one `.npz` file."""
+        with path.open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Postings":
+        """Read what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(arrays["offsets"], arrays["ad_rows"], arrays["weights"], int(arrays["num_ads"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtifactError(f"{path} does not hold postings ({error})") from error
+
+
+def top_rows(scores: FloatArray, k: int, eligible: Mask | None = None, above: float = -np.inf) -> IntArray:
+    """Return the rows of the `k` highest scores above `above` among the eligible, best first, ties by row."""
+    if eligible is not None:
+        scores = np.where(eligible, scores, -np.inf)
+    k = min(k, len(scores))
+    if k == 0:
+        return np.empty(0, dtype=np.int64)
+    # Ties at the cut are all kept until the sort, so that the lowest rows win there too.
+    cut = np.partition(scores, len(scores) - k)[len(scores) - k]
+    rows = np.flatnonzero((scores >= cut) & (scores > above))
+    return rows[np.lexsort((rows, -scores[rows]))[:k]]

@@ -1,0 +1,1 @@
+"""Intentions: candidates, vocabulary, trie, and constrained decoding."""

@@ -1,0 +1,204 @@
+"""Candidate intentions: what users clicked through, advertisers bid on, and titles say.
+
+An intention is identified by its stemmed terms without stop words, so that "drill bits", "Drill Bit" and "bits for a
+drill" do not all become intentions; its text writes every term in the catalogue's most frequent form. Phrases are found
+level by level as frequent n-grams (an n-gram can only be frequent when both its (n-1)-grams are), with arrays, not a
+dictionary of strings: the cost is a few sorts of as many integers as the catalogue has words.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intently.text.analyze import STOP_WORDS, UNITS, Analyzer
+from intently.text.normalize import has_han
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """What may become an intention."""
+
+    max_words: int = 4  # of a title phrase
+    max_query_words: int = 6  # of a clicked query or bid keyword
+    min_ads: int = 2  # ads that must contain a title phrase
+    max_ad_share: float = 0.02  # share of the catalogue that one intention may literally reach ...
+    max_ad_floor: int = 25  # ... but never fewer ads than this, for small catalogues
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """C candidate intentions, and which ads and queries they belong to.
+
+    `ad_pairs` (P, 2) holds distinct (candidate, ad_row): the ad's title contains the phrase, bids on it, or was clicked
+    for it. `query_pairs` (R, 2) holds distinct (candidate, query_row): the query contains the phrase or is it.
+    """
+
+    texts: tuple[str, ...]
+    num_words: IntArray  # (C,)
+    ad_pairs: IntArray
+    query_pairs: IntArray
+
+
+class _Corpus:
+    """Texts as one flat array of term ids, documents separated by -1, so that n-grams never cross documents."""
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        self.analyzer = analyzer
+        self.term_ids: dict[str, int] = {}
+        self.forms: list[Counter[str]] = []
+        self._flat: list[int] = []
+        self._documents: list[int] = []
+
+    def add(self, text: str, document: int) -> None:
+        words = [word for word in self.analyzer.words(text) if word not in STOP_WORDS]
+        for word, term in zip(words, self.analyzer.stem(words), strict=True):
+            term_id = self.term_ids.setdefault(term, len(self.term_ids))
+            if term_id == len(self.forms):
+                self.forms.append(Counter())
+            self.forms[term_id][word] += 1
+            self._flat.append(term_id)
+            self._documents.append(document)
+        self._flat.append(-1)
+        self._documents.append(document)
+
+    def arrays(self) -> tuple[IntArray, IntArray]:
+        return np.array(self._flat, dtype=np.int64), np.array(self._documents, dtype=np.int64)
+
+
+def mine_candidates(
+    ad_texts: Iterable[str],
+    keywords: Iterable[Sequence[str]],
+    queries: Sequence[str],
+    clicks: IntArray,
+    analyzer: Analyzer,
+    settings: CandidateSettings,
+) -> Candidates:
+    """Collect candidates from ad titles, their bid keywords, and clicked queries.
+
+    `clicks` (P, 2) holds (query_row, ad_row), rows of `queries` and of `ad_texts`. A clicked query or keyword becomes a
+    candidate as a whole if every word of it is known to some title or to several queries, which keeps misspellings out.
+    """
+    corpus = _Corpus(analyzer)
+    num_ads = 0
+    for ad_row, text in enumerate(ad_texts):
+        corpus.add(text, ad_row)
+        num_ads = ad_row + 1
+    for query_row, query in enumerate(queries):
+        corpus.add(query, num_ads + query_row)
+    flat, documents = corpus.arrays()
+    spelling = [_preferred(forms) for forms in corpus.forms]
+
+    unit_terms = np.array([corpus.term_ids[term] for term in analyzer.stem(sorted(UNITS)) if term in corpus.term_ids])
+    index = _PhraseIndex(flat, documents, num_ads, unit_terms.astype(np.int64), settings)
+    texts_terms: list[tuple[int, ...]] = index.phrases()
+    pairs: list[IntArray] = [index.pairs()]
+    row_of = {terms: row for row, terms in enumerate(texts_terms)}
+
+    known = np.zeros(len(corpus.forms), dtype=np.int64)
+    distinct = np.unique(np.stack((flat, documents), axis=1)[flat >= 0], axis=0)
+    in_ad = distinct[:, 1] < num_ads
+    np.add.at(known, distinct[in_ad, 0], 3)  # one title vouches for a word ...
+    np.add.at(known, distinct[~in_ad, 0], 1)  # ... or three queries
+
+    def whole(text: str) -> int | None:
+        """Return the candidate that is the whole text, adding it when it is new; None if the text is none."""
+        words = [word for word in analyzer.words(text) if word not in STOP_WORDS]
+        ids = [corpus.term_ids.get(term) for term in analyzer.stem(words)]
+        terms = tuple(term for term in ids if term is not None)
+        if not 0 < len(ids) <= settings.max_query_words or len(terms) < len(ids) or any(known[t] < 3 for t in terms):
+            return None
+        if all(spelling[term].replace(".", "").replace("/", "").isdigit() for term in terms):
+            return None
+        row = row_of.setdefault(terms, len(texts_terms))
+        if row == len(texts_terms):
+            texts_terms.append(terms)
+        return row
+
+    whole_queries = {query_row: row for query_row, query in enumerate(queries) if (row := whole(query)) is not None}
+    extra = [(whole_queries[q], ad_row) for q, ad_row in clicks.tolist() if q in whole_queries]
+    extra += [(row, num_ads + q) for q, row in whole_queries.items()]
+    for ad_row, bids in enumerate(keywords):
+        extra += [(row, ad_row) for keyword in bids if (row := whole(keyword)) is not None]
+    pairs.append(np.array(extra, dtype=np.int64).reshape(-1, 2))
+
+    every = np.unique(np.concatenate(pairs), axis=0)
+    of_ad = every[:, 1] < num_ads
+    reach = np.bincount(every[of_ad, 0], minlength=len(texts_terms))
+    wanted = reach <= max(settings.max_ad_share * num_ads, settings.max_ad_floor)
+    renumbered = np.cumsum(wanted) - 1
+    every, of_ad = every[wanted[every[:, 0]]], of_ad[wanted[every[:, 0]]]
+    every[:, 0] = renumbered[every[:, 0]]
+    kept = [terms for terms, keep in zip(texts_terms, wanted, strict=True) if keep]
+    query_pairs = every[~of_ad]
+    query_pairs[:, 1] -= num_ads
+    return Candidates(
+        texts=tuple(join_words([spelling[term] for term in terms]) for terms in kept),
+        num_words=np.array([len(terms) for terms in kept], dtype=np.int64),
+        ad_pairs=every[of_ad],
+        query_pairs=query_pairs,
+    )
+
+
+def _preferred(forms: Counter[str]) -> str:
+    return min(forms, key=lambda form: (-forms[form], form))
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words to a phrase: a space between them unless both are Chinese."""
+    text = ""
+    for word in words:
+        text += word if not text or (has_han(text[-1]) and has_han(word[0])) else f" {word}"
+    return text
+
+
+class _PhraseIndex:
+    """Frequent n-grams of the ads, and every document (ad or query) each occurs in."""
+
+    def __init__(
+        self, flat: IntArray, documents: IntArray, num_ads: int, unit_terms: IntArray, settings: CandidateSettings
+    ) -> None:
+        self._flat = flat
+        self._found: list[tuple[IntArray, IntArray, int]] = []  # n-gram's first positions, its (gram, document)s, n
+        num_terms = int(flat.max(initial=0)) + 1
+        grams = flat.copy()  # grams[p]: id of the frequent n-gram that starts at p, else -1
+        for length in range(1, settings.max_words + 1):
+            if length > 1:
+                shorter, last = grams[: len(flat) - length + 1], flat[length - 1 :]
+                tail = grams[1 : len(shorter) + 1]
+                tail = np.concatenate((tail, np.full(len(shorter) - len(tail), -1, dtype=np.int64)))
+                grams = np.where((shorter >= 0) & (tail >= 0) & (last >= 0), shorter * num_terms + last, -1)
+            positions = np.flatnonzero(grams >= 0)
+            if not len(positions):
+                break
+            _, first, gram_ids = np.unique(grams[positions], return_index=True, return_inverse=True)
+            pairs = np.unique(np.stack((gram_ids, documents[positions]), axis=1), axis=0)
+            num_in_ads = np.bincount(pairs[pairs[:, 1] < num_ads, 0], minlength=len(first))
+            frequent = num_in_ads >= settings.min_ads
+            grams = np.full(len(grams), -1, dtype=np.int64)
+            grams[positions] = np.where(frequent, np.cumsum(frequent) - 1, -1)[gram_ids]
+            # "gal exterior paint" is the tail of a measure: it may grow n-grams but is no intention.
+            phrase = frequent & ~np.isin(flat[positions[first]], unit_terms)
+            pairs = pairs[phrase[pairs[:, 0]]]
+            pairs[:, 0] = (np.cumsum(phrase) - 1)[pairs[:, 0]]
+            self._found.append((positions[first[phrase]], pairs, length))
+
+    def phrases(self) -> list[tuple[int, ...]]:
+        """Return the term ids of every phrase, shortest first."""
+        return [
+            tuple(self._flat[start : start + length].tolist())
+            for starts, _, length in self._found
+            for start in starts.tolist()
+        ]
+
+    def pairs(self) -> IntArray:
+        """Return distinct (phrase, document) pairs (P, 2)."""
+        offset, parts = 0, [np.empty((0, 2), dtype=np.int64)]
+        for starts, pairs, _ in self._found:
+            parts.append(pairs + np.array([offset, 0]))
+            offset += len(starts)
+        return np.concatenate(parts)

@@ -1,0 +1,108 @@
+"""The intention vocabulary: a limited set of candidates that reaches every ad and answers many queries.
+
+RARE keeps "a limited but comprehensive set" of intentions without saying how. Here it is maximum coverage with
+diminishing returns: a candidate gains from every ad and query it belongs to, the less the more intentions these already
+have, so specific phrases are added once the broad ones are in. Every ad keeps a floor of one intention.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intently.intentions.candidates import Candidates, IntArray
+
+
+@dataclass(frozen=True)
+class VocabularySettings:
+    """How many intentions to keep, and what counts as coverage."""
+
+    max_intentions: int = 60_000
+    saturation: float = 0.8  # the next intention of an ad or query is worth this share of the one before
+    query_weight: float = 3.0  # what answering one query is worth, in ads
+    num_rounds: int = 20  # gains are renewed this often while the vocabulary fills
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """I intentions by id, and which ads and queries they belong to.
+
+    `ad_pairs` (P, 2) are distinct (intention_id, ad_row), `query_pairs` (R, 2) distinct (intention_id, query_row).
+    """
+
+    texts: tuple[str, ...]
+    ad_pairs: IntArray
+    query_pairs: IntArray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def select_vocabulary(
+    candidates: Candidates, num_ads: int, num_queries: int, settings: VocabularySettings
+) -> Vocabulary:
+    """Choose at most `max_intentions` candidates by coverage, and the floor of one intention an ad beyond it."""
+    num_candidates = len(candidates.texts)
+    items = np.concatenate((candidates.ad_pairs[:, 1], candidates.query_pairs[:, 1] + num_ads))
+    owners = np.concatenate((candidates.ad_pairs[:, 0], candidates.query_pairs[:, 0]))
+    worth = np.concatenate((np.ones(num_ads), np.full(num_queries, settings.query_weight)))
+    chosen = np.zeros(num_candidates, dtype=bool)
+    covered = np.zeros(num_ads + num_queries)
+    budget = min(settings.max_intentions, num_candidates)
+    for round_number in range(settings.num_rounds):
+        quota = budget * (round_number + 1) // settings.num_rounds - int(chosen.sum())
+        gains = np.bincount(owners, weights=(worth * settings.saturation**covered)[items], minlength=num_candidates)
+        gains[chosen] = -1.0
+        best = np.argsort(-gains, kind="stable")[:quota]
+        chosen[best] = True
+        covered = np.bincount(items[chosen[owners]], minlength=len(worth)).astype(float)
+    chosen[_floor(candidates, chosen, num_ads)] = True
+
+    renumbered = np.cumsum(chosen) - 1
+
+    def keep(pairs: IntArray) -> IntArray:
+        kept = pairs[chosen[pairs[:, 0]]]
+        return np.stack((renumbered[kept[:, 0]], kept[:, 1]), axis=1)
+
+    texts = tuple(text for text, wanted in zip(candidates.texts, chosen, strict=True) if wanted)
+    return Vocabulary(texts, keep(candidates.ad_pairs), keep(candidates.query_pairs))
+
+
+def _floor(candidates: Candidates, chosen: NDArray[np.bool_], num_ads: int) -> IntArray:
+    """Return, for every ad that has no chosen intention, its longest candidate (the first of them)."""
+    pairs = candidates.ad_pairs
+    lacking = np.ones(num_ads, dtype=bool)
+    lacking[pairs[chosen[pairs[:, 0]], 1]] = False
+    of_lacking = pairs[lacking[pairs[:, 1]]]
+    order = np.lexsort((of_lacking[:, 0], -candidates.num_words[of_lacking[:, 0]], of_lacking[:, 1]))
+    _, first = np.unique(of_lacking[order, 1], return_index=True)
+    return np.unique(of_lacking[order[first], 0])
+
+
+def coverage(vocabulary: Vocabulary, num_ads: int) -> dict[str, float]:
+    """Return what the vocabulary reaches: size, share of ads reached, intentions an ad, ads an intention."""
+    reached = len(np.unique(vocabulary.ad_pairs[:, 1]))
+    return {
+        "num_intentions": len(vocabulary),
+        "share_of_ads": reached / max(num_ads, 1),
+        "intentions_per_ad": len(vocabulary.ad_pairs) / max(num_ads, 1),
+        "ads_per_intention": len(vocabulary.ad_pairs) / max(len(vocabulary), 1),
+    }
+
+
+def merge_equal(vocabulary: Vocabulary, sequences: Sequence[Sequence[int]]) -> Vocabulary:
+    """Return the vocabulary with intentions of equal token sequence merged into the first of them.
+
+    A tokenizer that drops accents makes one sequence of "café" and "cafe"; a trie can hold it only once.
+    """
+    first: dict[tuple[int, ...], int] = {}
+    kept_as = np.array([first.setdefault(tuple(sequence), i) for i, sequence in enumerate(sequences)], dtype=np.int64)
+    kept = np.unique(kept_as)
+    renumbered = np.searchsorted(kept, kept_as)
+
+    def merged(pairs: IntArray) -> IntArray:
+        return np.unique(np.stack((renumbered[pairs[:, 0]], pairs[:, 1]), axis=1), axis=0)
+
+    texts = tuple(vocabulary.texts[i] for i in kept)
+    return Vocabulary(texts, merged(vocabulary.ad_pairs), merged(vocabulary.query_pairs))

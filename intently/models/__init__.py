@@ -1,0 +1,1 @@
+"""The neural models and how they are loaded."""

@@ -1,0 +1,187 @@
+"""The student backbone: one compact transformer that encodes a query once and decodes intentions from what it read.
+
+The source (a query, or an ad's text) is read bidirectionally; its mean-pooled states are the dense embedding. The same
+keys and values then prompt a causal decoding of intentions: a target token sees all source tokens and the target tokens
+before it, never the other way round, so the source's states do not depend on the target. The state of the source's
+final [SEP] predicts the first target token, hence reading the query already pays for the first step. (The idea of one
+network for both is UniLM's and SimBERT's.)
+
+Shape letters: B batch, S source length, T target length, W beams of one query, D hidden size, H heads, E = D / H,
+L layers, P positions, V token vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# A source's keys and values, one (keys, values) pair a layer, each (B, H, S, E).
+LayerCache = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The backbone's sizes; the names are those of a BERT `config.json`."""
+
+    vocab_size: int
+    hidden_size: int = 384
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 12
+    intermediate_size: int = 1536
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
+    """Return softmax attention (B, H, P, E) over the `visible` keys.
+
+    Written out, because at these lengths (tens of tokens) PyTorch's fused kernel is several times slower on CPUs,
+    most of all in its backward pass.
+    """
+    scores = (query @ keys.transpose(2, 3)) * query.shape[-1] ** -0.5
+    return torch.softmax(scores.masked_fill(~visible, -torch.inf), dim=-1).to(values.dtype) @ values
+
+
+class Layer(nn.Module):
+    """One post-norm transformer layer, as in BERT."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.qkv = nn.Linear(size, 3 * size)
+        self.attention_output = nn.Linear(size, size)
+        self.attention_norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.intermediate = nn.Linear(size, config.intermediate_size)
+        self.output = nn.Linear(config.intermediate_size, size)
+        self.output_norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+
+    def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, each (B, H, P, E), of `hidden (B, P, D)`."""
+        batch, positions, size = hidden.shape
+        qkv = self.qkv(hidden).view(batch, positions, 3, self.num_heads, size // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """Return the layer's output (B, P, D) from its input and what attention gathered (B, H, P, E)."""
+        merged = attended.transpose(1, 2).reshape(hidden.shape)
+        hidden = self.attention_norm(hidden + self.attention_output(merged))
+        out: Tensor = self.output_norm(hidden + self.output(F.gelu(self.intermediate(hidden))))
+        return out
+
+
+class Backbone(nn.Module):
+    """Embeddings, layers and the head that turns a state into token scores (weights tied to the word embeddings)."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+        size = config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, size)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size)
+        self.type_embeddings = nn.Embedding(config.type_vocab_size, size)
+        self.embedding_norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.head_dense = nn.Linear(size, size)
+        self.head_norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.head_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        # Near the identity, so that training starts from states that already resemble word embeddings.
+        nn.init.eye_(self.head_dense.weight)
+        nn.init.zeros_(self.head_dense.bias)
+
+    @property
+    def _stack(self) -> list[Layer]:
+        return [cast(Layer, layer) for layer in self.layers]
+
+    def embed(self, token_ids: Tensor, positions: Tensor, segment: int) -> Tensor:
+        """Return input states (…, D); segment 0 is the source, 1 the target."""
+        kind = self.type_embeddings.weight[segment]
+        state: Tensor = self.embedding_norm(
+            self.word_embeddings(token_ids) + self.position_embeddings(positions) + kind
+        )
+        return state
+
+    def encode(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, LayerCache]:
+        """Read sources `token_ids (B, S)` of `lengths (B,)`; return states (B, S, D) and each layer's keys, values."""
+        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        visible = (positions < lengths[:, None])[:, None, None, :]
+        hidden = self.embed(token_ids, positions, segment=0)
+        cache: LayerCache = []
+        for layer in self._stack:
+            query, key, value = layer.project(hidden)
+            cache.append((key, value))
+            hidden = layer.finish(hidden, attend(query, key, value, visible))
+        return hidden, cache
+
+    def decode_all(self, source: LayerCache, lengths: Tensor, target_ids: Tensor) -> Tensor:
+        """Return the states (B, T, D) of whole targets (B, T), a token seeing the source and the tokens up to itself.
+
+        Used in training, where all targets are known. Padding sits at a target's end and is seen by padding only.
+        """
+        num_target = target_ids.shape[1]
+        steps = torch.arange(num_target, device=target_ids.device)
+        num_source = source[0][0].shape[2]
+        seen_source = (torch.arange(num_source, device=target_ids.device) < lengths[:, None])[:, None, None, :]
+        causal = (steps[None, :] <= steps[:, None])[None, None]
+        batch = target_ids.shape[0]
+        visible = torch.cat(
+            (seen_source.expand(batch, 1, num_target, num_source), causal.expand(batch, 1, -1, -1)), dim=-1
+        )
+        hidden = self.embed(target_ids, lengths[:, None] + steps, segment=1)
+        for layer, (source_key, source_value) in zip(self._stack, source, strict=True):
+            query, key, value = layer.project(hidden)
+            keys, values = torch.cat((source_key, key), dim=2), torch.cat((source_value, value), dim=2)
+            hidden = layer.finish(hidden, attend(query, keys, values, visible))
+        return hidden
+
+    def decode_step(
+        self, source: LayerCache, lengths: Tensor, suffix: LayerCache, token_ids: Tensor
+    ) -> tuple[Tensor, LayerCache]:
+        """Advance W beams of each of B queries by one token.
+
+        `token_ids (B, W)` are the beams' newest tokens. `suffix` holds, a layer, the keys and values (B, W, H, t, E) of
+        the beams' earlier tokens, or nothing at the first step. The source's keys and values are shared by all beams of
+        a query, never copied. Returns the newest states (B, W, D) and the longer suffix.
+        """
+        step = suffix[0][0].shape[3] if suffix else 0
+        num_source = source[0][0].shape[2]
+        hidden = self.embed(token_ids, (lengths + step)[:, None], segment=1)
+        hidden_source = (torch.arange(num_source, device=token_ids.device) >= lengths[:, None])[:, None, None, :]
+        grown: LayerCache = []
+        for index, layer in enumerate(self._stack):
+            source_key, source_value = source[index]
+            query, key, value = layer.project(hidden)  # (B, H, W, E): a beam is a position here
+            key, value = key.transpose(1, 2).unsqueeze(3), value.transpose(1, 2).unsqueeze(3)  # (B, W, H, 1, E)
+            if suffix:
+                key = torch.cat((suffix[index][0], key), dim=3)
+                value = torch.cat((suffix[index][1], value), dim=3)
+            grown.append((key, value))
+            scale = query.shape[-1] ** -0.5
+            to_source = (query @ source_key.transpose(2, 3)).masked_fill(hidden_source, -torch.inf)  # (B, H, W, S)
+            own = query.transpose(1, 2).unsqueeze(3)  # (B, W, H, 1, E)
+            to_suffix = (own @ key.transpose(3, 4)).squeeze(3).transpose(1, 2)  # (B, H, W, t + 1)
+            weights = torch.softmax(torch.cat((to_source, to_suffix), dim=-1) * scale, dim=-1)
+            attended = weights[..., :num_source] @ source_value
+            on_suffix = weights[..., num_source:].transpose(1, 2).unsqueeze(3)  # (B, W, H, 1, t + 1)
+            attended = attended + (on_suffix @ value).squeeze(3).transpose(1, 2)
+            hidden = layer.finish(hidden, attended)
+        return hidden, grown
+
+    def head(self, states: Tensor) -> Tensor:
+        """Return head states (…, D), whose product with the word embeddings (plus `head_bias`) gives token scores."""
+        out: Tensor = self.head_norm(F.gelu(self.head_dense(states)) + states)
+        return out
+
+    def pool(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Return embeddings (B, D) of unit length: the mean of each source's states (B, S, D)."""
+        visible = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+        total = (states * visible.unsqueeze(2)).sum(dim=1)
+        return F.normalize(total.float(), dim=1)
+
+    def last_state(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Return the states (B, D) of the final [SEP], which predict the first target token."""
+        return states[torch.arange(states.shape[0], device=states.device), lengths - 1]

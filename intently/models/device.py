@@ -1,0 +1,28 @@
+"""Which precision suits which device."""
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 natively (recent x86 servers and GPUs do; AVX2 CPUs do not)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _cpu_has_bf16_instructions()
+    return False
+
+
+def _cpu_has_bf16_instructions() -> bool:
+    # oneDNN "supports" bf16 on any AVX-512 machine by emulation, which is slower than float32.
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False))
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which matrix products run in bfloat16 where that is fast, and nothing changes elsewhere."""
+    if has_fast_bf16(device):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()

@@ -1,0 +1,278 @@
+"""The offline story: from ads and clicks to an artifact that answers queries.
+
+    ads, clicks → catalogue → candidates → vocabulary → trie → student (trained) → ads' intentions → indexes → manifest
+
+Every stage is a function of the one before. What is expensive (the trained student, the ads' intentions) is kept under
+`.build` while the build runs, together with a fingerprint of inputs and settings, so that an interrupted build resumes
+and a build with other inputs starts afresh. The manifest is written last.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from intently.artifact import MANIFEST, read_manifest, sha256_of, write_atomically, write_manifest
+from intently.catalog import Catalog, Judgements, read_ads, read_judgements
+from intently.catalog.texts import ad_texts, searchable_texts
+from intently.errors import ArtifactError, InputError
+from intently.index.intentions import IntentionIndex, PostingSettings, build_postings
+from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.postings import IntArray
+from intently.index.vectors import VectorIndex
+from intently.intentions.candidates import CandidateSettings, mine_candidates
+from intently.intentions.trie import Trie
+from intently.intentions.vocabulary import Vocabulary, VocabularySettings, coverage, merge_equal, select_vocabulary
+from intently.models.pretrained import DEFAULT_CHECKPOINT, grow_vocabulary, load_pretrained
+from intently.models.student import Student
+from intently.retrieve.engine import RetrievalSettings
+from intently.text.analyze import Analyzer
+from intently.train.pairs import build_training_data
+from intently.train.student import TrainingSettings, train_student
+
+# Called with (stage, done, total, note) whenever there is something to show; total 0 means unknown.
+Progress = Callable[[str, int, int, str], None]
+_CHUNK = 4096  # ads whose intentions are decoded between two saves
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """All settings of a build, a table a stage; what a settings file may contain."""
+
+    checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
+    min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
+    min_ocr_confidence: float = 0.5  # from which an OCR span can be found lexically
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    postings: PostingSettings = field(default_factory=PostingSettings)
+    lexical: LexicalSettings = field(default_factory=LexicalSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Clicks and judgements as rows: positives and judged-irrelevant pairs, each (P, 2) of (query_row, ad_row)."""
+
+    queries: tuple[str, ...]
+    clicks: IntArray
+    irrelevant: IntArray
+    num_unknown_ads: int  # pairs left out because the catalogue does not have the ad
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build made: counts by name, and what was left out."""
+
+    directory: Path
+    facts: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def build_engine(
+    ads: Path,
+    clicks: Path | None,
+    out: Path,
+    settings: BuildSettings | None = None,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Build an engine from files of ads and clicks (or judgements) into the directory `out`.
+
+    Without clicks the student learns from the ads alone. Raises `InputError` for wrong input before anything is
+    written, and for an `out` that holds something else.
+    """
+    settings = settings or BuildSettings()
+    show = progress or (lambda *_: None)
+    show("Reading", 0, 0, "")
+    fingerprint = _fingerprint(ads, clicks, settings, skip_bad)
+    done = _finished(out, fingerprint, settings)
+    if done:
+        return done
+    read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
+    catalog = read.catalog
+    judgements = read_judgements(clicks, skip_bad=skip_bad) if clicks else None
+    interactions = match_interactions(catalog, judgements, settings.min_relevance)
+    work = _prepare(out, fingerprint)
+
+    show("Finding intentions", 0, 0, "")
+    texts = ad_texts(catalog)
+    backbone, tokenizer = load_pretrained(settings.checkpoint)
+    tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
+    backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
+    vocabulary = choose_vocabulary(catalog, interactions, settings)
+    vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))
+    trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
+
+    if not (work / "student" / "done").exists():
+        data = build_training_data(
+            interactions.queries, texts, vocabulary, interactions.clicks, interactions.irrelevant
+        )
+        trained = train_student(
+            backbone,
+            tokenizer,
+            data,
+            trie,
+            settings.training,
+            checkpoint=work / "checkpoint.pt",
+            progress=lambda step, steps, losses: show("Training the student", step, steps, _told(losses)),
+        )
+        Student(trained.backbone, tokenizer).save(work / "student")
+        (work / "student" / "done").touch()
+    student = Student.load(work / "student")
+
+    pairs, log_probs, embeddings = read_all_ads(student, trie, texts, settings.postings, work, show)
+    postings = build_postings(
+        vocabulary.ad_pairs, pairs, log_probs, len(vocabulary), catalog.num_ads, settings.postings
+    )
+    show("Indexing", 0, 0, "")
+    analyzer = Analyzer(settings.lexical.stemmer)
+    lexical = LexicalIndex.build(searchable_texts(catalog, settings.min_ocr_confidence), settings.lexical)
+
+    show("Writing", 0, 0, "")
+    catalog.save(out / "catalog.arrow")
+    student.save(out / "student")
+    IntentionIndex(vocabulary.texts, trie, postings, analyzer).save(out / "intentions")
+    VectorIndex(embeddings).save(out / "vectors.npy")
+    lexical.save(out / "lexical")
+    facts = {
+        "num_ads": catalog.num_ads,
+        "num_queries": len(interactions.queries),
+        "num_clicks": len(interactions.clicks),
+        **coverage(vocabulary, catalog.num_ads),
+        "postings": len(postings.ad_rows),
+    }
+    notes = _notes(read.num_skipped, read.problems, judgements, interactions)
+    kept = [path for path in out.rglob("*") if path.is_file() and work not in path.parents and path.name != MANIFEST]
+    write_manifest(
+        out, kept, {"fingerprint": fingerprint, "settings": asdict(settings), "facts": facts, "notes": list(notes)}
+    )
+    shutil.rmtree(work)
+    return BuildReport(out, facts, notes)
+
+
+def match_interactions(catalog: Catalog, judgements: Judgements | None, min_relevance: float | None) -> Interactions:
+    """Return clicks or judgements as rows of the catalogue; judged pairs below `min_relevance` are irrelevant ones."""
+    none = np.empty((0, 2), dtype=np.int64)
+    if judgements is None:
+        return Interactions((), none, none, 0)
+    ad_rows = catalog.ad_rows(judgements.ad_ids)
+    known = ad_rows >= 0
+    if not known.any():
+        raise InputError("no click names an ad of the catalogue", cure="check that both files use the same ad ids")
+    positive = judgements.positives(min_relevance)
+    pairs = np.stack((judgements.query_rows, ad_rows), axis=1)
+    return Interactions(judgements.queries, pairs[known & positive], pairs[known & ~positive], int((~known).sum()))
+
+
+def choose_vocabulary(catalog: Catalog, interactions: Interactions, settings: BuildSettings) -> Vocabulary:
+    """Mine candidates from titles, bid keywords and clicked queries, and select the vocabulary."""
+    candidates = mine_candidates(
+        catalog.strings("title"),
+        catalog.column("keywords").to_pylist(),
+        interactions.queries,
+        interactions.clicks,
+        Analyzer(settings.lexical.stemmer),
+        settings.candidates,
+    )
+    return select_vocabulary(candidates, catalog.num_ads, len(interactions.queries), settings.vocabulary)
+
+
+def read_all_ads(
+    student: Student, trie: Trie, texts: list[str], settings: PostingSettings, work: Path, show: Progress
+) -> tuple[IntArray, np.ndarray, np.ndarray]:
+    """Let the student read every ad: decoded (intention_id, ad_row) pairs, their log-probabilities, and embeddings.
+
+    Saved chunk by chunk under `work`, so that an interrupted build goes on where it was.
+    """
+    decoder = student.decoder(trie)
+    pairs, log_probs, embeddings = [], [], []
+    for start in range(0, len(texts), _CHUNK):
+        chunk = texts[start : start + _CHUNK]
+        path = work / f"ads-{start:09d}.npz"
+        if not path.exists():
+            vectors = np.empty((len(chunk), student.dimension), dtype=np.float32)
+            ids = np.full((len(chunk), settings.num_beams), -1, dtype=np.int64)
+            probs = np.full((len(chunk), settings.num_beams), -np.inf)
+            done = start
+            for rows, reading in student.batches(chunk, settings.max_ad_tokens, batch_size=64):
+                vectors[rows] = reading.embeddings
+                for row, found in zip(rows, decoder.decode(reading, settings.num_beams), strict=True):
+                    ids[row, : len(found.intention_ids)] = found.intention_ids
+                    probs[row, : len(found.log_probs)] = found.log_probs
+                done += len(rows)
+                show("Reading the ads", done, len(texts), "")
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.savez(file, ids=ids, probs=probs, vectors=vectors)
+            partial.replace(path)
+        with np.load(path) as stored:
+            row, beam = np.nonzero(stored["ids"] >= 0)
+            pairs.append(np.stack((stored["ids"][row, beam], row + start), axis=1))
+            log_probs.append(stored["probs"][row, beam])
+            embeddings.append(stored["vectors"])
+    return np.concatenate(pairs), np.concatenate(log_probs), np.concatenate(embeddings)
+
+
+def _fingerprint(ads: Path, clicks: Path | None, settings: BuildSettings, skip_bad: bool) -> str:
+    """Return a digest of all that decides what is built: the files' bytes and every setting but those of retrieval."""
+    decisive = {key: value for key, value in asdict(settings).items() if key != "retrieval"}
+    for path in (ads, *([clicks] if clicks else [])):
+        if not path.is_file():
+            raise InputError("no such file", cure="check the path", path=path)
+    inputs = [sha256_of(ads), sha256_of(clicks) if clicks else "", skip_bad, decisive]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(out: Path, fingerprint: str, settings: BuildSettings) -> BuildReport | None:
+    """Return the report of an artifact that is already what was asked for, with the retrieval settings renewed."""
+    if not (out / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_manifest(out)
+    except ArtifactError:
+        return None  # of another version or damaged: built anew
+    if manifest["fingerprint"] != fingerprint:
+        return None
+    manifest["settings"] = asdict(settings)
+    write_atomically(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+    return BuildReport(out, manifest["facts"], (*manifest["notes"], "already built from the same input and settings"))
+
+
+def _prepare(out: Path, fingerprint: str) -> Path:
+    """Return the work directory inside `out`, emptied unless it belongs to the same build."""
+    ours = (MANIFEST, ".build")
+    if out.exists() and not out.is_dir():
+        raise InputError("is a file", cure="name a directory for the engine", path=out)
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
+        raise InputError("holds files that are not an Intently engine", cure="name a new or empty directory", path=out)
+    work = out / ".build"
+    mark = work / "fingerprint"
+    if work.exists() and (not mark.is_file() or mark.read_text() != fingerprint):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    mark.write_text(fingerprint)
+    (out / MANIFEST).unlink(missing_ok=True)  # from here on the directory is not a complete artifact
+    return work
+
+
+def _told(losses: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in losses.items())
+
+
+def _notes(
+    num_skipped: int, problems: tuple[str, ...], judgements: Judgements | None, interactions: Interactions
+) -> tuple[str, ...]:
+    notes = []
+    if num_skipped:
+        notes.append(f"{num_skipped} rows of ads skipped, the first: {problems[0]}")
+    if judgements and judgements.num_skipped:
+        notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
+    if interactions.num_unknown_ads:
+        notes.append(f"{interactions.num_unknown_ads} clicks left out: their ads are not in the catalogue")
+    return tuple(notes)

@@ -1,0 +1,53 @@
+"""Settings files: TOML tables onto the frozen dataclasses that stand next to each stage.
+
+A settings file has one table a stage and names only what differs from the default; unknown tables and keys, and values
+of a wrong type, are errors. The resolved settings are stored in the artifact.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from intently.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def read_settings(cls: type[T], path: Path) -> T:
+    """Read a TOML file into the settings dataclass `cls`; raise `SettingsError` naming file and key."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML ({error})") from error
+    return from_mapping(cls, content, str(path))
+
+
+def from_mapping(cls: type[T], content: Mapping[str, Any], place: str) -> T:
+    """Return the dataclass `cls` with the values of `content`; `place` is what errors name."""
+    hints = get_type_hints(cls)
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in known:
+            raise SettingsError(f"{place}: unknown setting '{key}'; known are {', '.join(known)}")
+        values[key] = _converted(hints[key], value, f"{place}: '{key}'")
+    return cls(**values)
+
+
+def _converted(kind: Any, value: Any, place: str) -> Any:
+    if is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"{place} is a table of settings, not {value!r}")
+        return from_mapping(kind, value, place)
+    accepted = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if float in accepted and type(value) is int:
+        return float(value)
+    if type(value) not in accepted:
+        wanted = " or ".join("nothing" if one is type(None) else one.__name__ for one in accepted)
+        raise SettingsError(f"{place} is {value!r}; it takes {wanted}")
+    return value

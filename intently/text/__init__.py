@@ -1,0 +1,1 @@
+"""Text handling without state."""

@@ -1,0 +1,116 @@
+"""What the student learns from: pairs of a query and an ad it led to, and the intentions each should say.
+
+Queries learn to say the intentions that their clicked ads share, ads those that clicks, bids and their own titles name;
+rare intentions weigh more than common ones. Ads without clicks take part as well: one of their intentions plays the
+query (a *phrase pair*), which is all there is to learn from when a catalogue has no clicks yet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intently.intentions.vocabulary import Vocabulary
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """For each row a list of intentions with weights, to sample from: CSR arrays, weights cumulated over all rows."""
+
+    offsets: IntArray  # (rows + 1,)
+    intention_ids: IntArray
+    cumulative: FloatArray  # (entries + 1,)
+
+    @classmethod
+    def build(cls, rows: IntArray, intention_ids: IntArray, weights: FloatArray, num_rows: int) -> "Choices":
+        """Build from (row, intention, weight > 0) triples in any order; repeated entries simply count again."""
+        order = np.argsort(rows, kind="stable")
+        offsets = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=num_rows))))
+        return cls(offsets, intention_ids[order], np.concatenate(([0.0], np.cumsum(weights[order]))))
+
+    def sample(self, rows: IntArray, rng: np.random.Generator) -> IntArray:
+        """Return one intention id for each row, drawn by weight; -1 for a row that has none."""
+        start, end = self.offsets[rows], self.offsets[rows + 1]
+        low, high = self.cumulative[start], self.cumulative[end]
+        at = np.searchsorted(self.cumulative, low + rng.random(len(rows)) * (high - low), side="right") - 1
+        some = end > start
+        drawn = np.full(len(rows), -1, dtype=np.int64)
+        drawn[some] = self.intention_ids[np.clip(at, start, end - 1)[some]]
+        return drawn
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Everything the training loop samples from. Rows are positions in `queries` and in the catalogue."""
+
+    queries: tuple[str, ...]
+    ad_texts: tuple[str, ...]
+    intentions: tuple[str, ...]
+    clicks: IntArray  # (P, 2): query_row, ad_row
+    irrelevant: IntArray  # (N, 2): query_row, ad_row judged irrelevant, sorted by query_row
+    query_intentions: Choices
+    ad_intentions: Choices
+
+    @cached_property
+    def _click_keys(self) -> IntArray:
+        return np.sort(self.clicks[:, 0] * len(self.ad_texts) + self.clicks[:, 1])
+
+    def is_click(self, query_rows: IntArray, ad_rows: IntArray) -> NDArray[np.bool_]:
+        """Return, broadcasting, whether (query_row, ad_row) is a click; a query_row of -1 never is."""
+        keys = self._click_keys
+        wanted = query_rows * len(self.ad_texts) + ad_rows
+        if not len(keys):
+            return np.zeros(wanted.shape, dtype=bool)
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        known: NDArray[np.bool_] = (query_rows >= 0) & (keys[found] == wanted)
+        return known
+
+
+def build_training_data(
+    queries: Sequence[str],
+    ad_texts: Sequence[str],
+    vocabulary: Vocabulary,
+    clicks: IntArray,
+    irrelevant: IntArray,
+    *,
+    own_weight: float = 2.0,
+) -> TrainingData:
+    """Derive what queries and ads should say from clicks and from where the vocabulary's intentions occur.
+
+    A query's intention weighs its share among the query's clicked ads, times its inverse document frequency;
+    intentions that the query itself contains weigh `own_weight` times that of one shared by all clicked ads.
+    """
+    num_ads, num_queries = len(ad_texts), len(queries)
+    of_ads = vocabulary.ad_pairs[np.argsort(vocabulary.ad_pairs[:, 1], kind="stable")]
+    reach = np.bincount(of_ads[:, 0], minlength=len(vocabulary))
+    idf = np.log1p(num_ads / (1.0 + reach))
+    ad_intentions = Choices.build(of_ads[:, 1], of_ads[:, 0], idf[of_ads[:, 0]], num_ads)
+
+    # Every click brings all intentions of its ad: expand the CSR rows of the clicked ads.
+    start, end = ad_intentions.offsets[clicks[:, 1]], ad_intentions.offsets[clicks[:, 1] + 1]
+    counts = end - start
+    entry = np.repeat(start - np.concatenate(([0], np.cumsum(counts)[:-1])), counts) + np.arange(counts.sum())
+    brought = ad_intentions.intention_ids[entry.astype(np.int64)]
+    query_rows = np.repeat(clicks[:, 0], counts)
+    num_clicks = np.bincount(clicks[:, 0], minlength=num_queries)
+    own = vocabulary.query_pairs
+    query_intentions = Choices.build(
+        np.concatenate((query_rows, own[:, 1])),
+        np.concatenate((brought, own[:, 0])),
+        np.concatenate((idf[brought] / num_clicks[query_rows], own_weight * idf[own[:, 0]])),
+        num_queries,
+    )
+    return TrainingData(
+        queries=tuple(queries),
+        ad_texts=tuple(ad_texts),
+        intentions=vocabulary.texts,
+        clicks=clicks,
+        irrelevant=irrelevant[np.argsort(irrelevant[:, 0], kind="stable")],
+        query_intentions=query_intentions,
+        ad_intentions=ad_intentions,
+    )
