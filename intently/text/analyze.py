@@ -22,11 +22,12 @@ STOP_WORDS = frozenset(_STOPPED.split())
 
 # Units and their spellings, the first of each being the one that all become.
 _SPELLINGS = """
-inch in inches 英寸 寸; ft foot feet 英尺; yd yard yards; mm millimeter millimeters 毫米; cm centimeter centimeters 厘米;
-km kilometer kilometers 公里; sqft; cuft; gal gallon gallons 加仑; qt quart quarts; oz ounce ounces 盎司; ml 毫升;
-l liter liters litre litres 升; lb lbs pound pounds 磅; kg kilogram kilograms 公斤 千克; g gram grams 克; w watt watts 瓦;
-v volt volts 伏; amp a amps ampere amperes 安; hp horsepower 匹; btu btus; k kelvin; lumen lumens lm 流明; psi;
-gauge ga; degree degrees deg; pack packs pk; piece pieces pc pcs 件 个; gb; tb; mah 毫安; hour hours hr hrs h 小时
+inch in inches 英寸 寸; ft foot feet 英尺; yd yard yards; mm millimeter millimeters 毫米;
+cm centimeter centimeters 厘米; km kilometer kilometers 公里; sqft; cuft; gal gallon gallons 加仑; qt quart quarts;
+oz ounce ounces 盎司; ml 毫升; l liter liters litre litres 升; lb lbs pound pounds 磅; kg kilogram kilograms 公斤 千克;
+g gram grams 克; w watt watts 瓦; v volt volts 伏; amp a amps ampere amperes 安; hp horsepower 匹; btu btus; k kelvin;
+lumen lumens lm 流明; psi; gauge ga; degree degrees deg; pack packs pk; piece pieces pc pcs 件 个; gb; tb; mah 毫安;
+hour hours hr hrs h 小时
 """
 _UNITS = {spellings.split()[0]: spellings.split() for spellings in _SPELLINGS.split(";")}
 UNITS = frozenset(_UNITS)
