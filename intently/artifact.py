@@ -7,15 +7,19 @@ torn, altered or foreign artifact is refused before anything is answered from it
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from intently.errors import ArtifactError
 
 MANIFEST = "manifest.json"
 VERSION = 1
 _KIND = "intently engine"
+_NEEDED = {"fingerprints": dict, "settings": dict, "facts": dict, "notes": list, "files": dict}
 
 
 def sha256_of(path: Path) -> str:
@@ -44,8 +48,18 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def read_arrays(path: Path, names: Iterable[str], what: str) -> dict[str, NDArray[Any]]:
+    """Return the named arrays of an `.npz` file; raise `ArtifactError` saying that the file does not hold `what`."""
+    try:
+        # Opened here, because numpy leaves a torn file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except Exception as error:  # numpy and zipfile raise some ten kinds, depending on which bytes are wrong
+        raise ArtifactError(f"{path} does not hold {what} ({error}); build the engine again") from error
+
+
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return the manifest of an artifact; raise `ArtifactError` if there is none or it is of another version."""
+    """Return the manifest of an artifact; raise `ArtifactError` if there is no whole one of this version."""
     path = directory / MANIFEST
     if not directory.is_dir():
         raise ArtifactError(f"{directory} is not a directory; build an engine into it with `intently build`")
@@ -63,6 +77,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"{path} is of artifact version {manifest.get('version')}, not {VERSION}; build the engine again"
         )
+    for key, kind in _NEEDED.items():
+        if not isinstance(manifest.get(key), kind):
+            raise ArtifactError(f"{path} lacks '{key}'; build the engine again")
+    for name, expected in manifest["files"].items():
+        if not isinstance(expected, dict) or not {"bytes", "sha256"} <= expected.keys():
+            raise ArtifactError(f"{path} lacks the size and checksum of {name}; build the engine again")
     return manifest
 
 

@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 # Answers go to standard output, everything about the work itself to standard error.
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+_INTERRUPTED = 130  # the exit code into which typer turns a KeyboardInterrupt
 
 Directory = Annotated[
     Path, typer.Argument(help="The engine: a directory that `intently build` made.", show_default=False)
@@ -212,8 +213,13 @@ def main() -> None:
     except IntentlyError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)  # the reader, such as `head`, has seen enough
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}; check path, permissions and free space", file=sys.stderr)
+        sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            print("interrupted; the same command goes on where it was", file=sys.stderr)
+        raise

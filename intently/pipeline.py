@@ -3,8 +3,9 @@
     ads, clicks → catalogue → candidates → vocabulary → trie → student (trained) → ads' intentions → indexes → manifest
 
 Every stage is a function of the one before. What is expensive (the trained student, the ads' intentions) is kept under
-`.build` while the build runs, together with a fingerprint of inputs and settings, so that an interrupted build resumes
-and a build with other inputs starts afresh. The manifest is written last.
+`.build` while the build runs, together with a fingerprint of all that decided it, so that an interrupted build resumes,
+a build with other inputs starts afresh, and one with other settings trains again only if these touch training. The
+manifest is written last.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from intently.artifact import MANIFEST, read_manifest, sha256_of, write_atomically, write_manifest
-from intently.catalog import Catalog, Judgements, read_ads, read_judgements
+from intently.artifact import MANIFEST, open_artifact, sha256_of, write_atomically, write_manifest
+from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError, InputError
 from intently.index.intentions import IntentionIndex, PostingSettings, build_postings
@@ -27,7 +28,7 @@ from intently.index.vectors import VectorIndex
 from intently.intentions.candidates import CandidateSettings, mine_candidates
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, VocabularySettings, coverage, merge_equal, select_vocabulary
-from intently.models.pretrained import DEFAULT_CHECKPOINT, grow_vocabulary, load_pretrained
+from intently.models.pretrained import DEFAULT_CHECKPOINT, checkpoint_directory, grow_vocabulary, load_pretrained
 from intently.models.student import Student
 from intently.retrieve.engine import RetrievalSettings
 from intently.text.analyze import Analyzer
@@ -79,26 +80,29 @@ def build_engine(
     out: Path,
     settings: BuildSettings | None = None,
     *,
+    queries: Path | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`.
 
-    Without clicks the student learns from the ads alone. Raises `InputError` for wrong input before anything is
-    written, and for an `out` that holds something else.
+    `queries` gives the texts of clicks that name queries by id only. Without clicks the student learns from the ads
+    alone. An engine that is in `out` answers until the new one is written. Raises `InputError` for wrong input, and for
+    an `out` that holds something else.
     """
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
     show("Reading", 0, 0, "")
-    fingerprint = _fingerprint(ads, clicks, settings, skip_bad)
-    done = _finished(out, fingerprint, settings)
+    fingerprints = _fingerprints([ads, clicks, queries], settings, skip_bad)
+    done = _finished(out, fingerprints, settings)
     if done:
         return done
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
     catalog = read.catalog
-    judgements = read_judgements(clicks, skip_bad=skip_bad) if clicks else None
+    asked = read_queries(queries, skip_bad=skip_bad) if queries else None
+    judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
     interactions = match_interactions(catalog, judgements, settings.min_relevance)
-    work = _prepare(out, fingerprint)
+    work = _prepare(out, fingerprints)
 
     show("Finding intentions", 0, 0, "")
     texts = ad_texts(catalog)
@@ -135,6 +139,7 @@ def build_engine(
     lexical = LexicalIndex.build(searchable_texts(catalog, settings.min_ocr_confidence), settings.lexical)
 
     show("Writing", 0, 0, "")
+    (out / MANIFEST).unlink(missing_ok=True)  # until here an engine that was there before still answers
     catalog.save(out / "catalog.arrow")
     student.save(out / "student")
     IntentionIndex(vocabulary.texts, trie, postings, analyzer).save(out / "intentions")
@@ -150,7 +155,9 @@ def build_engine(
     notes = _notes(read.num_skipped, read.problems, judgements, interactions)
     kept = [path for path in out.rglob("*") if path.is_file() and work not in path.parents and path.name != MANIFEST]
     write_manifest(
-        out, kept, {"fingerprint": fingerprint, "settings": asdict(settings), "facts": facts, "notes": list(notes)}
+        out,
+        kept,
+        {"fingerprints": asdict(fingerprints), "settings": asdict(settings), "facts": facts, "notes": list(notes)},
     )
     shutil.rmtree(work)
     return BuildReport(out, facts, notes)
@@ -194,7 +201,7 @@ def read_all_ads(
     pairs, log_probs, embeddings = [], [], []
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
-        path = work / f"ads-{start:09d}.npz"
+        path = work / f"ads-{settings.num_beams}-{settings.max_ad_tokens}-{start}.npz"
         if not path.exists():
             vectors = np.empty((len(chunk), student.dimension), dtype=np.float32)
             ids = np.full((len(chunk), settings.num_beams), -1, dtype=np.int64)
@@ -219,45 +226,67 @@ def read_all_ads(
     return np.concatenate(pairs), np.concatenate(log_probs), np.concatenate(embeddings)
 
 
-def _fingerprint(ads: Path, clicks: Path | None, settings: BuildSettings, skip_bad: bool) -> str:
-    """Return a digest of all that decides what is built: the files' bytes and every setting but those of retrieval."""
-    decisive = {key: value for key, value in asdict(settings).items() if key != "retrieval"}
-    for path in (ads, *([clicks] if clicks else [])):
-        if not path.is_file():
+@dataclass(frozen=True)
+class _Fingerprints:
+    """Digests of all that decides the trained student, and of all that decides the whole artifact."""
+
+    student: str
+    artifact: str
+
+
+def _fingerprints(files: list[Path | None], settings: BuildSettings, skip_bad: bool) -> _Fingerprints:
+    """Return digests over the files' bytes and every setting that matters; those of retrieval never do."""
+    for path in files:
+        if path and not path.is_file():
             raise InputError("no such file", cure="check the path", path=path)
-    inputs = [sha256_of(ads), sha256_of(clicks) if clicks else "", skip_bad, decisive]
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    files = [*files, checkpoint_directory(settings.checkpoint) / "model.safetensors"]
+    inputs = [*(sha256_of(path) if path and path.is_file() else "" for path in files), skip_bad]
+    every = asdict(settings)
+
+    def digest(*left_out: str) -> str:
+        decisive = {key: value for key, value in every.items() if key not in left_out}
+        return hashlib.sha256(json.dumps([inputs, decisive], sort_keys=True).encode()).hexdigest()
+
+    indexing = ("postings", "lexical", "min_ocr_confidence")
+    return _Fingerprints(
+        student=digest("retrieval", *indexing) + settings.lexical.stemmer, artifact=digest("retrieval")
+    )
 
 
-def _finished(out: Path, fingerprint: str, settings: BuildSettings) -> BuildReport | None:
+def _finished(out: Path, fingerprints: _Fingerprints, settings: BuildSettings) -> BuildReport | None:
     """Return the report of an artifact that is already what was asked for, with the retrieval settings renewed."""
-    if not (out / MANIFEST).is_file():
-        return None
     try:
-        manifest = read_manifest(out)
+        manifest = open_artifact(out)
     except ArtifactError:
-        return None  # of another version or damaged: built anew
-    if manifest["fingerprint"] != fingerprint:
+        return None  # of another version, incomplete or damaged: built anew
+    if manifest["fingerprints"]["artifact"] != fingerprints.artifact:
         return None
     manifest["settings"] = asdict(settings)
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
     return BuildReport(out, manifest["facts"], (*manifest["notes"], "already built from the same input and settings"))
 
 
-def _prepare(out: Path, fingerprint: str) -> Path:
-    """Return the work directory inside `out`, emptied unless it belongs to the same build."""
-    ours = (MANIFEST, ".build")
+def _prepare(out: Path, fingerprints: _Fingerprints) -> Path:
+    """Return the work directory inside `out`, holding what an earlier build left that this one can use, and no more."""
     if out.exists() and not out.is_dir():
         raise InputError("is a file", cure="name a directory for the engine", path=out)
-    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
-        raise InputError("holds files that are not an Intently engine", cure="name a new or empty directory", path=out)
     work = out / ".build"
+    if out.is_dir() and any(out.iterdir()) and not any(path.exists() for path in (work, out / MANIFEST)):
+        raise InputError("holds files that are not an Intently engine", cure="name a new or empty directory", path=out)
+    try:
+        manifest = open_artifact(out)
+        reusable = manifest["fingerprints"]["student"] == fingerprints.student
+    except ArtifactError:
+        reusable = False
     mark = work / "fingerprint"
-    if work.exists() and (not mark.is_file() or mark.read_text() != fingerprint):
+    if work.exists() and (not mark.is_file() or mark.read_text() != fingerprints.student):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
-    mark.write_text(fingerprint)
-    (out / MANIFEST).unlink(missing_ok=True)  # from here on the directory is not a complete artifact
+    mark.write_text(fingerprints.student)
+    trained = work / "student"
+    if reusable and not trained.exists():
+        shutil.copytree(out / "student", trained)
+        (trained / "done").touch()
     return work
 
 

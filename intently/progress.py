@@ -25,20 +25,12 @@ class StageProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=console,
-        )
+        self._bars = _bars(console) if console.is_terminal else None
         self._stage, self._task = "", TaskID(0)
         self._started = self._told = self._first = 0.0
 
     def __enter__(self) -> "StageProgress":
-        if self._console.is_terminal:
+        if self._bars:
             self._bars.start()
         return self
 
@@ -47,7 +39,8 @@ class StageProgress:
     ) -> None:
         if kind is None:
             self._close_stage()
-        self._bars.stop()
+        if self._bars:
+            self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Show that `stage` has done so much of `total`."""
@@ -55,9 +48,9 @@ class StageProgress:
         if stage != self._stage:
             self._close_stage()
             self._stage, self._started, self._told, self._first = stage, now, now, done
-            if self._console.is_terminal:
+            if self._bars:
                 self._task = self._bars.add_task(stage, total=total or None, note=note)
-        if self._console.is_terminal:
+        if self._bars:
             self._bars.update(self._task, completed=done, total=total or None, note=note)
         elif now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
@@ -76,8 +69,20 @@ class StageProgress:
         if not self._stage:
             return
         spent = time.monotonic() - self._started
-        if self._console.is_terminal:
+        if self._bars:
             task = self._bars.tasks[self._task]
             self._bars.update(self._task, completed=task.total or 1, total=task.total or 1)
         else:
             self._console.print(f"{self._stage}: done in {spent:.1f} s", highlight=False, soft_wrap=True)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+    )

@@ -1,9 +1,10 @@
 """Settings files: TOML tables onto the frozen dataclasses that stand next to each stage.
 
 A settings file has one table a stage and names only what differs from the default; unknown tables and keys, and values
-of a wrong type, are errors. The resolved settings are stored in the artifact.
+of a wrong type or out of range, are errors. The resolved settings are stored in the artifact.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -36,7 +37,19 @@ def from_mapping(cls: type[T], content: Mapping[str, Any], place: str) -> T:
         if key not in known:
             raise SettingsError(f"{place}: unknown setting '{key}'; known are {', '.join(known)}")
         values[key] = _converted(hints[key], value, f"{place}: '{key}'")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except SettingsError as error:
+        raise SettingsError(f"{place}: {error}") from error
+
+
+def check_range(settings: object, *names: str, low: float = 0, high: float = math.inf, exclusive: bool = False) -> None:
+    """Raise `SettingsError` unless each named setting is finite, at least `low` (above it if `exclusive`), ≤ `high`."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and low <= value <= high) or (exclusive and value == low):
+            wanted = f"{'>' if exclusive else '≥'} {low}" + (f" and ≤ {high}" if high < math.inf else "")
+            raise SettingsError(f"'{name}' is {value!r}; it takes a number {wanted}")
 
 
 def _converted(kind: Any, value: Any, place: str) -> Any:

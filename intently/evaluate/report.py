@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -72,15 +73,16 @@ class Report:
             note += f" By clicks: {head:,} head, {torso:,} torso, {tail:,} tail ads."
         return note
 
-    def table(self) -> Table:
-        """Return the means as a table for the terminal, one run a row."""
-        table = Table(caption=Text(self.note()), caption_justify="left")
-        header, *rows = self._cells()
-        for column, name in enumerate(header):
-            table.add_column(Text(name), justify="right" if column else "left", min_width=8)
+    def table(self) -> Group:
+        """Return the means as a table for the terminal, one run a column: four fit into 80 characters; and the note."""
+        table = Table()
+        header, *rows = zip(*self._cells(), strict=True)
+        table.add_column(Text("metric"), no_wrap=True)
+        for name in header[1:]:
+            table.add_column(Text(name), justify="right", min_width=8, overflow="fold")
         for row in rows:
             table.add_row(*map(Text, row))  # as Text, because a name may look like markup
-        return table
+        return Group(table, Text(self.note()))
 
     def markdown(self) -> str:
         """Return the means, and the comparisons if there are any, as Markdown tables with a note."""

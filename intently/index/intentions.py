@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.errors import ArtifactError
+from intently.errors import ArtifactError, SettingsError
 from intently.index.postings import IntArray, Postings
 from intently.intentions.trie import Trie
+from intently.settings import check_range
 from intently.text.analyze import Analyzer
 
 
@@ -20,8 +21,13 @@ class PostingSettings:
 
     num_beams: int = 16  # intentions decoded for each ad
     max_ad_tokens: int = 48
-    decoded_weight: float = 1.0  # of a decoded intention's probability ...
-    given_weight: float = 1.0  # ... against being given: clicked, bid on, or in the title
+    decoded_weight: float = 0.3  # of a decoded intention's probability, against 1 for being given
+    idf_power: float = 1.5  # how much more a rare intention counts than a common one
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_beams", low=1)
+        check_range(self, "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
+        check_range(self, "decoded_weight", "idf_power")
 
 
 def build_postings(
@@ -34,18 +40,17 @@ def build_postings(
 ) -> Postings:
     """Build postings from given and decoded (intention_id, ad_row) pairs.
 
-    An ad spreads one unit over its given intentions, by inverse document frequency, and another over the decoded ones,
-    by probability; the posting's weight is the sum of both shares, times the intention's inverse document frequency.
+    A given intention (clicked, bid on, or in the title) weighs 1 and a decoded one `decoded_weight` times its
+    probability; their sum counts by the intention's inverse document frequency.
     """
     reach = np.bincount(given[:, 0], minlength=num_intentions)
     idf = np.log1p(num_ads / (1.0 + reach))
-    share = idf[given[:, 0]] / np.bincount(given[:, 1], weights=idf[given[:, 0]], minlength=num_ads)[given[:, 1]]
     every = np.concatenate((given, decoded))
-    weights = np.concatenate((settings.given_weight * share, settings.decoded_weight * np.exp(log_probs)))
+    weights = np.concatenate((np.ones(len(given)), settings.decoded_weight * np.exp(log_probs)))
     keys, inverse = np.unique(every[:, 0] * num_ads + every[:, 1], return_inverse=True)
     ids, rows = np.divmod(keys, num_ads)
     summed = np.bincount(inverse, weights=weights).astype(np.float64)
-    return Postings.build(ids, rows, summed * idf[ids], num_intentions, num_ads)
+    return Postings.build(ids, rows, summed * idf[ids] ** settings.idf_power, num_intentions, num_ads)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,10 @@ class IntentionIndex:
 
     @cached_property
     def _by_terms(self) -> dict[tuple[str, ...], int]:
-        return {tuple(self.analyzer.terms(text)): intention_id for intention_id, text in enumerate(self.texts)}
+        return {self._terms(text): intention_id for intention_id, text in enumerate(self.texts)}
+
+    def _terms(self, text: str) -> tuple[str, ...]:
+        return tuple(stem for _, stem in self.analyzer.phrase(text))
 
     @cached_property
     def _longest(self) -> int:
@@ -67,11 +75,11 @@ class IntentionIndex:
 
     def literal(self, query: str) -> IntArray:
         """Return the ids of the intentions whose words the query contains side by side; longer ones first."""
-        terms = self.analyzer.terms(query)
+        terms = self._terms(query)
         found: dict[int, None] = {}
         for length in range(min(self._longest, len(terms)), 0, -1):
             for start in range(len(terms) - length + 1):
-                intention_id = self._by_terms.get(tuple(terms[start : start + length]))
+                intention_id = self._by_terms.get(terms[start : start + length])
                 if intention_id is not None:
                     found[intention_id] = None
         return np.array(list(found), dtype=np.int64)
@@ -90,12 +98,15 @@ class IntentionIndex:
         path = directory / "intentions.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            texts, analyzer = tuple(content["texts"]), Analyzer(content["stemmer"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{path} does not hold intentions ({error})") from error
+            texts, analyzer = content["texts"], Analyzer(content["stemmer"])
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise ValueError("the texts are no list of texts")
+        except (OSError, ValueError, TypeError, KeyError, SettingsError) as error:
+            raise ArtifactError(f"{path} does not hold intentions ({error}); build the engine again") from error
         trie, postings = Trie.load(directory / "trie.npz"), Postings.load(directory / "postings.npz")
         if not len(texts) == trie.num_intentions == postings.num_keys:
             raise ArtifactError(
-                f"{path} has {len(texts)} intentions, the trie {trie.num_intentions}, the postings {postings.num_keys}"
+                f"{path} has {len(texts)} intentions, the trie {trie.num_intentions}, the postings "
+                f"{postings.num_keys}; build the engine again"
             )
-        return cls(texts, trie, postings, analyzer)
+        return cls(tuple(texts), trie, postings, analyzer)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from intently.errors import ArtifactError
+from intently.errors import ArtifactError, SettingsError
 from intently.index.postings import FloatArray, IntArray, Postings
+from intently.settings import check_range, from_mapping
 from intently.text.analyze import Analyzer
 from intently.text.spelling import Speller
 
@@ -25,6 +26,11 @@ class LexicalSettings:
     b: float = 0.4
     stemmer: str = "english"
     correct_spelling: bool = True
+
+    def __post_init__(self) -> None:
+        check_range(self, "k1")
+        check_range(self, "b", high=1)
+        Analyzer(self.stemmer)  # which refuses an unknown one
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,14 @@ class LexicalIndex:
         path = directory / "terms.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            settings, terms = LexicalSettings(**content["settings"]), content["terms"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{path} does not hold index terms ({error})") from error
-        return cls(terms, Postings.load(directory / "postings.npz"), settings)
+            settings, terms = from_mapping(LexicalSettings, content["settings"], "settings"), content["terms"]
+            if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
+                raise ValueError("the terms are no list of texts")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
+            raise ArtifactError(f"{path} does not hold index terms ({error}); build the engine again") from error
+        postings = Postings.load(directory / "postings.npz")
+        if len(terms) != postings.num_keys:
+            raise ArtifactError(
+                f"{path} has {len(terms)} terms, the postings {postings.num_keys}; build the engine again"
+            )
+        return cls(terms, postings, settings)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.artifact import read_arrays
 from intently.errors import ArtifactError
 
 IntArray = NDArray[np.int64]
@@ -71,11 +72,12 @@ class Postings:
     @classmethod
     def load(cls, path: Path) -> "Postings":
         """Read what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["offsets"], arrays["ad_rows"], arrays["weights"], int(arrays["num_ads"]))
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtifactError(f"{path} does not hold postings ({error})") from error
+        arrays = read_arrays(path, [field.name for field in fields(cls)], "postings")
+        offsets, ad_rows, weights, num_ads = arrays.values()
+        shapes_fit = offsets.ndim == 1 and offsets.size and num_ads.ndim == 0
+        if not shapes_fit or not ad_rows.shape == weights.shape == (offsets[-1],):
+            raise ArtifactError(f"{path} does not hold postings (its arrays do not fit); build the engine again")
+        return cls(offsets, ad_rows, weights, int(num_ads))
 
 
 def top_rows(scores: FloatArray, k: int, eligible: Mask | None = None, above: float = -np.inf) -> IntArray:

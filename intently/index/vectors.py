@@ -29,9 +29,11 @@ class VectorIndex:
     def load(cls, path: Path) -> "VectorIndex":
         """Map what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
         try:
-            embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
+            embeddings = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path} does not hold vectors ({error})") from error
+            raise ArtifactError(f"{path} does not hold vectors ({error}); build the engine again") from error
         if embeddings.ndim != 2 or embeddings.dtype != np.float32:
-            raise ArtifactError(f"{path} holds {embeddings.dtype} {embeddings.shape}, not float32 (N, D)")
+            raise ArtifactError(
+                f"{path} holds {embeddings.dtype} {embeddings.shape}, not float32 (N, D); build the engine again"
+            )
         return cls(embeddings)

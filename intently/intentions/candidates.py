@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.text.analyze import STOP_WORDS, UNITS, Analyzer
+from intently.settings import check_range
+from intently.text.analyze import UNITS, Analyzer
 from intently.text.normalize import has_han
 
 IntArray = NDArray[np.int64]
@@ -28,6 +29,10 @@ class CandidateSettings:
     min_ads: int = 2  # ads that must contain a title phrase
     max_ad_share: float = 0.02  # share of the catalogue that one intention may literally reach ...
     max_ad_floor: int = 25  # ... but never fewer ads than this, for small catalogues
+
+    def __post_init__(self) -> None:
+        check_range(self, "max_words", "max_query_words", "min_ads", "max_ad_floor", low=1)
+        check_range(self, "max_ad_share", high=1)
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,7 @@ class _Corpus:
         self._documents: list[int] = []
 
     def add(self, text: str, document: int) -> None:
-        words = [word for word in self.analyzer.words(text) if word not in STOP_WORDS]
-        for word, term in zip(words, self.analyzer.stem(words), strict=True):
+        for word, term in self.analyzer.phrase(text):
             term_id = self.term_ids.setdefault(term, len(self.term_ids))
             if term_id == len(self.forms):
                 self.forms.append(Counter())
@@ -71,7 +75,7 @@ class _Corpus:
 
 
 def mine_candidates(
-    ad_texts: Iterable[str],
+    ad_texts: Sequence[str],
     keywords: Iterable[Sequence[str]],
     queries: Sequence[str],
     clicks: IntArray,
@@ -84,17 +88,17 @@ def mine_candidates(
     candidate as a whole if every word of it is known to some title or to several queries, which keeps misspellings out.
     """
     corpus = _Corpus(analyzer)
-    num_ads = 0
+    num_ads = len(ad_texts)
     for ad_row, text in enumerate(ad_texts):
         corpus.add(text, ad_row)
-        num_ads = ad_row + 1
     for query_row, query in enumerate(queries):
         corpus.add(query, num_ads + query_row)
     flat, documents = corpus.arrays()
     spelling = [_preferred(forms) for forms in corpus.forms]
 
-    unit_terms = np.array([corpus.term_ids[term] for term in analyzer.stem(sorted(UNITS)) if term in corpus.term_ids])
-    index = _PhraseIndex(flat, documents, num_ads, unit_terms.astype(np.int64), settings)
+    units = [stem for _, stem in analyzer.phrase(" ".join(sorted(UNITS)))]
+    unit_terms = np.array([corpus.term_ids[unit] for unit in units if unit in corpus.term_ids], dtype=np.int64)
+    index = _PhraseIndex(flat, documents, num_ads, unit_terms, settings)
     texts_terms: list[tuple[int, ...]] = index.phrases()
     pairs: list[IntArray] = [index.pairs()]
     row_of = {terms: row for row, terms in enumerate(texts_terms)}
@@ -107,12 +111,9 @@ def mine_candidates(
 
     def whole(text: str) -> int | None:
         """Return the candidate that is the whole text, adding it when it is new; None if the text is none."""
-        words = [word for word in analyzer.words(text) if word not in STOP_WORDS]
-        ids = [corpus.term_ids.get(term) for term in analyzer.stem(words)]
+        ids = [corpus.term_ids.get(term) for _, term in analyzer.phrase(text)]
         terms = tuple(term for term in ids if term is not None)
         if not 0 < len(ids) <= settings.max_query_words or len(terms) < len(ids) or any(known[t] < 3 for t in terms):
-            return None
-        if all(spelling[term].replace(".", "").replace("/", "").isdigit() for term in terms):
             return None
         row = row_of.setdefault(terms, len(texts_terms))
         if row == len(texts_terms):
@@ -129,7 +130,28 @@ def mine_candidates(
     every = np.unique(np.concatenate(pairs), axis=0)
     of_ad = every[:, 1] < num_ads
     reach = np.bincount(every[of_ad, 0], minlength=len(texts_terms))
-    wanted = reach <= max(settings.max_ad_share * num_ads, settings.max_ad_floor)
+    says_something = np.array(
+        [not all(map(_is_number, (spelling[t] for t in terms))) for terms in texts_terms], dtype=bool
+    )
+    wanted = says_something & (reach <= max(settings.max_ad_share * num_ads, settings.max_ad_floor))
+
+    # An ad that is left with nothing (its words are its own, or everybody's) is known by its whole title.
+    left_out = np.ones(num_ads, dtype=bool)
+    left_out[every[of_ad & wanted[every[:, 0]], 1]] = False
+    for ad_row in np.flatnonzero(left_out).tolist():
+        terms = tuple(corpus.term_ids[stem] for _, stem in analyzer.phrase(ad_texts[ad_row]))[
+            : settings.max_query_words
+        ]
+        row = row_of.setdefault(terms, len(texts_terms)) if terms else -1
+        if row == len(texts_terms):
+            texts_terms.append(terms)
+            wanted = np.append(wanted, False)
+        if row >= 0:
+            wanted[row] = True
+            every = np.concatenate((every, [[row, ad_row]]))
+    every = np.unique(every, axis=0)
+    of_ad = every[:, 1] < num_ads
+
     renumbered = np.cumsum(wanted) - 1
     every, of_ad = every[wanted[every[:, 0]]], of_ad[wanted[every[:, 0]]]
     every[:, 0] = renumbered[every[:, 0]]
@@ -142,6 +164,10 @@ def mine_candidates(
         ad_pairs=every[of_ad],
         query_pairs=query_pairs,
     )
+
+
+def _is_number(word: str) -> bool:
+    return word.replace(".", "").replace("/", "").isdigit()
 
 
 def _preferred(forms: Counter[str]) -> str:

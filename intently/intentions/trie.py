@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.artifact import read_arrays
 from intently.errors import ArtifactError, InputError
 
 IntArray = NDArray[np.int64]
@@ -128,8 +129,9 @@ class Trie:
     @classmethod
     def load(cls, path: Path) -> "Trie":
         """Read what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtifactError(f"{path} is not a trie ({error})") from error
+        trie = cls(**read_arrays(path, [field.name for field in fields(cls)], "a trie"))
+        num_nodes = trie.tokens.size
+        lengths = [getattr(trie, field.name).shape for field in fields(cls)]
+        if num_nodes == 0 or lengths != [(num_nodes,), (num_nodes + 1,), *[(num_nodes,)] * 3]:
+            raise ArtifactError(f"{path} does not hold a trie (its arrays do not fit); build the engine again")
+        return trie

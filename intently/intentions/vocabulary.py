@@ -12,16 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intently.intentions.candidates import Candidates, IntArray
+from intently.settings import check_range
 
 
 @dataclass(frozen=True)
 class VocabularySettings:
     """How many intentions to keep, and what counts as coverage."""
 
-    max_intentions: int = 60_000
+    max_intentions: int = 40_000
     saturation: float = 0.8  # the next intention of an ad or query is worth this share of the one before
     query_weight: float = 3.0  # what answering one query is worth, in ads
     num_rounds: int = 20  # gains are renewed this often while the vocabulary fills
+
+    def __post_init__(self) -> None:
+        check_range(self, "max_intentions", "query_weight")
+        check_range(self, "saturation", high=1)
+        check_range(self, "num_rounds", low=1)
 
 
 @dataclass(frozen=True)

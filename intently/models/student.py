@@ -9,14 +9,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from intently.errors import ArtifactError
 from intently.intentions.decode import ConstrainedDecoder, Decoded
 from intently.intentions.trie import Trie
-from intently.models.backbone import Backbone, BackboneConfig, LayerCache
+from intently.models.backbone import Backbone, LayerCache
 from intently.models.device import autocast
+from intently.models.files import fill, read_config, read_weights
 from intently.models.tokenizer import StudentTokenizer
 
 IntArray = NDArray[np.int64]
@@ -96,18 +97,19 @@ class Student:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(json.dumps(asdict(self.backbone.config), indent=1), encoding="utf-8")
         (directory / "tokenizer.json").write_text(self.tokenizer.definition, encoding="utf-8")
-        save_file(self.backbone.state_dict(), directory / "model.safetensors")
+        # Not by `save_file`, which makes files that only their owner may read.
+        (directory / "model.safetensors").write_bytes(save(self.backbone.state_dict()))
 
     @classmethod
     def load(cls, directory: Path) -> "Student":
         """Load what `save` wrote; raise `ArtifactError` naming the file that does not fit."""
+        path = directory / "model.safetensors"
+        backbone = fill(Backbone(read_config(directory / "config.json")), read_weights(path), path)
+        tokenizer = StudentTokenizer.load(directory / "tokenizer.json")
         try:
-            config = BackboneConfig(**json.loads((directory / "config.json").read_text(encoding="utf-8")))
-            backbone = Backbone(config)
-            backbone.load_state_dict(load_file(directory / "model.safetensors"))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise ArtifactError(f"{directory} does not hold a student ({error})") from error
-        return cls(backbone, StudentTokenizer.load(directory / "tokenizer.json"))
+            return cls(backbone, tokenizer)
+        except ArtifactError as error:
+            raise ArtifactError(f"{directory}: {error}") from error
 
 
 class StudentPrompt:

@@ -12,9 +12,9 @@ from time import perf_counter
 
 import numpy as np
 
-from intently.artifact import open_artifact
+from intently.artifact import MANIFEST, open_artifact
 from intently.catalog import Catalog
-from intently.errors import InputError
+from intently.errors import ArtifactError, InputError, SettingsError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalQuery
 from intently.index.postings import FloatArray, IntArray, Mask, top_rows
@@ -23,7 +23,7 @@ from intently.intentions.decode import Decoded
 from intently.models.student import IntentionDecoder, Reading, Student
 from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.targeting import Targeting
-from intently.settings import from_mapping
+from intently.settings import check_range, from_mapping
 from intently.types import Intention, Path, Ranking, Reason, ScoredAd, UserContext
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
@@ -38,11 +38,19 @@ class RetrievalSettings:
     temperature: float = 1.0  # of the intentions' probabilities
     num_candidates: int = 500  # taken from each path before fusion (more if k asks for more)
     fusion_constant: float = 10.0
-    intention_weight: float = 1.0
+    intention_weight: float = 0.5
     dense_weight: float = 1.0
     lexical_weight: float = 1.0
-    literal_weight: float = 1.0  # of intentions that the query contains word by word
+    intention_power: float = 0.5  # below 1 evens out the decoded intentions' probabilities
+    literal_weight: float = 1.0  # of all intentions that the query contains word by word, against 1 for all decoded
     max_query_tokens: int = 32
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_beams", "num_candidates", low=1)
+        check_range(self, "temperature", exclusive=True)
+        check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
+        check_range(self, "intention_power", "literal_weight")
+        check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,18 @@ class Engine:
         """Load the artifact at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted."""
         directory = FilePath(path)
         manifest = open_artifact(directory)
+        try:
+            settings = from_mapping(RetrievalSettings, manifest["settings"]["retrieval"], "settings")
+        except (KeyError, AttributeError, SettingsError) as error:
+            place = directory / MANIFEST
+            raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
         return cls(
             catalog=Catalog.load(directory / "catalog.arrow"),
             student=Student.load(directory / "student"),
             intentions=IntentionIndex.load(directory / "intentions"),
             vectors=VectorIndex.load(directory / "vectors.npy"),
             lexical=LexicalIndex.load(directory / "lexical"),
-            settings=from_mapping(RetrievalSettings, manifest["settings"]["retrieval"], str(directory)),
+            settings=settings,
         )
 
     def retrieve(
@@ -100,7 +113,7 @@ class Engine:
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
-        Raises `InputError` for an empty or enormous query and for k < 1.
+        Raises `InputError` for a query that is empty, enormous or no valid Unicode, and for k < 1.
         """
         return next(self.retrieve_many([query], k, user=user, path=path, explain=explain))
 
@@ -114,14 +127,21 @@ class Engine:
         explain: bool = False,
         batch_size: int = 32,
     ) -> Iterator[Ranking]:
-        """Yield the ranking of each query in order, read and decoded in batches: the fast way through many."""
+        """Return the rankings of the queries in order, read and decoded in batches: the fast way through many.
+
+        What `retrieve` refuses is refused at once, before the first ranking is asked for.
+        """
         if k < 1:
             raise InputError(f"k is {k}", cure="ask for at least 1 ad", field="k")
         for position, query in enumerate(queries):
             _check(query, position)
-        eligible = self._targeting.eligible(user)
-        for start in range(0, len(queries), batch_size):
-            yield from self._retrieve_batch(queries[start : start + batch_size], k, eligible, Path(path), explain)
+        path, eligible = Path(path), self._targeting.eligible(user)
+        starts = range(0, len(queries), batch_size)
+        return (
+            ranking
+            for start in starts
+            for ranking in self._retrieve_batch(queries[start : start + batch_size], k, eligible, path, explain)
+        )
 
     def _retrieve_batch(
         self, queries: Sequence[str], k: int, eligible: Mask, path: Path, explain: bool
@@ -201,7 +221,8 @@ class Engine:
 
     def _weighted_intentions(self, query: str, found: Decoded) -> tuple[IntArray, FloatArray]:
         """Return the intentions that stand for a query, decoded ones and literal ones, with their weights."""
-        weight_of = dict(zip(found.intention_ids.tolist(), np.exp(found.log_probs).tolist(), strict=True))
+        shares = np.exp(self.settings.intention_power * found.log_probs)
+        weight_of = dict(zip(found.intention_ids.tolist(), (shares / shares.sum()).tolist(), strict=True))
         literal = self.intentions.literal(query).tolist()
         for intention_id in literal:
             weight_of[intention_id] = weight_of.get(intention_id, 0.0) + self.settings.literal_weight / len(literal)
@@ -262,3 +283,7 @@ def _check(query: object, position: int) -> None:
         raise InputError(
             f"{place} has {len(query)} characters", cure=f"pass at most {MAX_QUERY_LENGTH}; longer text is a document"
         )
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{place} is not valid Unicode (a lone surrogate)", cure="pass text read as UTF-8") from error

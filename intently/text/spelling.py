@@ -51,6 +51,8 @@ class Speller:
         return (min(near)[2],) if near else ()
 
     def _split(self, term: str) -> tuple[str, ...]:
+        if not term.isalpha():
+            return ()
         halves = [(term[:at], term[at:]) for at in range(3, len(term) - 2)]
         known = [pair for pair in halves if pair[0] in self._counts and pair[1] in self._counts]
         return max(known, key=lambda pair: min(self._counts[pair[0]], self._counts[pair[1]])) if known else ()

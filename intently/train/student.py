@@ -23,6 +23,7 @@ from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone
 from intently.models.device import autocast
 from intently.models.tokenizer import StudentTokenizer
+from intently.settings import check_range
 from intently.train.pairs import TrainingData
 
 IntArray = NDArray[np.int64]
@@ -49,6 +50,14 @@ class TrainingSettings:
     typo_rate: float = 0.1  # share of queries in which two letters swap, or one drops
     checkpoint_steps: int = 100
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_epochs", "min_steps", "max_steps", "batch_size", "checkpoint_steps", low=1)
+        check_range(self, "learning_rate", "temperature", exclusive=True)
+        check_range(self, "weight_decay", "intention_weight")
+        check_range(self, "phrase_share", "warmup_share", "typo_rate", high=1)
+        check_range(self, "max_query_tokens", "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
+        check_range(self, "seed", high=2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class IntentionLoss:
 
         device = states.device
         used = self._used.to(device)
-        weight = F.embedding(used, backbone.word_embeddings.weight)  # its backward is far cheaper than that of indexing
+        weight = backbone.word_embeddings(used)
         head = backbone.head(states[torch.from_numpy(real).to(device)])
         scores = F.linear(head, weight, backbone.head_bias[used]).float()
         scores = scores.masked_fill(~allowed.to(device), -torch.inf)
@@ -122,17 +131,15 @@ def train_student(
     """Train in place from where `checkpoint` stands (or the start) and return the student; CPU or GPU as it lies."""
     device = next(backbone.parameters()).device
     num_steps = count_steps(len(data.clicks), settings)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(backbone, settings.weight_decay), lr=settings.learning_rate, fused=True
-    )
+    optimizers = _optimizers(backbone, settings)
     token_ids = tokenizer.encode_bare(data.intentions)
     intention_loss = IntentionLoss(trie, token_ids, tokenizer.sep_id)
     ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens)
     sampler = _BatchSampler(data, settings)
-    first, losses = _restore(checkpoint, backbone, optimizer)
+    first, losses = _restore(checkpoint, backbone, optimizers)
     backbone.train()
     for step in range(first, num_steps):
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = settings.learning_rate * _schedule(step, num_steps, settings.warmup_share)
         batch = sampler.batch(step)
         query_ids, query_lengths = tokenizer.encode(batch.queries, settings.max_query_tokens)
@@ -149,10 +156,11 @@ def train_student(
         own = torch.arange(len(similarity), device=device)
         contrastive = F.cross_entropy(similarity, own) + F.cross_entropy(similarity[:, : len(own)].T, own)
         loss = contrastive + settings.intention_weight * (query_intention + ad_intention)
-        optimizer.zero_grad(set_to_none=True)
+        backbone.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(backbone.parameters(), 1.0)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(_dense_parameters(backbone), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
         now = {
             "contrastive": contrastive.item(),
             "query intention": query_intention.item(),
@@ -162,7 +170,7 @@ def train_student(
         if not all(math.isfinite(value) for value in now.values()):
             raise FloatingPointError(f"the loss is not finite at step {step}: {now}")
         if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < num_steps:
-            _store(checkpoint, backbone, optimizer, step + 1, losses)
+            _store(checkpoint, backbone, optimizers, step + 1, losses)
         if progress:
             progress(step + 1, num_steps, losses)
     backbone.eval()
@@ -193,15 +201,15 @@ class _BatchSampler:
         self._num_phrases = round(settings.batch_size * share)
         self._num_clicks = min(settings.batch_size - self._num_phrases, len(data.clicks))
         self._irrelevant_from = np.searchsorted(data.irrelevant[:, 0], np.arange(len(data.queries) + 1))
+        self._speaking = np.flatnonzero(np.diff(data.ad_intentions.offsets))
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def batch(self, step: int) -> _Batch:
         data, settings = self._data, self._settings
         rng = np.random.default_rng((settings.seed, 1, step))
         clicks = data.clicks[self._next_clicks(step)]
-        phrase_ads = rng.integers(len(data.ad_texts), size=self._num_phrases)
+        phrase_ads = rng.choice(self._speaking, size=self._num_phrases)
         spoken = data.ad_intentions.sample(phrase_ads, rng)
-        phrase_ads, spoken = phrase_ads[spoken >= 0], spoken[spoken >= 0]
         query_rows = np.concatenate((clicks[:, 0], np.full(len(phrase_ads), -1)))
         ad_rows = np.concatenate((clicks[:, 1], phrase_ads))
         queries = [data.queries[row] for row in clicks[:, 0]] + [data.intentions[i] for i in spoken]
@@ -279,27 +287,43 @@ def _schedule(step: int, num_steps: int, warmup_share: float) -> float:
     return min((step + 1) / warmup, (num_steps - step) / max(num_steps - warmup, 1))
 
 
-def _parameter_groups(backbone: Backbone, weight_decay: float) -> list[dict[str, object]]:
-    matrices = [p for p in backbone.parameters() if p.ndim > 1]
-    vectors = [p for p in backbone.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def _dense_parameters(backbone: Backbone) -> list[torch.nn.Parameter]:
+    return [parameter for name, parameter in backbone.named_parameters() if name != "word_embeddings.weight"]
+
+
+def _optimizers(backbone: Backbone, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+    """Return AdamW for everything but the word embeddings, and the Adam that updates only the rows a step touched."""
+    dense = _dense_parameters(backbone)
+    groups = [
+        {"params": [p for p in dense if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in dense if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    return [
+        torch.optim.AdamW(groups, lr=rate, fused=True),
+        torch.optim.SparseAdam([backbone.word_embeddings.weight], lr=rate),
+    ]
 
 
 def _store(
-    path: Path, backbone: Backbone, optimizer: torch.optim.Optimizer, step: int, losses: dict[str, float]
+    path: Path, backbone: Backbone, optimizers: list[torch.optim.Optimizer], step: int, losses: dict[str, float]
 ) -> None:
     temporary = path.with_suffix(".partial")
-    torch.save(
-        {"step": step, "losses": losses, "backbone": backbone.state_dict(), "optimizer": optimizer.state_dict()},
-        temporary,
-    )
+    state = {
+        "step": step,
+        "losses": losses,
+        "backbone": backbone.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
+    torch.save(state, temporary)
     temporary.replace(path)
 
 
-def _restore(path: Path, backbone: Backbone, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, float]]:
+def _restore(path: Path, backbone: Backbone, optimizers: list[torch.optim.Optimizer]) -> tuple[int, dict[str, float]]:
     if not path.exists():
         return 0, {}
     stored = torch.load(path, weights_only=True)
     backbone.load_state_dict(stored["backbone"])
-    optimizer.load_state_dict(stored["optimizer"])
+    for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
     return int(stored["step"]), dict(stored["losses"])

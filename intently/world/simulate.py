@@ -121,13 +121,16 @@ def _simulate(vocabulary: Vocabulary, num_ads: int, seed: int, num_judged: int, 
 def _write_traffic(folder: Path, world: _World) -> None:
     texts, judged, judgements = world.log.texts, world.judged, world.judgements
     with gzip_text(folder / "requests.tsv.gz") as file:
+        file.write("query\trequests\n")
         for query in np.argsort(-world.requests, kind="stable").tolist():
             file.write(f"{texts[query]}\t{world.requests[query]}\n")
     with gzip_text(folder / "clicks.tsv.gz") as file:
+        file.write("query\tad_id\tclicks\n")
         clicks = world.clicks
         for query, ad, count in zip(clicks.query.tolist(), clicks.ad.tolist(), clicks.count.tolist(), strict=True):
             file.write(f"{texts[query]}\t{ad_id(ad)}\t{count}\n")
     with (folder / "queries.tsv").open("w", encoding="utf-8", newline="\n") as file:
+        file.write("query_id\tquery\tlanguage\tstyle\n")
         rows = zip(judged.texts, judged.intents.language.tolist(), judged.styles.tolist(), strict=True)
         for query, (text, language, style) in enumerate(rows):
             file.write(f"{_query_id(query)}\t{text}\t{Language(language).name.lower()}\t{Style(style).name.lower()}\n")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -142,6 +143,20 @@ def test_report_forms():
         assert "4 queries, 3 of them with an ad of relevance 1.32 or more" in text
         assert "0.5000" in text and "good" in text
     assert "| bad | MRR | -0.3333 |" in report.markdown()
+
+
+def test_four_runs_fit_into_80_columns():
+    clicked = make_qrels({"9": {"a": 60, "b": 9, "c": 1}}, kind="clicks")
+    names = ("runs/of/last/week/lexical.trec", "dense", "intention", "fused")
+    runs = dict(zip(names, [RUNS["good"], *[RUNS["bad"]] * 3], strict=True))
+    report = evaluate_runs(runs, QRELS, clicks=clicked, ad_ids=pa.chunked_array([["a", "b", "c", "d", "e"]]))
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(report.table())
+    shown = captured.get()
+    for metric in report.metrics:
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"│ {metric} ")]
+        assert len(re.findall(r"\d\.\d{4}|–", line)) == 4
 
 
 def test_inputs_that_cannot_be_measured():

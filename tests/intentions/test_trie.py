@@ -1,5 +1,7 @@
 """The trie against a dictionary of prefixes."""
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -70,6 +72,29 @@ def test_save_and_load(tmp_path):
     loaded = Trie.load(tmp_path / "trie.npz")
     np.testing.assert_array_equal(loaded.tokens, trie.tokens)
     np.testing.assert_array_equal(loaded.intention_ids, trie.intention_ids)
-    (tmp_path / "trie.npz").write_bytes(b"torn")
-    with pytest.raises(ArtifactError, match=r"trie\.npz"):
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"torn",
+        lambda data: data[: len(data) // 2],
+        lambda data: data.replace(b"\x93NUMPY", b"\x93NUMPX"),
+        lambda data: data.replace(b"tokens", b"tokenz"),
+    ],
+)
+def test_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / "trie.npz"
+    Trie.build([(1, 2), (1,), (3, 4, 5)]).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ArtifactError, match=r"trie\.npz does not hold a trie"):
+        Trie.load(path)
+    gc.collect()  # a file left open would be a warning, hence an error
+
+
+def test_arrays_that_do_not_fit(tmp_path):
+    trie = Trie.build([(1, 2), (1,), (3, 4, 5)])
+    np.savez(tmp_path / "trie.npz", **{**vars(trie), "lowest_id": trie.lowest_id[1:]})
+    with pytest.raises(ArtifactError, match=r"trie\.npz does not hold a trie \(its arrays do not fit\)"):
         Trie.load(tmp_path / "trie.npz")

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from intently.errors import ArtifactError
+from intently.index.vectors import VectorIndex
+
+
+@pytest.fixture
+def vectors() -> np.ndarray:
+    drawn = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def test_scores_are_cosines(vectors, tmp_path):
+    index = VectorIndex(vectors)
+    query = vectors[3]
+    expected = [sum(float(a) * float(b) for a, b in zip(row, query, strict=True)) for row in vectors]
+    np.testing.assert_allclose(index.scores(query), expected, atol=1e-6)
+    assert index.scores(query).argmax() == 3
+    index.save(tmp_path / "vectors.npy")
+    loaded = VectorIndex.load(tmp_path / "vectors.npy")
+    assert isinstance(loaded.embeddings, np.memmap)
+    np.testing.assert_array_equal(loaded.scores(query), index.scores(query))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (np.zeros((2, 3)), r"float64 \(2, 3\)"),
+        (np.zeros(3, dtype=np.float32), r"float32 \(3,\)"),
+        (np.zeros((2, 3, 1), dtype=np.float32), r"float32 \(2, 3, 1\)"),
+        (np.zeros((2, 3), dtype=np.int32), r"int32 \(2, 3\)"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, wrong, told):
+    np.save(tmp_path / "vectors.npy", wrong)
+    with pytest.raises(ArtifactError, match=rf"vectors\.npy holds {told}, not float32 \(N, D\)"):
+        VectorIndex.load(tmp_path / "vectors.npy")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[: len(data) // 2], id="torn in the header"),
+        pytest.param(lambda data: data[:-4], id="torn"),
+        pytest.param(lambda data: b"[1, 2]", id="foreign"),
+        pytest.param(lambda data: b"", id="empty"),
+        pytest.param(lambda data: b"PK\x03\x04" + data, id="like a zip file"),
+    ],
+)
+def test_damaged_file_is_named(vectors, tmp_path, damage):
+    path = tmp_path / "vectors.npy"
+    VectorIndex(vectors).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ArtifactError, match=r"vectors\.npy does not hold vectors"):
+        VectorIndex.load(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match=r"absent\.npy"):
+        VectorIndex.load(tmp_path / "absent.npy")

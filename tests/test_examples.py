@@ -1,0 +1,40 @@
+"""The examples run as they are, from anywhere, and print what they promise."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+# What an example prints; one that is not named here fails its test.
+PRINTED = {
+    "read_messy_catalogue.py": ("6 of 8 rows are left out", "field 'bid': 'free' is not a number", "2 ads are kept"),
+    "constrained_decoding.py": ("6 intentions make a trie of 11 nodes", "with 6 beams", "1.000  in all"),
+    "build_and_ask.py": ("num_ads: 300", "intentions: ", "by meaning, rank 1: cosine", "by words, rank 1: "),
+    "compare_two_runs.py": ("Recall@10", "MRR: new is +0.", "p = 0.0"),
+    "targeting.py": ("us-only, office-hours", "everybody, cn-only, bilingual", "Saturday"),
+}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_example_runs(path, tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONUTF8": "1", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    for text in PRINTED[path.name]:
+        assert text in ended.stdout
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor")]  # PyTorch's own
+    assert not left
+
+
+def test_every_promise_is_kept_by_an_example():
+    assert set(PRINTED) == {path.name for path in EXAMPLES.glob("*.py")}
