@@ -573,15 +573,10 @@ def test_every_command_has_help(command):
     assert f"Usage: intently {command}" in outcome.out
 
 
-# Known to be wrong. Each test says what should happen; whoever mends it takes the mark off, or the test fails.
-open_bug = pytest.mark.xfail(strict=True, reason="not mended yet")
-
-
 def test_nothing_but_the_error_is_told_of_a_missing_file(tmp_path):
     assert_refused(intently("build", "--ads", tmp_path / "none.tsv", "--out", tmp_path / "e"), "none.tsv")
 
 
-@open_bug
 def test_damaged_artifact_is_built_again(inputs, copied):
     """The refusal says "build the engine again", so doing that has to help."""
     flip(copied / "vectors.npy")
@@ -638,14 +633,12 @@ def test_setting_out_of_range_is_refused_before_the_build(inputs, tmp_path, sett
     assert key in outcome.err.splitlines()[-1]
 
 
-@open_bug
 def test_refused_build_leaves_the_engine_that_was_there(inputs, copied, tmp_path):
     (tmp_path / "wrong.toml").write_text(f'checkpoint = "{(tmp_path / "nowhere").as_posix()}"\n')
     assert build(inputs, copied, tmp_path / "wrong.toml").code == 1
     assert intently("query", copied, "drill").code == 0
 
 
-@open_bug
 def test_single_ad_builds(inputs, tmp_path):
     (tmp_path / "ads.tsv").write_text("ad_id\ttitle\na1\tElectric kettle\n")
     outcome = intently(

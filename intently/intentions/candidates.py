@@ -31,7 +31,8 @@ class CandidateSettings:
     max_ad_floor: int = 25  # ... but never fewer ads than this, for small catalogues
 
     def __post_init__(self) -> None:
-        check_range(self, "max_words", "max_query_words", "min_ads", "max_ad_floor", low=1)
+        check_range(self, "max_words", "max_query_words", "min_ads", low=1)
+        check_range(self, "max_ad_floor", low=0)
         check_range(self, "max_ad_share", high=1)
 
 

@@ -22,5 +22,6 @@ def reciprocal_rank_fusion(
     distinct, inverse = np.unique(rows, return_inverse=True)
     scores = np.zeros(len(distinct))
     np.add.at(scores, inverse, np.concatenate([np.empty(0), *shares]))
+    scores = scores.round(12)  # equal sums of unequal fractions are ties, whatever their last bits say
     order = np.lexsort((distinct, -scores))
     return distinct[order], scores[order]

@@ -55,16 +55,14 @@ def test_postings_by_hand():
     given_pairs = np.array([[0, 0], [0, 1], [1, 1]])
     decoded = np.array([[1, 0], [0, 0], [2, 2]])
     log_probs = np.log([0.25, 0.5, 0.75])
-    postings = build_postings(
-        given_pairs, decoded, log_probs, 3, 4, PostingSettings(given_weight=2.0, decoded_weight=4.0)
-    )
+    postings = build_postings(given_pairs, decoded, log_probs, 3, 4, PostingSettings(decoded_weight=4.0, idf_power=2.0))
     idf = [math.log(1 + 4 / 3), math.log(1 + 4 / 2), math.log(1 + 4 / 1)]
     expected = {
-        (0, 0): idf[0] * (2 * 1.0 + 4 * 0.5),  # ad 0 has only intention 0: its whole unit
-        (0, 1): idf[0] * 2 * idf[0] / (idf[0] + idf[1]),
-        (1, 0): idf[1] * 4 * 0.25,
-        (1, 1): idf[1] * 2 * idf[1] / (idf[0] + idf[1]),
-        (2, 2): idf[2] * 4 * 0.75,
+        (0, 0): idf[0] ** 2 * (1 + 4 * 0.5),
+        (0, 1): idf[0] ** 2,
+        (1, 0): idf[1] ** 2 * 4 * 0.25,
+        (1, 1): idf[1] ** 2,
+        (2, 2): idf[2] ** 2 * 4 * 0.75,
     }
     found = {}
     for key in range(3):
@@ -76,10 +74,12 @@ def test_postings_by_hand():
 
 def test_postings_without_given_or_decoded_pairs():
     none, no_probs = np.empty((0, 2), dtype=np.int64), np.empty(0)
-    only_decoded = build_postings(none, np.array([[1, 1]]), np.log([0.5]), 2, 2, PostingSettings())
+    only_decoded = build_postings(
+        none, np.array([[1, 1]]), np.log([0.5]), 2, 2, PostingSettings(decoded_weight=1.0, idf_power=1.0)
+    )
     assert only_decoded.counts().tolist() == [0, 1]
     assert only_decoded.of(1)[1][0] == pytest.approx(0.5 * math.log(3))
-    only_given = build_postings(np.array([[0, 1]]), none, no_probs, 2, 2, PostingSettings())
+    only_given = build_postings(np.array([[0, 1]]), none, no_probs, 2, 2, PostingSettings(idf_power=1.0))
     assert only_given.of(0)[1][0] == pytest.approx(math.log(2))
     assert build_postings(none, none, no_probs, 2, 2, PostingSettings()).counts().tolist() == [0, 0]
 

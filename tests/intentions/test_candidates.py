@@ -23,6 +23,10 @@ ANALYZER = Analyzer()
 Found = dict[str, tuple[int, set[int], set[int]]]
 
 
+def stems(text: str) -> tuple[str, ...]:
+    return tuple(stem for _, stem in ANALYZER.phrase(text))
+
+
 def mine(titles, keywords=(), queries=(), clicks=(), **chosen) -> Candidates:
     return mine_candidates(
         titles,
@@ -65,7 +69,6 @@ def test_a_small_catalogue_by_hand():
         "bits": (1, {0, 1, 2}, {5}),
         "红色": (1, {3, 4}, {3}),
         "水壶": (1, {3, 4}, {3}),
-        "5": (1, {2, 4}, {4}),
         "5 gal": (2, {2, 4}, set()),  # "gal" alone is a unit
         "drill bits": (2, {0, 1, 2}, {5}),
         "红色水壶": (2, {3, 4, 5}, {3}),  # clicked for ad 5 as well
@@ -83,14 +86,19 @@ def test_phrases_do_not_cross_titles():
     assert set(as_dict(mine(["red", "pan", "red", "pan"]))) == {"red", "pan"}
 
 
-def test_what_reaches_too_many_ads_is_left_out():
+def test_what_reaches_too_many_ads_is_left_out_and_titles_stand_in():
     titles = ["red pan", "red lamp", "red shoe", "blue pan"]
-    assert set(as_dict(mine(titles, max_ad_floor=2, max_ad_share=0.0))) == {"pan"}
+    assert set(as_dict(mine(titles, max_ad_floor=2, max_ad_share=0.0))) == {"pan", "red lamp", "red shoe"}
     assert set(as_dict(mine(titles, max_ad_floor=0, max_ad_share=0.75))) == {"pan", "red"}
-    assert set(as_dict(mine(titles, max_ad_floor=0, max_ad_share=0.74))) == {"pan"}
+    assert set(as_dict(mine(titles, max_ad_floor=0, max_ad_share=0.74))) == {"pan", "red lamp", "red shoe"}
 
 
-@pytest.mark.parametrize("titles", [[], [""], ["the", "的"], ["red", "blue"]])
+def test_an_ad_of_words_of_its_own_is_known_by_its_title():
+    found = as_dict(mine(["Electric kettle", "one two three four five six seven eight"]))
+    assert found == {"electric kettle": (2, {0}, set()), "one two three four five six": (6, {1}, set())}
+
+
+@pytest.mark.parametrize("titles", [[], [""], ["the", "的"]])
 def test_nothing_to_find(titles):
     candidates = mine(titles)
     assert candidates.texts == ()
@@ -111,11 +119,6 @@ def test_join_words(words, text):
     assert join_words(words) == text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="words found for search overlap (机器, 机器人), and joining them gives 机器机器人",
-)
 @pytest.mark.parametrize("queries", [(), ("扫地机器人",)])
 def test_chinese_intentions_are_written_as_in_the_titles(queries):
     titles = ["红色扫地机器人", "蓝色扫地机器人", "大容量电热水壶", "不锈钢电热水壶"]
@@ -123,9 +126,8 @@ def test_chinese_intentions_are_written_as_in_the_titles(queries):
         assert any(text in titles[row] for row in ads), text
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="kept out of queries and bids, but not of titles")
 def test_bare_numbers_are_no_intentions():
-    assert "2024" not in as_dict(mine(["shoe 2024", "lamp 2024"]))
+    assert set(as_dict(mine(["shoe 2024", "lamp 2024"]))) == {"shoe 2024", "lamp 2024"}
 
 
 WORDS = ["red", "pan", "lamp", "5", "7", "gal", "for", "灯", "红色", "水壶"]
@@ -150,7 +152,7 @@ asked = st.lists(st.sampled_from([*WORDS, "new", "vac"]), max_size=4).map(" ".jo
 def test_equals_counting_in_a_dictionary(ads, queries, clicks, chosen):
     titles, num_ads = [title for title, _ in ads], len(ads)
     clicks = sorted((query, ad) for query, ad in clicks if query < len(queries) and ad < num_ads)
-    documents = [ANALYZER.terms(text) for text in (*titles, *queries)]
+    documents = [stems(text) for text in (*titles, *queries)]
     grams: dict[tuple[str, ...], set[int]] = {}
     for row, terms in enumerate(documents):
         for length in range(1, chosen.max_words + 1):
@@ -163,9 +165,9 @@ def test_equals_counting_in_a_dictionary(ads, queries, clicks, chosen):
     }
 
     def whole(text: str) -> set[int] | None:
-        terms = tuple(ANALYZER.terms(text))
+        terms = stems(text)
         vouched = [sum(3 if row < num_ads else 1 for row, d in enumerate(documents) if t in d) for t in terms]
-        if not 0 < len(terms) <= chosen.max_query_words or min(vouched) < 3 or all(t.isdigit() for t in terms):
+        if not 0 < len(terms) <= chosen.max_query_words or min(vouched) < 3:
             return None
         return found.setdefault(terms, set())
 
@@ -176,10 +178,21 @@ def test_equals_counting_in_a_dictionary(ads, queries, clicks, chosen):
         for keyword in keywords:
             if (rows := whole(keyword)) is not None:
                 rows.add(ad)
+    most = max(chosen.max_ad_share * num_ads, chosen.max_ad_floor)
+    kept = {
+        terms
+        for terms, rows in found.items()
+        if sum(row < num_ads for row in rows) <= most and not all(term.isdigit() for term in terms)
+    }
+    left_out = set(range(num_ads)).difference(*(found[terms] for terms in kept))
+    for ad in left_out:
+        if terms := documents[ad][: chosen.max_query_words]:
+            kept.add(terms)
+            found.setdefault(terms, set()).add(ad)
     expected: Found = {}
     for terms, rows in found.items():
         of_ads = {row for row in rows if row < num_ads}
-        if len(of_ads) <= max(chosen.max_ad_share * num_ads, chosen.max_ad_floor):
+        if terms in kept:
             expected[join_words(terms)] = (len(terms), of_ads, {row - num_ads for row in rows - of_ads})
     keywords = [bids for _, bids in ads]
     assert as_dict(mine(titles, keywords, queries, clicks, **vars(chosen))) == expected
@@ -243,10 +256,10 @@ def test_every_ad_keeps_an_intention_under_a_tiny_budget(budget):
     titles = ["red pan", "red pan", "blue lamp", "blue lamp", "红色 水壶", "红色 水壶", "unique"]
     candidates = mine(titles)
     vocabulary = select_vocabulary(candidates, len(titles), 0, VocabularySettings(max_intentions=budget))
-    assert set(vocabulary.ad_pairs[:, 1]) == set(candidates.ad_pairs[:, 1]) == set(range(6))
-    assert len(vocabulary) == 3  # one each: chosen or the floor
+    assert set(vocabulary.ad_pairs[:, 1]) == set(candidates.ad_pairs[:, 1]) == set(range(7))
+    assert len(vocabulary) == 4  # one each: chosen or the floor
     if budget == 0:
-        assert set(vocabulary.texts) == {"red pan", "blue lamp", "红色水壶"}  # the longest
+        assert set(vocabulary.texts) == {"red pan", "blue lamp", "红色水壶", "unique"}  # the longest
     for intention_id, row in vocabulary.ad_pairs.tolist():
         assert set(ANALYZER.words(vocabulary.texts[intention_id])) <= set(ANALYZER.words(titles[row]))
 

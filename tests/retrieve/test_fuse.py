@@ -19,8 +19,8 @@ def test_equals_adding_up_in_a_dict(weighted, constant):
     rows, fused = reciprocal_rank_fusion(
         [np.array(ranking, dtype=np.int64) for ranking, _ in weighted], [weight for _, weight in weighted], constant
     )
-    assert rows.tolist() == sorted(scores, key=lambda row: (-scores[row], row))
-    assert fused.tolist() == [scores[row] for row in rows.tolist()]
+    assert rows.tolist() == sorted(scores, key=lambda row: (-round(scores[row], 12), row))
+    assert fused.tolist() == pytest.approx([scores[row] for row in rows.tolist()], abs=1e-12)
     assert rows.dtype == np.int64
 
 

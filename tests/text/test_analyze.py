@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from intently.errors import SettingsError
 from intently.text.analyze import STOP_WORDS, Analyzer
-from intently.text.normalize import HAN, normalize
+from intently.text.normalize import HAN, has_han, normalize
 
 ANALYZER = Analyzer()
 
@@ -62,7 +62,7 @@ def test_stop_words_are_left_out_of_terms_only():
 def test_stemming_follows_the_language():
     assert Analyzer("english").terms("running shoes") == ["run", "shoe"]
     assert Analyzer("german").terms("Lampen") == ["lamp"]
-    assert Analyzer("english").stem(["shoes", "水壶"]) == ["shoe", "水壶"]
+    assert Analyzer("english").phrase("shoes 水壶") == [("shoes", "shoe"), ("水壶", "水壶")]
 
 
 def test_unknown_stemmer():
@@ -78,20 +78,25 @@ def test_words_never_mix_numbers_letters_and_chinese(text):
     for word in words:
         number, han = re.fullmatch(r"\d+([./]\d+)?", word), re.fullmatch(f"[{HAN}]+", word)
         assert number or han or not re.search(rf"[\W\d_{HAN}]", word), word
-    assert ANALYZER.terms(text) == ANALYZER.stem([word for word in words if word not in STOP_WORDS])
+    assert [word for word, _ in ANALYZER.phrase(text)] == [word for word in words if word not in STOP_WORDS]
+    assert {stem for _, stem in ANALYZER.phrase(text)} <= {*ANALYZER.terms(text)} | {w for w in words if has_han(w)}
 
 
-# What the module promises and does not do yet.
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        pytest.param("6″", "6 in", marks=pytest.mark.xfail(strict=True, reason="NFKC makes ″ two ′: read as feet")),
-        pytest.param("½ in", "1/2 in", marks=pytest.mark.xfail(strict=True, reason="NFKC makes ½ 1⁄2 with U+2044")),
-        pytest.param("1,000w", "1000 w", marks=pytest.mark.xfail(strict=True, reason="a unit hides the comma's end")),
-        pytest.param(
-            "5000毫安时", "5000mah", marks=pytest.mark.xfail(strict=True, reason="毫安时 is no spelling of mAh")
-        ),
+        ("6″", "6 in"),
+        ("½ in", "1/2 in"),
+        ("5½ in", "5 1/2 in"),
+        ("1,000w", "1000 w"),
+        ("10,000mAh", "10000 mah"),
+        ("5000毫安时", "5000mah"),
     ],
 )
 def test_spellings_that_should_be_one(written, meant):
     assert ANALYZER.terms(written) == ANALYZER.terms(meant)
+
+
+def test_search_terms_also_hold_the_parts_of_chinese_words():
+    assert ANALYZER.terms("扫地机器人") == ["扫地", "机器", "机器人"]
+    assert [word for word, _ in ANALYZER.phrase("扫地机器人")] == ["扫地", "机器人"]

@@ -47,7 +47,6 @@ def test_a_compound_is_split_where_both_halves_are_most_frequent():
     assert Speller({"abc": 1, "defgh": 9, "abcde": 5, "fgh": 4}).correct("abcdefgh") == ("abcde", "fgh")
 
 
-@pytest.mark.xfail(strict=True, reason="an unknown number is split into two known ones")
 def test_numbers_are_never_split():
     assert Speller({"100": 3, "200": 3}).correct("100200") == ()
 

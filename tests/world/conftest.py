@@ -61,7 +61,7 @@ def read_world(folder: Path) -> SimpleNamespace:
     def table(name: str) -> list[list[str]]:
         data = (folder / name).read_bytes()
         text = (gzip.decompress(data) if name.endswith(".gz") else data).decode()
-        return [line.split("\t") for line in text.splitlines()]
+        return [line.split("\t") for line in text.splitlines()[1:]]  # without the header
 
     with gzip.open(folder / "ads.jsonl.gz", "rt", encoding="utf-8") as file:
         ads = [json.loads(line) for line in file]
