@@ -1,6 +1,6 @@
 """Measure how long an engine takes per query, path by path: one query at a time, and many in batches.
 
-    python benchmarks/latency.py ENGINE --queries FILE [--most 1000] [--threads 2]
+    python benchmarks/latency.py ENGINE --queries FILE [--most 1000] [--threads 1]
 
 Prints a table and, last, one JSON line with machine, date and figures. Each query is answered alone with k = 10 and its
 reasons told; throughput is that of `retrieve_many` with k = 10.
@@ -24,6 +24,7 @@ from rich.table import Table
 from intently import Engine
 from intently.catalog import read_queries
 from intently.evaluate.latency import measure_latency
+from intently.models.device import intra_op_threads
 from intently.types import Path as RetrievalPath
 
 
@@ -33,10 +34,9 @@ def main() -> None:
     parser.add_argument("engine", type=Path)
     parser.add_argument("--queries", type=Path, required=True)
     parser.add_argument("--most", type=int, default=1_000, help="use this many of the queries")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="intra-op threads of PyTorch")
+    parser.add_argument("--threads", type=int, default=1, help="PyTorch threads for one query at a time")
     options = parser.parse_args()
 
-    torch.set_num_threads(options.threads)
     start = time.perf_counter()
     engine = Engine.load(options.engine)
     load_s = time.perf_counter() - start
@@ -44,7 +44,8 @@ def main() -> None:
     table = Table("path", "p50 ms", "p95 ms", "p99 ms", "queries/s in batches")
     figures = {}
     for path in RetrievalPath:
-        latency = measure_latency(partial(engine.retrieve, path=path), queries)
+        with intra_op_threads(options.threads):
+            latency = measure_latency(partial(engine.retrieve, path=path), queries)
         start = time.perf_counter()
         for _ in engine.retrieve_many(queries, path=path):
             pass

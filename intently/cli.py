@@ -101,7 +101,10 @@ def query(
     """Retrieve ads for one query."""
     engine = _load(directory)
     user = UserContext(country, language, device, audiences=frozenset(audience) if audience else None)
-    ranking = engine.retrieve(text, k, user=user, path=path, explain=explain)
+    from intently.models.device import intra_op_threads
+
+    with intra_op_threads(1):
+        ranking = engine.retrieve(text, k, user=user, path=path, explain=explain)
     if as_json:
         out.print_json(json.dumps(asdict(ranking), ensure_ascii=False))
         return

@@ -1,6 +1,7 @@
 """Which precision suits which device."""
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -19,6 +20,21 @@ def _cpu_has_bf16_instructions() -> bool:
     # oneDNN "supports" bf16 on any AVX-512 machine by emulation, which is slower than float32.
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False))
+
+
+@contextlib.contextmanager
+def intra_op_threads(num_threads: int) -> Iterator[None]:
+    """Run PyTorch with this many threads inside the block.
+
+    One thread is best for answering queries one at a time: the products are too small to share, and waiting for a
+    second thread costs more than it brings. Batches want all cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
