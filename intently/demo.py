@@ -32,7 +32,7 @@ EXAMPLES = (
 # Grade 2: the kind of thing that was wanted, without conflict, though not with every wish fulfilled.
 MIN_RELEVANCE = 2.0
 # A smaller batch and fewer steps than a real build takes, so that the demonstration is over in minutes.
-SETTINGS = BuildSettings(training=TrainingSettings(batch_size=64, learning_rate=3e-4, min_steps=240, max_steps=240))
+SETTINGS = BuildSettings(training=TrainingSettings(batch_size=64, min_steps=160, max_steps=160))
 _DEPTH = 500
 _NUM_TIMED = 200
 

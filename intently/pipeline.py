@@ -259,7 +259,7 @@ def _finished(out: Path, fingerprints: _Fingerprints, settings: BuildSettings) -
         manifest = open_artifact(out)
     except ArtifactError:
         return None  # of another version, incomplete or damaged: built anew
-    if manifest["fingerprints"]["artifact"] != fingerprints.artifact:
+    if manifest["fingerprints"].get("artifact") != fingerprints.artifact:
         return None
     manifest["settings"] = asdict(settings)
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
@@ -275,7 +275,7 @@ def _prepare(out: Path, fingerprints: _Fingerprints) -> Path:
         raise InputError("holds files that are not an Intently engine", cure="name a new or empty directory", path=out)
     try:
         manifest = open_artifact(out)
-        reusable = manifest["fingerprints"]["student"] == fingerprints.student
+        reusable = manifest["fingerprints"].get("student") == fingerprints.student
     except ArtifactError:
         reusable = False
     mark = work / "fingerprint"
