@@ -1,6 +1,7 @@
 """The demonstration: a simulated world, an engine built from it, its paths measured, six queries answered."""
 
 import csv
+import json
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from intently.show import show_ranking
 from intently.train.student import TrainingSettings
 from intently.types import Path as RetrievalPath
 from intently.world import simulate_world
+from intently.world.simulate import VERSION
 
 PATHS = (RetrievalPath.LEXICAL, RetrievalPath.DENSE, RetrievalPath.INTENTION, RetrievalPath.FUSED)
 # The first held-out query of each kind is shown, whatever it is: (language, style) as the world labels them.
@@ -41,7 +43,7 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
     """Simulate, build, measure and show; everything lies under `directory` afterwards, and a rerun resumes."""
     world = directory / "world"
     with StageProgress(err) as progress:
-        if not (world / "world.json").exists():
+        if not _is_there(world, num_ads, seed):
             simulate_world(world, num_ads, seed, progress=progress)
         report = build_engine(
             world / "ads.jsonl.gz", world / "clicks.tsv.gz", directory / "engine", SETTINGS, progress=progress
@@ -80,6 +82,14 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
     for text in _examples(world / "queries.tsv"):
         show_ranking(out, engine.catalog, engine.retrieve(text, k=3), explain=True)
     out.print(f'\nAsk it yourself:  intently query {directory / "engine"} "…" --explain', soft_wrap=True)
+
+
+def _is_there(world: Path, num_ads: int, seed: int) -> bool:
+    manifest = world / "world.json"
+    if not manifest.is_file():
+        return False
+    made = json.loads(manifest.read_text(encoding="utf-8"))
+    return (made.get("version"), made.get("num_ads"), made.get("seed")) == (VERSION, num_ads, seed)
 
 
 def _examples(path: Path) -> list[str]:
