@@ -61,6 +61,9 @@ def build(
             help="Clicks or judgements: query, ad_id, and clicks or relevance. Without: ads alone.", show_default=False
         ),
     ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")
     ] = None,
@@ -73,7 +76,7 @@ def build(
 
     chosen = read_settings(BuildSettings, settings) if settings else BuildSettings()
     with StageProgress(err) as progress:
-        report = build_engine(ads, clicks, directory, chosen, skip_bad=skip_bad, progress=progress)
+        report = build_engine(ads, clicks, directory, chosen, queries=queries, skip_bad=skip_bad, progress=progress)
     out.print(f"{report.directory}: complete", soft_wrap=True)
     for name, value in report.facts.items():
         out.print(

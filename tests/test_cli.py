@@ -417,6 +417,24 @@ def test_build_without_clicks(inputs, tmp_path):
     assert intently("query", tmp_path / "engine", "扫地机器人").code == 0
 
 
+def test_build_from_clicks_that_name_queries_by_id(inputs, tmp_path):
+    (tmp_path / "qrels.trec").write_text("q1 0 a1 1\n", encoding="utf-8")
+    (tmp_path / "queries.tsv").write_text("q1\tdrill\n", encoding="utf-8")
+    arguments = (
+        "build",
+        "--ads",
+        inputs / "ads.tsv",
+        "--clicks",
+        tmp_path / "qrels.trec",
+        "--out",
+        tmp_path / "engine",
+    )
+    assert_refused(intently(*arguments, "--settings", inputs / "settings.toml"), "qrels.trec")
+    outcome = intently(*arguments, "--queries", tmp_path / "queries.tsv", "--settings", inputs / "settings.toml")
+    assert outcome.code == 0, outcome.err
+    assert "num clicks: 1" in outcome.out
+
+
 def test_build_skips_bad_rows_and_says_so(inputs, tmp_path):
     (tmp_path / "ads.tsv").write_text(ADS + "a10\t\t\t\t\t\n", encoding="utf-8")
     (tmp_path / "clicks.tsv").write_text(CLICKS + "drill\tunknown\t1\ndrill\ta1\tmany\n", encoding="utf-8")
