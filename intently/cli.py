@@ -1,6 +1,7 @@
 """The command line: thin commands over the package's functions."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -104,10 +105,7 @@ def query(
     """Retrieve ads for one query."""
     engine = _load(directory)
     user = UserContext(country, language, device, audiences=frozenset(audience) if audience else None)
-    from intently.models.device import intra_op_threads
-
-    with intra_op_threads(1):
-        ranking = engine.retrieve(text, k, user=user, path=path, explain=explain)
+    ranking = engine.retrieve(text, k, user=user, path=path, explain=explain)
     if as_json:
         out.print_json(json.dumps(asdict(ranking), ensure_ascii=False))
         return
@@ -131,7 +129,7 @@ def run(
     from intently.catalog import read_queries, write_run
 
     asked = read_queries(queries)
-    engine = _load(directory)
+    engine = _load(directory, num_threads=os.cpu_count())  # batches are large enough to share
     with StageProgress(err) as progress, write_run(run_file, tag=f"intently-{path}") as writer:
         for done, ranking in enumerate(engine.retrieve_many(asked.texts, k, path=path), start=1):
             writer.write(asked.ids[done - 1], [ad.ad_id for ad in ranking.ads], [ad.score for ad in ranking.ads])
@@ -200,16 +198,18 @@ def demo(
 
 def _need_models() -> None:
     try:
-        import torch  # noqa: F401
+        import intently.models.onnx_runner  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("this needs PyTorch; run: pip install 'intently[models]'") from error
+        raise MissingDependencyError(
+            f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; run: pip install 'intently[models]'"
+        ) from error
 
 
-def _load(directory: Path) -> "Engine":
+def _load(directory: Path, num_threads: int | None = None) -> "Engine":
     _need_models()
     from intently.retrieve.engine import Engine
 
-    return Engine.load(directory)
+    return Engine.load(directory, num_threads=num_threads)
 
 
 def main() -> None:

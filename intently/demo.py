@@ -11,7 +11,6 @@ from rich.table import Table
 from intently.catalog import Run, read_judgements, read_qrels, read_queries
 from intently.evaluate.evaluation import evaluate_runs
 from intently.evaluate.latency import measure_latency
-from intently.models.device import intra_op_threads
 from intently.pipeline import BuildSettings, build_engine
 from intently.progress import StageProgress
 from intently.retrieve.engine import Engine
@@ -59,11 +58,10 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
                 progress("Answering", done, len(queries), str(path))
             runs[str(path)] = Run.build(answers)
         latencies = {}
-        with intra_op_threads(1):
-            for done, path in enumerate(PATHS):
-                progress("Measuring latency", done, len(PATHS), str(path))
-                answer = partial(engine.retrieve, path=path)
-                latencies[path] = measure_latency(answer, queries.texts[:_NUM_TIMED])
+        for done, path in enumerate(PATHS):
+            progress("Measuring latency", done, len(PATHS), str(path))
+            answer = partial(engine.retrieve, path=path)
+            latencies[path] = measure_latency(answer, queries.texts[:_NUM_TIMED])
     measured = evaluate_runs(
         runs,
         read_qrels(world / "qrels.trec"),

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from intently.artifact import MANIFEST, open_artifact, sha256_of, write_atomically, write_manifest
 from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
@@ -26,10 +27,11 @@ from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.postings import IntArray
 from intently.index.vectors import VectorIndex
 from intently.intentions.candidates import CandidateSettings, mine_candidates
+from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, VocabularySettings, coverage, merge_equal, select_vocabulary
 from intently.models.pretrained import DEFAULT_CHECKPOINT, checkpoint_directory, grow_vocabulary, load_pretrained
-from intently.models.student import Student
+from intently.models.student import Runtime, Student
 from intently.retrieve.engine import RetrievalSettings
 from intently.text.analyze import Analyzer
 from intently.train.pairs import build_training_data
@@ -47,6 +49,7 @@ class BuildSettings:
     checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     min_ocr_confidence: float = 0.5  # from which an OCR span can be found lexically
+    runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -128,7 +131,7 @@ def build_engine(
         )
         Student(trained.backbone, tokenizer).save(work / "student")
         (work / "student" / "done").touch()
-    student = Student.load(work / "student")
+    student = Student.load(work / "student").use(settings.runtime, torch.get_num_threads())
 
     pairs, log_probs, embeddings = read_all_ads(student, trie, texts, settings.postings, work, show)
     postings = build_postings(
@@ -197,11 +200,11 @@ def read_all_ads(
 
     Saved chunk by chunk under `work`, so that an interrupted build goes on where it was.
     """
-    decoder = student.decoder(trie)
+    decoder, decoding = student.decoder(trie), DecodeSettings(num_beams=settings.num_beams)
     pairs, log_probs, embeddings = [], [], []
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
-        path = work / f"ads-{settings.num_beams}-{settings.max_ad_tokens}-{start}.npz"
+        path = work / f"ads-{settings.num_beams}-{settings.max_ad_tokens}-{student.runtime}-{start}.npz"
         if not path.exists():
             vectors = np.empty((len(chunk), student.dimension), dtype=np.float32)
             ids = np.full((len(chunk), settings.num_beams), -1, dtype=np.int64)
@@ -209,7 +212,7 @@ def read_all_ads(
             done = start
             for rows, reading in student.batches(chunk, settings.max_ad_tokens, batch_size=64):
                 vectors[rows] = reading.embeddings
-                for row, found in zip(rows, decoder.decode(reading, settings.num_beams), strict=True):
+                for row, found in zip(rows, decoder.decode(reading.prompt, decoding), strict=True):
                     ids[row, : len(found.intention_ids)] = found.intention_ids
                     probs[row, : len(found.log_probs)] = found.log_probs
                 done += len(rows)
@@ -247,7 +250,7 @@ def _fingerprints(files: list[Path | None], settings: BuildSettings, skip_bad: b
         decisive = {key: value for key, value in every.items() if key not in left_out}
         return hashlib.sha256(json.dumps([inputs, decisive], sort_keys=True).encode()).hexdigest()
 
-    indexing = ("postings", "lexical", "min_ocr_confidence")
+    indexing = ("postings", "lexical", "min_ocr_confidence", "runtime")
     return _Fingerprints(
         student=digest("retrieval", *indexing) + settings.lexical.stemmer, artifact=digest("retrieval")
     )

@@ -8,6 +8,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -57,6 +58,10 @@ def _converted(kind: Any, value: Any, place: str) -> Any:
         if not isinstance(value, Mapping):
             raise SettingsError(f"{place} is a table of settings, not {value!r}")
         return from_mapping(kind, value, place)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        if value not in tuple(kind):
+            raise SettingsError(f"{place} is {value!r}; it takes one of {', '.join(kind)}")
+        return kind(value)
     accepted = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if float in accepted and type(value) is int:
         return float(value)

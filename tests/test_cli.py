@@ -387,7 +387,7 @@ def test_rerun_of_a_finished_build_does_nothing(inputs, copied):
 
 
 def test_retrieval_settings_are_taken_over_without_training(inputs, copied, tmp_path):
-    text = (inputs / "settings.toml").read_text() + "[retrieval]\nnum_beams = 3\n"
+    text = (inputs / "settings.toml").read_text() + "[retrieval.decode]\nnum_beams = 3\n"
     (tmp_path / "fewer.toml").write_text(text)
     outcome = build(inputs, copied, tmp_path / "fewer.toml")
     assert outcome.code == 0
@@ -455,7 +455,7 @@ ARTIFACT_FILES = (
     "catalog.arrow",
     "vectors.npy",
     "intentions/intentions.json",
-    "intentions/trie.npz",
+    "intentions/intentions.trie",
     "intentions/postings.npz",
     "lexical/terms.json",
     "lexical/postings.npz",
@@ -633,7 +633,8 @@ def test_output_that_cannot_be_written_is_one_line(engine, inputs, tmp_path, arg
     [
         "[training]\nbatch_size = 0",
         "[training]\ntemperature = 0",
-        "[retrieval]\nnum_beams = 0",
+        "[retrieval.decode]\nnum_beams = 0",
+        '[retrieval.decode]\nmode = "both"',
         "[retrieval]\nmax_query_tokens = 1",
         "[training]\nphrase_share = 1.5",
         "[training]\ncheckpoint_steps = 0",

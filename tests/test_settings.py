@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intently.errors import SettingsError
+from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.pipeline import BuildSettings
 from intently.settings import check_range, from_mapping, read_settings
 
@@ -146,9 +147,10 @@ def test_what_is_stored_comes_back(outer):
 
 
 def test_settings_of_a_build(tmp_path):
-    text = "[lexical]\nk1 = 1\n[retrieval]\nnum_beams = 7\n[training]\nseed = 3\n"
+    text = '[lexical]\nk1 = 1\n[retrieval.decode]\nnum_beams = 7\nmode = "full"\n[training]\nseed = 3\n'
     chosen = read(tmp_path, text, BuildSettings)
-    assert (chosen.lexical.k1, chosen.retrieval.num_beams, chosen.training.seed) == (1.0, 7, 3)
+    assert (chosen.lexical.k1, chosen.training.seed) == (1.0, 3)
+    assert chosen.retrieval.decode == DecodeSettings(num_beams=7, mode=ScoreMode.FULL)
     assert from_mapping(BuildSettings, asdict(chosen), "here") == chosen
     assert read(tmp_path, "", BuildSettings) == BuildSettings()
     with pytest.raises(SettingsError, match="'lexical': unknown setting 'k2'"):

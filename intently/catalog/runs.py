@@ -198,7 +198,7 @@ def _check_answer(query_id: str, ad_ids: Sequence[str], scores: Sequence[float])
     if len(set(ad_ids)) < len(ad_ids):
         raise InputError(f"query {query_id!r}: an ad is there twice", cure="return every ad once", field="ad_id")
     values = np.asarray(scores, dtype=np.float64)
-    if not np.isfinite(values).all() or (np.diff(values) > 0).any():
+    if not np.isfinite(values).all() or (values[1:] > values[:-1]).any():
         cure = "give finite scores, best ad first"
         raise InputError(f"query {query_id!r}: scores grow or are not finite", cure=cure, field="score")
 

@@ -85,11 +85,11 @@ class IntentionIndex:
         return np.array(list(found), dtype=np.int64)
 
     def save(self, directory: Path) -> None:
-        """Write intentions.json, trie.npz and postings.npz into `directory`."""
+        """Write intentions.json, intentions.trie and postings.npz into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         content = {"stemmer": self.analyzer.stemmer, "texts": self.texts}
         (directory / "intentions.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        self.trie.save(directory / "trie.npz")
+        self.trie.save(directory / "intentions.trie")
         self.postings.save(directory / "postings.npz")
 
     @classmethod
@@ -103,7 +103,7 @@ class IntentionIndex:
                 raise ValueError("the texts are no list of texts")
         except (OSError, ValueError, TypeError, KeyError, SettingsError) as error:
             raise ArtifactError(f"{path} does not hold intentions ({error}); build the engine again") from error
-        trie, postings = Trie.load(directory / "trie.npz"), Postings.load(directory / "postings.npz")
+        trie, postings = Trie.load(directory / "intentions.trie"), Postings.load(directory / "postings.npz")
         if not len(texts) == trie.num_intentions == postings.num_keys:
             raise ArtifactError(
                 f"{path} has {len(texts)} intentions, the trie {trie.num_intentions}, the postings "

@@ -1,19 +1,29 @@
 """Trie-constrained beam search: the most probable intentions for a prompt, and never anything else.
 
-Probabilities are renormalised over what the trie allows at each node (`trie` mode): the model chooses among the
-children of the node it is at, and among them and "end" where an intention is complete. Then
+An intention's log-probability is the sum of its choices': each of its tokens, then "end". Two score modes say over what
+a choice is normalised:
 
-* every intention's log-probability is the sum of its choices', and all intentions' probabilities sum to 1;
-* a beam below which only one intention is left is finished at once: all its further choices are certain;
-* a log-probability never rises, so whatever falls out of the best `num_beams` (finished ones included) is out for good.
+* `trie`: over what the trie allows at the node: its children, and "end" where an intention is complete. All intentions'
+  probabilities sum to 1, and a choice without alternative is certain, so a beam below which only one intention is left
+  is finished without asking the model again. No work grows with the token vocabulary.
+* `full`: over the whole token vocabulary, as the model was pretrained. The result is that of Hugging Face's `generate`
+  with the same beams and `prefix_allowed_tokens_fn`, `length_penalty` 0 and `early_stopping` "never".
 
-With `num_beams` ≥ the number of intentions the result is therefore that of scoring every intention. Equal
-log-probabilities are ordered by intention id. Source: RARE, "constrained beam search"; the exactness is ours to keep.
+In both, whatever can no longer come among the best `num_beams` is dropped (a log-probability never rises), and with
+`num_beams` ≥ the number of intentions the result is that of scoring every intention. With narrower beams the modes
+differ in what competes: in `trie` mode finished intentions and partial ones fight for the same `num_beams` places; in
+`full` mode, as in Hugging Face's search, partial ones have `num_beams` places of their own, and an intention may finish
+only while it is among the `num_beams` best continuations of its step.
+
+Intentions may have *values* (what showing their ads brings, say). Then they are ranked by log p + w · log value, and a
+partial one by the highest value below its node, which nothing below can exceed: the search stays exact. (The idea is
+VALUE's, arXiv 2504.05321.) Equals are ordered by intention id. Source of the whole: RARE, "constrained beam search".
 
 Shape letters: B prompts, W beams of a prompt, R live beams of all prompts, A root tokens, E options, D hidden size.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from typing import Protocol
 
@@ -21,39 +31,81 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from intently.errors import SettingsError
-from intently.intentions.trie import ROOT, Trie
+from intently.errors import InputError, SettingsError
+from intently.intentions.trie import Trie
+from intently.settings import check_range
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 
-class Scorer(Protocol):
-    """Scores tokens against states; scores are logits, unnormalised."""
+class ScoreMode(StrEnum):
+    """Over what the probabilities of tokens are normalised: what the trie allows, or all tokens."""
+
+    TRIE = "trie"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How intentions are searched."""
+
+    num_beams: int = 50
+    temperature: float = 1.0
+    mode: ScoreMode = ScoreMode.TRIE
+    max_new_tokens: int | None = None  # intentions of more tokens are not found; None: any length
+    truncation: float | None = None  # choices this many nats below the best at a node are dropped; None: none is
+    value_weight: float = 0.0  # w in log p + w · log value
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_beams", low=1)
+        check_range(self, "temperature", exclusive=True)
+        check_range(self, "value_weight")
+        if self.max_new_tokens is not None:
+            check_range(self, "max_new_tokens", low=1)
+        if self.truncation is not None:
+            check_range(self, "truncation")
+        if self.mode not in tuple(ScoreMode):
+            raise SettingsError(f"'mode' is {self.mode!r}; it must be one of {', '.join(ScoreMode)}")
+        object.__setattr__(self, "mode", ScoreMode(self.mode))
+
+
+class OutputLayer(Protocol):
+    """Scores tokens against states: a model's last layer, of which only the rows asked for are computed."""
 
     def pack(self, tokens: IntArray) -> object:
         """Return the output rows of `tokens (A,)`, kept together for `score_packed`."""
 
     def score_packed(self, states: Tensor, packed: object) -> FloatArray:
-        """Return the scores (B, A) of all packed tokens for each of `states (B, D)`."""
+        """Return the scores (R, A) of all packed tokens for each of `states (R, D)`; scores are unnormalised."""
 
-    def score(self, states: Tensor, rows: IntArray, tokens: IntArray) -> FloatArray:
-        """Return the scores (E,) of `tokens (E,)`, each for the state `rows (E,)` of `states (R, D)`."""
+    def score(self, states: Tensor, starts: IntArray, tokens: IntArray) -> FloatArray:
+        """Return the scores (E,) of `tokens (E,)`; those of state r are tokens[starts[r]:starts[r + 1]]."""
+
+    def log_normalizer(self, states: Tensor, temperature: float) -> FloatArray:
+        """Return log Σ exp(score / temperature) over the whole token vocabulary for each of `states (R, D)`."""
 
 
 class Prompt(Protocol):
-    """A model that has read B prompts and can be led on, beam by beam."""
+    """A model that has read B prompts and can be led on, beam by beam; one search at a time."""
 
     def first(self) -> Tensor:
-        """Return the states (B, D) that predict the first token."""
+        """Begin (anew) after the prompts alone; return the states (B, D) that predict the first token."""
 
     def advance(self, parents: IntArray, tokens: IntArray) -> Tensor:
-        """Give beam w of prompt b the token `tokens[b, w]` after its `parents[b, w]`; return the states (B, W, D)."""
+        """Give beam w of prompt b the token `tokens[b, w]` after its `parents[b, w]`; return the states (B, W, D).
+
+        Parents are columns of the step before. A rectangle: rows shorter than W are filled with anything.
+        """
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One prompt's intentions, most probable first: ids (n,) and natural log-probabilities (n,), n ≤ num_beams."""
+    """One prompt's intentions: ids (n,) and natural log-probabilities (n,), n ≤ num_beams.
+
+    The best come first, by log-probability unless values have a say.
+    """
 
     intention_ids: IntArray
     log_probs: FloatArray
@@ -65,12 +117,13 @@ class _Beams:
 
     prompt: IntArray
     log_prob: FloatArray
+    rank_by: FloatArray  # log_prob, plus what values add
     node: IntArray
-    slot: IntArray  # position among its prompt's live beams before this step, i.e. whose states it continues
-    done: NDArray[np.bool_]
+    column: IntArray  # among its prompt's live beams at the step before, i.e. whose state it continues
+    done: BoolArray
     intention_id: IntArray  # of a finished one; of a partial one the lowest below it, which breaks ties
 
-    def take(self, chosen: IntArray | NDArray[np.bool_]) -> "_Beams":
+    def take(self, chosen: IntArray | BoolArray) -> "_Beams":
         return _Beams(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def joined(self, other: "_Beams") -> "_Beams":
@@ -80,82 +133,125 @@ class _Beams:
 
 
 class ConstrainedDecoder:
-    """Decodes intentions of one trie with one model; keeps the output rows of the root's tokens packed."""
+    """Decodes intentions of one trie version with one model; keeps the output rows of the root's tokens packed."""
 
-    def __init__(self, trie: Trie, scorer: Scorer, end_id: int) -> None:
-        """`end_id` is the token that means "the intention ends here"."""
-        self.trie, self._scorer, self._end_id = trie, scorer, end_id
-        children = trie.children(ROOT)
-        self._root_nodes = np.arange(children.start, children.stop)
-        self._root_rows = scorer.pack(trie.tokens[self._root_nodes])
+    def __init__(
+        self,
+        trie: Trie,
+        output: OutputLayer,
+        end_id: int,
+        values: FloatArray | None = None,
+        *,
+        like: "ConstrainedDecoder | None" = None,
+    ) -> None:
+        """`end_id` is the token that means "the intention ends here"; no intention may contain it.
 
-    def decode(self, prompt: Prompt, num_beams: int, temperature: float = 1.0) -> list[Decoded]:
-        """Return the `num_beams` most probable intentions of each prompt (all, if there are fewer)."""
-        if num_beams < 1:
-            raise SettingsError(f"num_beams is {num_beams}; it must be at least 1")
-        if not temperature > 0:
-            raise SettingsError(f"temperature is {temperature}; it must be above 0")
+        `values` are by intention id, above 0. `like` is a decoder of another version with the same model, whose packed
+        rows are taken over if the root's tokens are still the same.
+        """
+        self.trie, self._output, self._end_id = trie, output, end_id
+        if (trie.tokens[like.trie.num_nodes if like else 0 :] == end_id).any():
+            raise InputError(f"an intention contains the token {end_id}, which is to mean that one ends")
+        self._root_nodes, _ = trie.children(np.array([trie.root]))
+        self._root_tokens = trie.tokens[self._root_nodes].astype(np.int64)
+        if like is not None and np.array_equal(like._root_tokens, self._root_tokens):
+            self._root_rows: object = like._root_rows
+        else:
+            self._root_rows = output.pack(self._root_tokens)
+        self._log_values: tuple[FloatArray, FloatArray] | None = None
+        if values is not None:
+            if len(values) <= int(trie.intention_ids.max()) or not (np.isfinite(values) & (values > 0)).all():
+                raise InputError("values must be finite, above 0, and one for each intention id")
+            log_values = np.log(values)
+            self._log_values = log_values, trie.highest_below(log_values)
+
+    def decode(self, prompt: Prompt, settings: DecodeSettings) -> list[Decoded]:
+        """Return the `num_beams` best intentions of each prompt (all, if there are fewer)."""
+        if settings.value_weight and self._log_values is None:
+            raise SettingsError("'value_weight' is set, but the decoder was given no values")
         states = prompt.first()
-        num_prompts = states.shape[0]
-        scores = self._scorer.score_packed(states, self._root_rows) / temperature
-        scores -= _log_sum_exp(scores)
-        num_children = len(self._root_nodes)
-        beams = self._at(
-            prompt=np.repeat(np.arange(num_prompts), num_children),
-            log_prob=scores.ravel(),
-            node=np.tile(self._root_nodes, num_prompts),
-            slot=np.zeros(scores.size, dtype=np.int64),
-        )
-        beams = _best(beams, num_beams, num_prompts)
-        while not beams.done.all():
-            live, finished = beams.take(~beams.done), beams.take(beams.done)
+        num_prompts, num_beams = states.shape[0], settings.num_beams
+        live, finished = self._start(num_prompts), self._start(0)
+        depth = 0
+        while True:
+            options = self._continue(live, states, depth, settings)
+            if settings.mode is ScoreMode.TRIE:
+                best = _best(finished.joined(options), num_beams, num_prompts)
+                live, finished = best.take(~best.done), best.take(best.done)
+            else:
+                ended = _best(options, num_beams, num_prompts)
+                finished = _best(finished.joined(ended.take(ended.done)), num_beams, num_prompts)
+                live = _best(options.take(~options.done), num_beams, num_prompts)
+                live = live.take(live.rank_by >= _worst(finished, num_beams, num_prompts)[live.prompt])
+            depth += 1
+            if not len(live.prompt):
+                break
             # Live beams of a prompt sit side by side: give each its column of a (B, W) rectangle.
             counts = np.bincount(live.prompt, minlength=num_prompts)
             column = np.arange(len(live.prompt)) - np.repeat(np.cumsum(counts) - counts, counts)
             parents = np.zeros((num_prompts, int(counts.max())), dtype=np.int64)
             tokens = np.zeros_like(parents)
-            parents[live.prompt, column] = live.slot
+            parents[live.prompt, column] = live.column
             tokens[live.prompt, column] = self.trie.tokens[live.node]
             states = prompt.advance(parents, tokens)[live.prompt, column]
-            beams = _best(finished.joined(self._expand(live, column, states, temperature)), num_beams, num_prompts)
+            live.column[:] = column
         return [
-            Decoded(beams.intention_id[start:end], beams.log_prob[start:end])
-            for start, end in _segments(beams.prompt, num_prompts)
+            Decoded(finished.intention_id[start:end], finished.log_prob[start:end])
+            for start, end in _segments(finished.prompt, num_prompts)
         ]
 
-    def _expand(self, live: _Beams, column: IntArray, states: Tensor, temperature: float) -> _Beams:
+    def _start(self, num_prompts: int) -> _Beams:
+        """Return one beam a prompt, at the root."""
+        zeros = np.zeros(num_prompts, dtype=np.int64)
+        certain = np.zeros(num_prompts)
+        return _Beams(np.arange(num_prompts), certain, certain, zeros + self.trie.root, zeros, zeros > 0, zeros)
+
+    def _continue(self, live: _Beams, states: Tensor, depth: int, settings: DecodeSettings) -> _Beams:
         """Return every continuation of the live beams: their children, and their end where one is allowed."""
         trie = self.trie
-        starts, counts = trie.first_child[live.node], np.diff(trie.first_child)[live.node]
+        children, owners = trie.children(live.node)
+        if settings.max_new_tokens is not None:  # an end must be within reach
+            near = trie.heights[children] < settings.max_new_tokens - depth
+            children, owners = children[near], owners[near]
+        # A beam's options are its children, then its end.
+        counts = np.bincount(owners, minlength=len(live.node))
         ends = trie.intention_ids[live.node] >= 0
-        widths = counts + ends  # a beam's options: its children, then its end
-        rows = np.repeat(np.arange(len(live.node)), widths)
-        position = np.arange(len(rows)) - np.repeat(np.cumsum(widths) - widths, widths)
-        is_end = position == counts[rows]
-        nodes = np.where(is_end, live.node[rows], starts[rows] + position)
-        tokens = np.where(is_end, self._end_id, trie.tokens[nodes])
-        scores = self._scorer.score(states, rows, tokens) / temperature
-        first = np.cumsum(widths) - widths
-        top = np.maximum.reduceat(scores, first)
-        scores -= top[rows]
-        scores -= np.log(np.add.reduceat(np.exp(scores), first))[rows]
-        return self._at(live.prompt[rows], live.log_prob[rows] + scores, nodes, column[rows], is_end)
+        starts = np.concatenate(([0], np.cumsum(counts + ends)))
+        rows = np.repeat(np.arange(len(live.node)), counts + ends)
+        is_end = np.zeros(len(rows), dtype=bool)
+        is_end[starts[1:][ends] - 1] = True
+        nodes = live.node[rows]
+        nodes[~is_end] = children
 
-    def _at(
-        self,
-        prompt: IntArray,
-        log_prob: FloatArray,
-        node: IntArray,
-        slot: IntArray,
-        ended: NDArray[np.bool_] | None = None,
-    ) -> _Beams:
-        """Return beams at trie nodes, finished where they have ended or only one intention is left below."""
-        done = self.trie.num_leaves[node] == 1
-        intention_id = self.trie.lowest_id[node]
-        if ended is not None:
-            done = done | ended
-            intention_id = np.where(ended, self.trie.intention_ids[node], intention_id)
-        return _Beams(prompt, log_prob, node, slot, done, intention_id)
+        if depth == 0:
+            scores = self._output.score_packed(states, self._root_rows)
+            if len(children) < scores.size:
+                scores = scores[:, children[: counts[0]] - self._root_nodes[0]]
+            scores = scores.ravel()
+        else:
+            scores = self._output.score(states, starts, np.where(is_end, self._end_id, trie.tokens[nodes]))
+        if not len(scores):  # the trie is empty, or holds nothing this short
+            return live.take(rows)
+        scores = scores / settings.temperature
+        best = np.maximum.reduceat(scores, starts[:-1])
+        if settings.mode is ScoreMode.TRIE:
+            normalizer = best + np.log(np.add.reduceat(np.exp(scores - best[rows]), starts[:-1]))
+        else:
+            normalizer = self._output.log_normalizer(states, settings.temperature)
+        # A choice is never more than certain, whatever rounding says: what is dropped by its bound must stay dropped.
+        log_prob = live.log_prob[rows] + np.minimum(scores - normalizer[rows], 0.0)
+        if settings.truncation is not None:
+            kept = scores >= best[rows] - settings.truncation
+            rows, nodes, is_end, log_prob = rows[kept], nodes[kept], is_end[kept], log_prob[kept]
+
+        done, intention_id = is_end, np.where(is_end, trie.intention_ids[nodes], trie.lowest_id[nodes])
+        if settings.mode is ScoreMode.TRIE:
+            done = done | (trie.num_leaves[nodes] == 1)
+        rank_by = log_prob
+        if settings.value_weight and self._log_values is not None:
+            by_id, by_node = self._log_values
+            rank_by = log_prob + settings.value_weight * np.where(done, by_id[intention_id], by_node[nodes])
+        return _Beams(live.prompt[rows], log_prob, rank_by, nodes, live.column[rows], done, intention_id)
 
 
 def _best(beams: _Beams, num_beams: int, num_prompts: int) -> _Beams:
@@ -166,24 +262,26 @@ def _best(beams: _Beams, num_beams: int, num_prompts: int) -> _Beams:
         for start, end in _segments(beams.prompt[by_prompt], num_prompts):
             segment = by_prompt[start:end]
             if len(segment) > num_beams:
-                log_prob = beams.log_prob[segment]
-                segment = segment[log_prob >= -np.partition(-log_prob, num_beams - 1)[num_beams - 1]]
+                rank_by = beams.rank_by[segment]
+                segment = segment[rank_by >= -np.partition(-rank_by, num_beams - 1)[num_beams - 1]]
             keep.append(segment)
         beams = beams.take(np.concatenate(keep))
-    order = np.lexsort((beams.intention_id, -beams.log_prob, beams.prompt))
+    order = np.lexsort((beams.intention_id, -beams.rank_by, beams.prompt))
     counts = np.bincount(beams.prompt, minlength=num_prompts)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     return beams.take(order[rank < num_beams])
+
+
+def _worst(finished: _Beams, num_beams: int, num_prompts: int) -> FloatArray:
+    """Return what each prompt's last of `num_beams` finished intentions is ranked by; -inf where there are fewer."""
+    counts = np.bincount(finished.prompt, minlength=num_prompts)
+    worst = np.full(num_prompts, -np.inf)
+    full = counts == num_beams
+    worst[full] = finished.rank_by[np.cumsum(counts)[full] - 1]
+    return worst
 
 
 def _segments(prompt: IntArray, num_prompts: int) -> list[tuple[int, int]]:
     """Return where each prompt's entries start and end in the sorted `prompt`."""
     bounds = np.searchsorted(prompt, np.arange(num_prompts + 1)).tolist()
     return list(pairwise(bounds))
-
-
-def _log_sum_exp(scores: FloatArray) -> FloatArray:
-    """Return log Σ exp over the last axis, keeping it."""
-    top = scores.max(axis=-1, keepdims=True)
-    total: FloatArray = top + np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
-    return total

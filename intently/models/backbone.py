@@ -6,8 +6,8 @@ before it, never the other way round, so the source's states do not depend on th
 final [SEP] predicts the first target token, hence reading the query already pays for the first step. (The idea of one
 network for both is UniLM's and SimBERT's.)
 
-Shape letters: B batch, S source length, T target length, W beams of one query, D hidden size, H heads, E = D / H,
-L layers, P positions, V token vocabulary.
+Shape letters: B batch, S source length, T target length, D hidden size, H heads, E = D / H, L layers, P positions,
+K past positions, V token vocabulary.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from intently.errors import SettingsError
 from intently.settings import check_range
 
-# A source's keys and values, one (keys, values) pair a layer, each (B, H, S, E).
+# Keys and values of positions that were read already, one (keys, values) pair a layer, each (B, H, K, E).
 LayerCache = list[tuple[Tensor, Tensor]]
 
 
@@ -117,71 +117,46 @@ class Backbone(nn.Module):
         )
         return state
 
+    def run(self, hidden: Tensor, past: LayerCache, visible: Tensor) -> tuple[Tensor, LayerCache]:
+        """Run all layers over input states (B, P, D) that also attend to what `past` (nothing, if empty) holds.
+
+        `visible (B, 1, P, K + P)`, true where a position sees a key: the K past ones first, then its own P. Returns
+        the states (B, P, D) and the past longer by these positions.
+        """
+        grown: LayerCache = []
+        for index, layer in enumerate(self._stack):
+            query, key, value = layer.project(hidden)
+            if past:
+                key, value = torch.cat((past[index][0], key), dim=2), torch.cat((past[index][1], value), dim=2)
+            grown.append((key, value))
+            hidden = layer.finish(hidden, attend(query, key, value, visible))
+        return hidden, grown
+
+    def forward(self, hidden: Tensor, past: LayerCache, visible: Tensor) -> tuple[Tensor, Tensor, LayerCache]:
+        """Return states (B, P, D) and the grown past as `run` does, with the head states (B, P, D) between them."""
+        states, grown = self.run(hidden, past, visible)
+        return states, self.head(states), grown
+
     def encode(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, LayerCache]:
         """Read sources `token_ids (B, S)` of `lengths (B,)`; return states (B, S, D) and each layer's keys, values."""
         positions = torch.arange(token_ids.shape[1], device=token_ids.device)
-        visible = (positions < lengths[:, None])[:, None, None, :]
-        hidden = self.embed(token_ids, positions, segment=0)
-        cache: LayerCache = []
-        for layer in self._stack:
-            query, key, value = layer.project(hidden)
-            cache.append((key, value))
-            hidden = layer.finish(hidden, attend(query, key, value, visible))
-        return hidden, cache
+        visible = (positions < lengths[:, None])[:, None, None, :].expand(-1, 1, len(positions), -1)
+        return self.run(self.embed(token_ids, positions, segment=0), [], visible)
 
     def decode_all(self, source: LayerCache, lengths: Tensor, target_ids: Tensor) -> Tensor:
         """Return the states (B, T, D) of whole targets (B, T), a token seeing the source and the tokens up to itself.
 
         Used in training, where all targets are known. Padding sits at a target's end and is seen by padding only.
         """
-        num_target = target_ids.shape[1]
+        batch, num_target = target_ids.shape
         steps = torch.arange(num_target, device=target_ids.device)
         num_source = source[0][0].shape[2]
         seen_source = (torch.arange(num_source, device=target_ids.device) < lengths[:, None])[:, None, None, :]
         causal = (steps[None, :] <= steps[:, None])[None, None]
-        batch = target_ids.shape[0]
         visible = torch.cat(
             (seen_source.expand(batch, 1, num_target, num_source), causal.expand(batch, 1, -1, -1)), dim=-1
         )
-        hidden = self.embed(target_ids, lengths[:, None] + steps, segment=1)
-        for layer, (source_key, source_value) in zip(self._stack, source, strict=True):
-            query, key, value = layer.project(hidden)
-            keys, values = torch.cat((source_key, key), dim=2), torch.cat((source_value, value), dim=2)
-            hidden = layer.finish(hidden, attend(query, keys, values, visible))
-        return hidden
-
-    def decode_step(
-        self, source: LayerCache, lengths: Tensor, suffix: LayerCache, token_ids: Tensor
-    ) -> tuple[Tensor, LayerCache]:
-        """Advance W beams of each of B queries by one token.
-
-        `token_ids (B, W)` are the beams' newest tokens. `suffix` holds, a layer, the keys and values (B, W, H, t, E) of
-        the beams' earlier tokens, or nothing at the first step. The source's keys and values are shared by all beams of
-        a query, never copied. Returns the newest states (B, W, D) and the longer suffix.
-        """
-        step = suffix[0][0].shape[3] if suffix else 0
-        num_source = source[0][0].shape[2]
-        hidden = self.embed(token_ids, (lengths + step)[:, None], segment=1)
-        hidden_source = (torch.arange(num_source, device=token_ids.device) >= lengths[:, None])[:, None, None, :]
-        grown: LayerCache = []
-        for index, layer in enumerate(self._stack):
-            source_key, source_value = source[index]
-            query, key, value = layer.project(hidden)  # (B, H, W, E): a beam is a position here
-            key, value = key.transpose(1, 2).unsqueeze(3), value.transpose(1, 2).unsqueeze(3)  # (B, W, H, 1, E)
-            if suffix:
-                key = torch.cat((suffix[index][0], key), dim=3)
-                value = torch.cat((suffix[index][1], value), dim=3)
-            grown.append((key, value))
-            scale = query.shape[-1] ** -0.5
-            to_source = (query @ source_key.transpose(2, 3)).masked_fill(hidden_source, -torch.inf)  # (B, H, W, S)
-            own = query.transpose(1, 2).unsqueeze(3)  # (B, W, H, 1, E)
-            to_suffix = (own @ key.transpose(3, 4)).squeeze(3).transpose(1, 2)  # (B, H, W, t + 1)
-            weights = torch.softmax(torch.cat((to_source, to_suffix), dim=-1) * scale, dim=-1)
-            attended = weights[..., :num_source] @ source_value
-            on_suffix = weights[..., num_source:].transpose(1, 2).unsqueeze(3)  # (B, W, H, 1, t + 1)
-            attended = attended + (on_suffix @ value).squeeze(3).transpose(1, 2)
-            hidden = layer.finish(hidden, attended)
-        return hidden, grown
+        return self.run(self.embed(target_ids, lengths[:, None] + steps, segment=1), source, visible)[0]
 
     def head(self, states: Tensor) -> Tensor:
         """Return head states (…, D), whose product with the word embeddings (plus `head_bias`) gives token scores."""

@@ -22,6 +22,14 @@ def _cpu_has_bf16_instructions() -> bool:
     return bool(capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False))
 
 
+def has_int8_products() -> bool:
+    """Return whether the CPU adds products of bytes in 32 bits; older x86 CPUs do so in 16, which can overflow."""
+    capabilities = torch.cpu.get_capabilities()
+    return capabilities["architecture"] != "x86_64" or any(
+        bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "amx_int8")
+    )
+
+
 @contextlib.contextmanager
 def intra_op_threads(num_threads: int) -> Iterator[None]:
     """Run PyTorch with this many threads inside the block.

@@ -6,7 +6,7 @@ query ─ read once by the student ─┬─ decode intentions → postings ─�
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from time import perf_counter
 
@@ -19,8 +19,9 @@ from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalQuery
 from intently.index.postings import FloatArray, IntArray, Mask, top_rows
 from intently.index.vectors import VectorIndex
-from intently.intentions.decode import Decoded
-from intently.models.student import IntentionDecoder, Reading, Student
+from intently.intentions.decode import Decoded, DecodeSettings
+from intently.models.device import intra_op_threads
+from intently.models.student import Reading, Runtime, Student
 from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.targeting import Targeting
 from intently.settings import check_range, from_mapping
@@ -34,8 +35,7 @@ NUM_EVIDENCE = 3  # pieces of evidence told per reason
 class RetrievalSettings:
     """How a query is answered."""
 
-    num_beams: int = 50
-    temperature: float = 1.0  # of the intentions' probabilities
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
     num_candidates: int = 500  # taken from each path before fusion (more if k asks for more)
     fusion_constant: float = 10.0
     intention_weight: float = 0.5
@@ -44,10 +44,11 @@ class RetrievalSettings:
     intention_power: float = 0.5  # below 1 evens out the decoded intentions' probabilities
     literal_weight: float = 1.0  # of all intentions that the query contains word by word, against 1 for all decoded
     max_query_tokens: int = 32
+    runtime: Runtime = Runtime.ONNX_INT8
+    num_threads: int = 1  # of the student: one answers single queries best, all cores answer batches best
 
     def __post_init__(self) -> None:
-        check_range(self, "num_beams", "num_candidates", low=1)
-        check_range(self, "temperature", exclusive=True)
+        check_range(self, "num_candidates", "num_threads", low=1)
         check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
         check_range(self, "intention_power", "literal_weight")
         check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]
@@ -77,19 +78,26 @@ class Engine:
         lexical: LexicalIndex,
         settings: RetrievalSettings,
     ) -> None:
-        self.catalog, self.student, self.intentions = catalog, student, intentions
+        self.catalog, self.intentions = catalog, intentions
+        self.student = student.use(settings.runtime, settings.num_threads)
         self.vectors, self.lexical, self.settings = vectors, lexical, settings
-        self._decoder: IntentionDecoder = student.decoder(intentions.trie)
+        self._decoder = student.decoder(intentions.trie)
         self._targeting = Targeting(catalog)
         self._ad_ids = catalog.column("ad_id").combine_chunks()
 
     @classmethod
-    def load(cls, path: str | FilePath) -> "Engine":
-        """Load the artifact at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted."""
+    def load(cls, path: str | FilePath, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
+        """Load the artifact at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted.
+
+        `runtime` and `num_threads` stand in for the artifact's settings, as they belong to the machine it runs on.
+        """
         directory = FilePath(path)
         manifest = open_artifact(directory)
         try:
             settings = from_mapping(RetrievalSettings, manifest["settings"]["retrieval"], "settings")
+            settings = replace(
+                settings, runtime=runtime or settings.runtime, num_threads=num_threads or settings.num_threads
+            )
         except (KeyError, AttributeError, SettingsError) as error:
             place = directory / MANIFEST
             raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
@@ -151,11 +159,11 @@ class Engine:
         reading: Reading | None = None
         decoded: list[Decoded] = []
         if Path.INTENTION in paths or Path.DENSE in paths:
-            with _timed(timings, "encode"):
+            with _timed(timings, "encode"), intra_op_threads(self.settings.num_threads):
                 reading = self.student.read(queries, self.settings.max_query_tokens)
         if reading and Path.INTENTION in paths:
-            with _timed(timings, "decode"):
-                decoded = self._decoder.decode(reading, self.settings.num_beams, self.settings.temperature)
+            with _timed(timings, "decode"), intra_op_threads(self.settings.num_threads):
+                decoded = self._decoder.decode(reading.prompt, self.settings.decode)
         shared = {stage: spent / len(queries) for stage, spent in timings.items()}
         for position, query in enumerate(queries):
             own = dict(shared)

@@ -98,15 +98,15 @@ class IntentionLoss:
         sequences = np.full((len(lengths), num_positions), -1, dtype=np.int64)
         for row, intention_id in enumerate(intention_ids):
             sequences[row, : lengths[row]] = self._token_ids[intention_id]
-        nodes = np.concatenate((np.zeros((len(lengths), 1), dtype=np.int64), trie.walk(sequences[:, :-1])), axis=1)
+        roots = np.full((len(lengths), 1), trie.root)
+        nodes = np.concatenate((roots, trie.walk(sequences[:, :-1])), axis=1)
         real = np.arange(num_positions) <= lengths[:, None]
         nodes = nodes[real]
         target = np.where(sequences >= 0, self._column[sequences], self._end_column)[real]
 
         allowed = torch.zeros((len(nodes), len(self._used)), dtype=torch.bool)
-        start, counts = trie.first_child[nodes], np.diff(trie.first_child)[nodes]
-        edges = np.repeat(start - np.concatenate(([0], np.cumsum(counts)[:-1])), counts) + np.arange(counts.sum())
-        allowed[np.repeat(np.arange(len(nodes)), counts), self._column[trie.tokens[edges]]] = True
+        children, owners = trie.children(nodes)
+        allowed[owners, self._column[trie.tokens[children]]] = True
         allowed[np.flatnonzero(trie.intention_ids[nodes] >= 0), self._end_column] = True
 
         device = states.device

@@ -114,7 +114,7 @@ def test_damaged_texts_are_named(tmp_path, content):
         IntentionIndex.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["intentions.json", "trie.npz", "postings.npz"])
+@pytest.mark.parametrize("name", ["intentions.json", "intentions.trie", "postings.npz"])
 def test_missing_or_foreign_file_is_named(tmp_path, name):
     index_of(("drill bit", "saw")).save(tmp_path)
     (tmp_path / name).write_bytes(b"foreign")

@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from intently.errors import ArtifactError
+from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone, BackboneConfig
 from intently.models.student import Student
@@ -67,7 +68,9 @@ def test_save_and_load(student, tmp_path):
     before, after = student.read(TEXTS, 12), loaded.read(TEXTS, 12)
     np.testing.assert_array_equal(after.embeddings, before.embeddings)
     trie = Trie.build(student.tokenizer.encode_bare(INTENTIONS))
-    for one, other in zip(student.decoder(trie).decode(before, 3), loaded.decoder(trie).decode(after, 3), strict=True):
+    three = DecodeSettings(num_beams=3)
+    expected = student.decoder(trie).decode(before.prompt, three)
+    for one, other in zip(expected, loaded.decoder(trie).decode(after.prompt, three), strict=True):
         np.testing.assert_array_equal(one.intention_ids, other.intention_ids)
         np.testing.assert_array_equal(one.log_probs, other.log_probs)
 

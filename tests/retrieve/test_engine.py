@@ -12,6 +12,7 @@ from intently.errors import ArtifactError, InputError
 from intently.index.intentions import IntentionIndex, PostingSettings, build_postings
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.vectors import VectorIndex
+from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.retrieve.engine import MAX_QUERY_LENGTH, NUM_EVIDENCE, Engine, RetrievalSettings
 from intently.text.analyze import Analyzer
@@ -46,7 +47,7 @@ QUERIES = [
     "２ ｐａｎ",
 ]
 PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
-SETTINGS = RetrievalSettings(num_beams=5)
+SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5))
 
 
 def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
@@ -55,7 +56,9 @@ def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
     pairs, log_probs, embeddings = [], [], np.empty((len(ADS), student.dimension), dtype=np.float32)
     for rows, reading in student.batches(ad_texts(catalog), 24, batch_size=5):
         embeddings[rows] = reading.embeddings
-        for row, found in zip(rows, student.decoder(trie).decode(reading, 3), strict=True):
+        for row, found in zip(
+            rows, student.decoder(trie).decode(reading.prompt, DecodeSettings(num_beams=3)), strict=True
+        ):
             pairs += [(intention_id, row) for intention_id in found.intention_ids]
             log_probs += found.log_probs.tolist()
     postings = build_postings(
@@ -160,7 +163,7 @@ def test_reasons_name_what_was_matched(engine):
 def test_intentions_are_told_and_probable(engine):
     for query in QUERIES:
         told = engine.retrieve(query).intentions
-        assert len(told) == SETTINGS.num_beams
+        assert len(told) == SETTINGS.decode.num_beams
         assert {one.text for one in told} <= set(TEXTS)
         log_probs = [one.log_prob for one in told]
         assert log_probs == sorted(log_probs, reverse=True)
@@ -281,7 +284,7 @@ def test_saved_and_loaded(engine, tmp_path):
         before, after = engine.retrieve(query), loaded.retrieve(query)
         assert (after.ads, after.intentions) == (before.ads, before.intentions)
     del loaded
-    for retrieval in ({"num_beams": 0}, {"beams": 5}, None):
+    for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):
         facts = {"settings": {"retrieval": retrieval}, "fingerprints": {}, "facts": {}, "notes": []}
         write_manifest(tmp_path, files, facts)
         with pytest.raises(ArtifactError, match=r"manifest\.json does not hold retrieval settings"):

@@ -23,8 +23,8 @@ def test_idempotent_and_clean(text):
 
 @given(any_text)
 def test_the_form_of_unicode_does_not_matter(text):
-    assert normalize(unicodedata.normalize("NFKC", text)) == normalize(text)
-    assert normalize(unicodedata.normalize("NFD", text)) == normalize(text)
+    for form in ("NFC", "NFD"):  # the compatible forms lose where "5½" had its gap
+        assert normalize(unicodedata.normalize(form, text)) == normalize(text)
 
 
 @pytest.mark.parametrize("separator", ["", "x"])

