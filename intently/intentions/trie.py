@@ -231,11 +231,17 @@ class Trie:
             used += len(block)
         return np.concatenate((*blocks, levels[0]))
 
+    def compacted(self) -> "Trie":
+        """Return this version alone: the nodes that its root reaches, level by level."""
+        records = self.records[np.concatenate([nodes for nodes, _ in self.levels()])]
+        counts = records[:, NUM_CHILDREN]
+        records[:, FIRST_CHILD] = 1 + np.cumsum(counts) - counts  # in this order, all children lie row by row
+        return Trie(records, 0)
+
     def save(self, path: Path) -> None:
         """Write what the root reaches to one file: the matrix as numpy does, then the SHA-256 of that."""
-        records = self.records if self.root == 0 else Trie.from_items(*self.items()).records
         content = io.BytesIO()
-        np.save(content, records)
+        np.save(content, self.records if self.root == 0 else self.compacted().records)
         with path.open("wb") as file:
             file.write(content.getbuffer())
             file.write(hashlib.sha256(content.getbuffer()).digest())

@@ -1,6 +1,7 @@
 """The output layer of a language model, computed only for the tokens that are asked for."""
 
 import warnings
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from intently.intentions.decode import FloatArray, IntArray
 # Said once a process when a CSR tensor is made. What is used of it here, a pattern and `sampled_addmm`, is tested.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
-_CHUNK = 1 << 18  # scores held at once when all tokens are asked for: what stays in a core's cache is twice as fast
+_BLOCK = 4096  # rows whose scores are held at once when all tokens are asked for; they stay in a core's cache
 
 
 class OutputRows:
@@ -54,13 +55,23 @@ class OutputRows:
     def log_normalizer(self, states: Tensor, temperature: float) -> FloatArray:
         """Return log Σ exp(score / temperature) over all tokens for each of `states (R, D)`."""
         states = states.to(self._weight.dtype)
-        rows = max(1, _CHUNK // max(1, len(states)))
+        biases = [None] * len(self._blocks) if self._bias is None else self._bias.split(_BLOCK)
         parts = []
-        for start in range(0, len(self._weight), rows):
-            bias = None if self._bias is None else self._bias[start : start + rows]
-            scores = self._capped(F.linear(states, self._weight[start : start + rows], bias)).float()
-            parts.append(torch.logsumexp(scores.div_(temperature), dim=1))
+        for block, bias in zip(self._blocks, biases, strict=True):
+            if block.is_mkldnn:
+                scores = F.linear(states.to_mkldnn(), block).to_dense()
+                scores = scores if bias is None else scores.add_(bias)
+            else:
+                scores = F.linear(states, block, bias)
+            parts.append(torch.logsumexp(self._capped(scores).float().div_(temperature), dim=1))
         return torch.logsumexp(torch.stack(parts), dim=0).double().cpu().numpy()
+
+    @cached_property
+    def _blocks(self) -> list[Tensor]:
+        """All rows, block by block; on CPUs packed for oneDNN, whose product is 2-3 times as fast on some of them."""
+        blocks = list(self._weight.detach().split(_BLOCK))
+        packed = self._weight.device.type == "cpu" and self._weight.dtype is torch.float32
+        return [block.to_mkldnn() for block in blocks] if packed else blocks
 
     def _capped(self, scores: Tensor) -> Tensor:
         return scores if self._softcap is None else self._softcap * torch.tanh(scores / self._softcap)

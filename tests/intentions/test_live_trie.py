@@ -212,15 +212,15 @@ class Gate:
     def __init__(self, monkeypatch) -> None:
         self.begun, self.open = threading.Event(), threading.Event()
         monkeypatch.setattr(live_module, "MIN_SPARE", 4)
-        items = Trie.items
+        compacted = Trie.compacted
 
         def held(trie: Trie):
             if threading.current_thread() is not threading.main_thread():
                 self.begun.set()
                 assert self.open.wait(WAIT)
-            return items(trie)
+            return compacted(trie)
 
-        monkeypatch.setattr(Trie, "items", held)
+        monkeypatch.setattr(Trie, "compacted", held)
 
     def reach(self, live: LiveTrie) -> dict:
         """Change until a compaction has begun; return what the trie holds then."""
