@@ -15,7 +15,8 @@ where a column does not say otherwise, and medians where it does not say p95 or 
 * length: by the most tokens of an intention (RARE, figure 4); with --figure also drawn
 
 Intentions are made of the simulated world's words, or for random models of random tokens; everything is seeded. All of
-it takes about 12 minutes on two cores that nobody else uses. --quick takes one, and its figures mean nothing.
+it takes about 25 minutes on two cores that nobody else uses, most of it the peer's. --quick takes one, and its figures
+mean nothing.
 """
 
 import argparse
@@ -60,8 +61,8 @@ Row = dict[str, Any]
 Tables = Iterator[tuple[str, list[Row]]]
 
 NUM_BEAMS, NUM_TOKENS, MAX_QUERY_TOKENS, BATCH_SIZE = 50, 4, 32, 32
-# Log-probabilities this close count as equal, absolutely and relatively: the peer adds up float32 log-softmaxes, each of
-# which is wrong by up to 1e-5 (against float64; ours by 1e-6), so long and improbable intentions differ by more.
+# Log-probabilities this close count as equal, absolutely and relatively: the peer adds up float32 log-softmaxes, each
+# of which is wrong by up to 1e-5 (against float64; ours by 1e-6), so long and improbable intentions differ by more.
 NEAR, NEAR_SHARE = 1e-4, 2e-6
 TARGETS = {50: 8, 256: 20}  # times faster than the peer in full mode, by beams
 SMOL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -33,6 +33,7 @@ from intently.intentions.vocabulary import Vocabulary, VocabularySettings, cover
 from intently.models.pretrained import DEFAULT_CHECKPOINT, checkpoint_directory, grow_vocabulary, load_pretrained
 from intently.models.student import Runtime, Student
 from intently.retrieve.engine import RetrievalSettings
+from intently.settings import check_choice
 from intently.text.analyze import Analyzer
 from intently.train.pairs import build_training_data
 from intently.train.student import TrainingSettings, train_student
@@ -56,6 +57,9 @@ class BuildSettings:
     postings: PostingSettings = field(default_factory=PostingSettings)
     lexical: LexicalSettings = field(default_factory=LexicalSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+
+    def __post_init__(self) -> None:
+        check_choice(self, "runtime", Runtime)
 
 
 @dataclass(frozen=True)

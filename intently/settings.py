@@ -53,15 +53,21 @@ def check_range(settings: object, *names: str, low: float = 0, high: float = mat
             raise SettingsError(f"'{name}' is {value!r}; it takes a number {wanted}")
 
 
+def check_choice(settings: object, name: str, kind: type[StrEnum]) -> None:
+    """Make the named setting of a frozen dataclass, given as member or text, a member of `kind`, or raise."""
+    value = getattr(settings, name)
+    if value not in tuple(kind):
+        raise SettingsError(f"'{name}' is {value!r}; it takes one of {', '.join(kind)}")
+    object.__setattr__(settings, name, kind(value))
+
+
 def _converted(kind: Any, value: Any, place: str) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             raise SettingsError(f"{place} is a table of settings, not {value!r}")
         return from_mapping(kind, value, place)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        if value not in tuple(kind):
-            raise SettingsError(f"{place} is {value!r}; it takes one of {', '.join(kind)}")
-        return kind(value)
+        kind = str  # which member it names is checked by the dataclass
     accepted = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if float in accepted and type(value) is int:
         return float(value)

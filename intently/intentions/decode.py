@@ -33,7 +33,7 @@ from torch import Tensor
 
 from intently.errors import InputError, SettingsError
 from intently.intentions.trie import Trie
-from intently.settings import check_range
+from intently.settings import check_choice, check_range
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -66,9 +66,7 @@ class DecodeSettings:
             check_range(self, "max_new_tokens", low=1)
         if self.truncation is not None:
             check_range(self, "truncation")
-        if self.mode not in tuple(ScoreMode):
-            raise SettingsError(f"'mode' is {self.mode!r}; it must be one of {', '.join(ScoreMode)}")
-        object.__setattr__(self, "mode", ScoreMode(self.mode))
+        check_choice(self, "mode", ScoreMode)
 
 
 class OutputLayer(Protocol):

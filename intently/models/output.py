@@ -1,6 +1,7 @@
 """The output layer of a language model, computed only for the tokens that are asked for."""
 
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -19,7 +20,7 @@ class OutputRows:
     """Scores of tokens: `weight (V, D)` times a state, plus `bias (V,)`, capped softly if the model does so."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, softcap: float | None = None) -> None:
-        """`softcap` c turns a score s into c · tanh(s / c), as Gemma 2 does."""
+        """`softcap` c turns a score s into c · tanh(s / c), as Gemma 2 does. The weights must not change any more."""
         self._weight, self._bias, self._softcap = weight, bias, softcap
 
     @torch.inference_mode()
@@ -55,7 +56,9 @@ class OutputRows:
     def log_normalizer(self, states: Tensor, temperature: float) -> FloatArray:
         """Return log Σ exp(score / temperature) over all tokens for each of `states (R, D)`."""
         states = states.to(self._weight.dtype)
-        biases = [None] * len(self._blocks) if self._bias is None else self._bias.split(_BLOCK)
+        biases: Sequence[Tensor | None] = (
+            [None] * len(self._blocks) if self._bias is None else torch.split(self._bias, _BLOCK)
+        )
         parts = []
         for block, bias in zip(self._blocks, biases, strict=True):
             if block.is_mkldnn:
@@ -69,7 +72,7 @@ class OutputRows:
     @cached_property
     def _blocks(self) -> list[Tensor]:
         """All rows, block by block; on CPUs packed for oneDNN, whose product is 2-3 times as fast on some of them."""
-        blocks = list(self._weight.detach().split(_BLOCK))
+        blocks = list(torch.split(self._weight.detach(), _BLOCK))
         packed = self._weight.device.type == "cpu" and self._weight.dtype is torch.float32
         return [block.to_mkldnn() for block in blocks] if packed else blocks
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from intently.models.device import intra_op_threads
 from intently.models.student import Reading, Runtime, Student
 from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.targeting import Targeting
-from intently.settings import check_range, from_mapping
+from intently.settings import check_choice, check_range, from_mapping
 from intently.types import Intention, Path, Ranking, Reason, ScoredAd, UserContext
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
@@ -52,6 +53,7 @@ class RetrievalSettings:
         check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
         check_range(self, "intention_power", "literal_weight")
         check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]
+        check_choice(self, "runtime", Runtime)
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,11 @@ class Engine:
         manifest = open_artifact(directory)
         try:
             settings = from_mapping(RetrievalSettings, manifest["settings"]["retrieval"], "settings")
-            settings = replace(
-                settings, runtime=runtime or settings.runtime, num_threads=num_threads or settings.num_threads
-            )
         except (KeyError, AttributeError, SettingsError) as error:
             place = directory / MANIFEST
             raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
+        told: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
+        settings = replace(settings, **{name: value for name, value in told.items() if value is not None})
         return cls(
             catalog=Catalog.load(directory / "catalog.arrow"),
             student=Student.load(directory / "student"),

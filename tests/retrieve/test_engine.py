@@ -8,12 +8,13 @@ import pytest
 from intently.artifact import write_manifest
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
-from intently.errors import ArtifactError, InputError
+from intently.errors import ArtifactError, InputError, SettingsError
 from intently.index.intentions import IntentionIndex, PostingSettings, build_postings
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
+from intently.models.student import Runtime
 from intently.retrieve.engine import MAX_QUERY_LENGTH, NUM_EVIDENCE, Engine, RetrievalSettings
 from intently.text.analyze import Analyzer
 from intently.types import Ad, Path, UserContext
@@ -283,7 +284,14 @@ def test_saved_and_loaded(engine, tmp_path):
     for query in QUERIES:
         before, after = engine.retrieve(query), loaded.retrieve(query)
         assert (after.ads, after.intentions) == (before.ads, before.intentions)
-    del loaded
+    elsewhere = Engine.load(tmp_path, runtime="torch", num_threads=2)  # what belongs to the machine may be told
+    assert (elsewhere.student.runtime, elsewhere.settings.num_threads) == (Runtime.TORCH, 2)
+    assert (loaded.student.runtime, loaded.settings.num_threads) == (Runtime.ONNX_INT8, 1)
+    with pytest.raises(SettingsError, match="'runtime' is 'gpu'; it takes one of torch, onnx, onnx-int8"):
+        Engine.load(tmp_path, runtime="gpu")
+    with pytest.raises(SettingsError, match="'num_threads' is 0"):
+        Engine.load(tmp_path, num_threads=0)
+    del loaded, elsewhere
     for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):
         facts = {"settings": {"retrieval": retrieval}, "fingerprints": {}, "facts": {}, "notes": []}
         write_manifest(tmp_path, files, facts)
