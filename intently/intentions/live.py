@@ -94,11 +94,13 @@ def _with_room(trie: Trie) -> Records:
 
 def _changed(trie: Trie, records: Records, change: tuple[IntArray, IntArray, IntArray]) -> tuple[Trie, Records]:
     """Return the next version, and the matrix it lies in: `records`, or a larger one if there is no room left."""
-    written = trie.edited(*change)
-    used, needed = trie.num_nodes, trie.num_nodes + len(written)
+    blocks = trie.edited(*change)
+    used, needed = trie.num_nodes, trie.num_nodes + sum(map(len, blocks))
     if needed > len(records):  # older versions keep the matrix they have
         grown = np.empty((2 * needed, NUM_FIELDS), dtype=np.int32)
         grown[:used] = records[:used]
         records = grown
-    records[used:needed] = written
+    for block in blocks:
+        records[used : used + len(block)] = block
+        used += len(block)
     return Trie(records[:needed], needed - 1), records

@@ -163,11 +163,11 @@ class Trie:
             np.maximum.at(highest, above[parents], highest[nodes])
         return highest
 
-    def edited(self, add: IntArray, ids: IntArray, remove: IntArray) -> Records:
+    def edited(self, add: IntArray, ids: IntArray, remove: IntArray) -> list[Records]:
         """Return what makes the version with sequences `add (A, T)` as intentions `ids (A,)` and without `remove`.
 
-        All sequences are padded with -1 to one length T. The result is records to append to this trie's matrix, the
-        new root last. Raises `InputError` for a sequence that comes twice, one to add that is there, and one to remove
+        All sequences are padded with -1 to one length T. The result is records to append to this trie's matrix, one
+        block after the other; the new root is the last. Raises `InputError` for a sequence that comes twice, one to add that is there, and one to remove
         that is not.
         """
         changed = np.concatenate((add, remove))
@@ -229,7 +229,7 @@ class Trie:
             _summarise(levels[depth], block)
             blocks.append(block)
             used += len(block)
-        return np.concatenate((*blocks, levels[0]))
+        return [*blocks, levels[0]]
 
     def compacted(self) -> "Trie":
         """Return this version alone: the nodes that its root reaches, level by level."""

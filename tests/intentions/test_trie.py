@@ -162,7 +162,7 @@ def test_edited_is_another_version_beside_the_old_one(sequences, add, remove):
     remove = [each for each in remove if each in intentions]
     padded = as_padded([*add, *remove])
     ids = np.arange(100, 100 + len(add))
-    written = trie.edited(padded[: len(add)], ids, padded[len(add) :])
+    written = np.concatenate(trie.edited(padded[: len(add)], ids, padded[len(add) :]))
     assert written.dtype == np.int32
     records = np.concatenate((trie.records, written))
     changed = {each: i for each, i in intentions.items() if each not in remove} | dict(zip(add, ids, strict=True))
@@ -222,7 +222,7 @@ def test_loaded_is_mapped_and_read_only(tmp_path):
 def test_saving_a_later_version_leaves_out_what_it_does_not_reach(tmp_path):
     trie = Trie.build(SMALL)
     padded = as_padded([(1, 7), (3, 4, 5)])
-    records = np.concatenate((trie.records, trie.edited(padded[:1], np.array([9]), padded[1:])))
+    records = np.concatenate((trie.records, *trie.edited(padded[:1], np.array([9]), padded[1:])))
     Trie(records, len(records) - 1).save(tmp_path / "later.trie")
     loaded = Trie.load(tmp_path / "later.trie")
     check(loaded, {(1, 2): 0, (1,): 1, (1, 7): 9})
