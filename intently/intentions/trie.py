@@ -167,8 +167,8 @@ class Trie:
         """Return what makes the version with sequences `add (A, T)` as intentions `ids (A,)` and without `remove`.
 
         All sequences are padded with -1 to one length T. The result is records to append to this trie's matrix, one
-        block after the other; the new root is the last. Raises `InputError` for a sequence that comes twice, one to add that is there, and one to remove
-        that is not.
+        block after the other; the new root is the last. Raises `InputError` for a sequence that comes twice, one to add
+        that is there, and one to remove that is not.
         """
         changed = np.concatenate((add, remove))
         order = np.lexsort(changed.T[::-1])

@@ -23,6 +23,8 @@ class OnnxRunner:
         options = SessionOptions()
         options.intra_op_num_threads = num_threads
         options.log_severity_level = 3  # errors only
+        # PyTorch has threads too, for what surrounds the layers: none should burn the cores that the other's need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = build_graph(backbone, int8=int8).SerializeToString()
         self._session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         config = backbone.config
