@@ -67,7 +67,7 @@ def _converted(kind: Any, value: Any, place: str) -> Any:
             raise SettingsError(f"{place} is a table of settings, not {value!r}")
         return from_mapping(kind, value, place)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        kind = str  # which member it names is checked by the dataclass
+        kind, value = str, str(value) if isinstance(value, kind) else value  # what it names, the dataclass checks
     accepted = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if float in accepted and type(value) is int:
         return float(value)
