@@ -27,7 +27,6 @@ QUERY = "shoes for a marathon"
 
 
 def show(student: Student, decoder: ConstrainedDecoder, settings: DecodeSettings, names: list[str]) -> None:
-    # A prompt is led on while decoding, so read again for every decode.
     prompt = student.read([QUERY], max_tokens=32).prompt
     (decoded,) = decoder.decode(prompt, settings)
     for intention_id, log_prob in zip(decoded.intention_ids, decoded.log_probs, strict=True):

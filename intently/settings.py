@@ -44,10 +44,22 @@ def from_mapping(cls: type[T], content: Mapping[str, Any], place: str) -> T:
         raise SettingsError(f"{place}: {error}") from error
 
 
-def check_range(settings: object, *names: str, low: float = 0, high: float = math.inf, exclusive: bool = False) -> None:
-    """Raise `SettingsError` unless each named setting is finite, at least `low` (above it if `exclusive`), ≤ `high`."""
+def check_range(
+    settings: object,
+    *names: str,
+    low: float = 0,
+    high: float = math.inf,
+    exclusive: bool = False,
+    whole: bool = False,
+) -> None:
+    """Raise `SettingsError` unless each named setting is finite, at least `low` (above it if `exclusive`), ≤ `high`.
+
+    With `whole` it must be an integer.
+    """
     for name in names:
         value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise SettingsError(f"'{name}' is {value!r}; it takes a {'whole ' if whole else ''}number")
         if not (math.isfinite(value) and low <= value <= high) or (exclusive and value == low):
             wanted = f"{'>' if exclusive else '≥'} {low}" + (f" and ≤ {high}" if high < math.inf else "")
             raise SettingsError(f"'{name}' is {value!r}; it takes a number {wanted}")

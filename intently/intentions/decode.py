@@ -25,7 +25,7 @@ Shape letters: B prompts, W beams of a prompt, R live beams of all prompts, A ro
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,23 +54,30 @@ class DecodeSettings:
     num_beams: int = 50
     temperature: float = 1.0
     mode: ScoreMode = ScoreMode.TRIE
-    max_new_tokens: int | None = None  # intentions of more tokens are not found; None: any length
+    max_new_tokens: int | None = None  # longer intentions are not found (but still bound values); None: any length
     truncation: float | None = None  # choices this many nats below the best at a node are dropped; None: none is
     value_weight: float = 0.0  # w in log p + w · log value
 
     def __post_init__(self) -> None:
-        check_range(self, "num_beams", low=1)
+        check_range(self, "num_beams", low=1, whole=True)
         check_range(self, "temperature", exclusive=True)
         check_range(self, "value_weight")
         if self.max_new_tokens is not None:
-            check_range(self, "max_new_tokens", low=1)
+            check_range(self, "max_new_tokens", low=1, whole=True)
         if self.truncation is not None:
             check_range(self, "truncation")
         check_choice(self, "mode", ScoreMode)
 
 
 class OutputLayer(Protocol):
-    """Scores tokens against states: a model's last layer, of which only the rows asked for are computed."""
+    """Scores tokens against states: a model's last layer, of which only the rows asked for are computed.
+
+    Two are equal if they are of the same model.
+    """
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens that can be scored."""
 
     def pack(self, tokens: IntArray) -> object:
         """Return the output rows of `tokens (A,)`, kept together for `score_packed`."""
@@ -148,20 +155,41 @@ class ConstrainedDecoder:
         rows are taken over if the root's tokens are still the same.
         """
         self.trie, self._output, self._end_id = trie, output, end_id
-        if (trie.tokens[like.trie.num_nodes if like else 0 :] == end_id).any():
-            raise InputError(f"an intention contains the token {end_id}, which is to mean that one ends")
+        if not (isinstance(end_id, int) and 0 <= end_id < output.num_tokens):
+            raise InputError(f"the end token {end_id!r} is none of the model's {output.num_tokens} tokens")
+        if like is not None and (like._end_id, like._output) != (end_id, output):
+            raise InputError("'like' is a decoder of another model or with another end token")
+        if trie.root == 0:  # all that is stored is in use; of later versions, what is met while decoding is checked
+            self._check_tokens(trie.tokens[1:])
         self._root_nodes, _ = trie.children(np.array([trie.root]))
         self._root_tokens = trie.tokens[self._root_nodes].astype(np.int64)
+        self._check_tokens(self._root_tokens)
         if like is not None and np.array_equal(like._root_tokens, self._root_tokens):
             self._root_rows: object = like._root_rows
         else:
             self._root_rows = output.pack(self._root_tokens)
         self._log_values: tuple[FloatArray, FloatArray] | None = None
         if values is not None:
-            if len(values) <= int(trie.intention_ids.max()) or not (np.isfinite(values) & (values > 0)).all():
-                raise InputError("values must be finite, above 0, and one for each intention id")
+            values, needed = np.asarray(values), int(trie.intention_ids.max()) + 1
+            if values.ndim != 1 or values.dtype.kind not in "iuf" or len(values) < needed:
+                raise InputError(f"values must be {needed} numbers, one for each intention id; they are {values.shape}")
+            wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+            if len(wrong):
+                raise InputError(
+                    f"the value of intention {wrong[0]} is {values[wrong[0]]}; it must be above 0 and finite"
+                )
             log_values = np.log(values)
             self._log_values = log_values, trie.highest_below(log_values)
+
+    def _check_tokens(self, tokens: NDArray[np.integer[Any]]) -> None:
+        """Raise `InputError` for tokens that the model does not have, or that mean the end."""
+        if len(tokens) and int(tokens.max()) >= self._output.num_tokens:
+            raise InputError(
+                f"an intention contains the token {int(tokens.max())}, and the model has {self._output.num_tokens}; "
+                "make the trie with the model's own tokenizer"
+            )
+        if (tokens == self._end_id).any():
+            raise InputError(f"an intention contains the token {self._end_id}, which is to mean that one ends")
 
     def decode(self, prompt: Prompt, settings: DecodeSettings) -> list[Decoded]:
         """Return the `num_beams` best intentions of each prompt (all, if there are fewer)."""
@@ -221,6 +249,7 @@ class ConstrainedDecoder:
         nodes = live.node[rows]
         nodes[~is_end] = children
 
+        self._check_tokens(trie.tokens[children])
         if depth == 0:
             scores = self._output.score_packed(states, self._root_rows)
             if len(children) < scores.size:
@@ -230,7 +259,10 @@ class ConstrainedDecoder:
             scores = self._output.score(states, starts, np.where(is_end, self._end_id, trie.tokens[nodes]))
         if not len(scores):  # the trie is empty, or holds nothing this short
             return live.take(rows)
-        scores = scores / settings.temperature
+        with np.errstate(over="ignore"):  # seen in the next line
+            scores = scores / settings.temperature
+        if not np.isfinite(scores).all():
+            raise InputError("the model's scores are not finite; check its weights, and that temperature is not tiny")
         best = np.maximum.reduceat(scores, starts[:-1])
         if settings.mode is ScoreMode.TRIE:
             normalizer = best + np.log(np.add.reduceat(np.exp(scores - best[rows]), starts[:-1]))

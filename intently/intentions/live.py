@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from intently.errors import InputError
 from intently.intentions.trie import NUM_FIELDS, IntArray, Records, Trie, as_padded
 
 MIN_SPARE = 4096  # nodes that a small trie may grow by before it is compacted
@@ -21,11 +22,18 @@ class LiveTrie:
     `trie` is the newest version: take it once and read it as long as you like. `version` counts the changes.
     """
 
-    def __init__(self, trie: Trie) -> None:
-        """Begin with `trie`; new intentions get the ids above its highest, and none of them is given out again."""
+    def __init__(self, trie: Trie, next_id: int | None = None) -> None:
+        """Begin with `trie`; new intentions get the ids from `next_id` on, and none of them is given out again.
+
+        By default these are the ids above the trie's highest. Where sequences were given twice to `Trie.build`, say how
+        many there were, or a new intention gets the id of a duplicate.
+        """
         self._lock = threading.Lock()  # held by whoever makes the next version; readers need none
         self._version = 0
-        self._next_id = int(trie.intention_ids.max()) + 1
+        above = int(trie.intention_ids.max()) + 1
+        self._next_id = above if next_id is None else next_id
+        if self._next_id < above:
+            raise InputError(f"next_id is {next_id}, but the trie has intention {above - 1}")
         self._compaction: threading.Thread | None = None
         self._changes: list[tuple[IntArray, IntArray, IntArray]] = []  # made since the compaction under way began
         self._num_compact = trie.num_nodes

@@ -220,7 +220,7 @@ class Trie:
                 staying_before = np.concatenate(([0], np.cumsum(stays)))
                 place = staying_before[place[alive]]
                 rows = np.insert(kept[stays], place, 0)
-                block = self.records[rows]
+                block = self.records.take(rows, axis=0)  # twice as fast as indexing
                 block[place + np.arange(len(place))] = below[alive]
                 owners = np.concatenate((owners[stays], parent[alive]))
             counts = np.bincount(owners, minlength=len(levels[depth]))
@@ -264,18 +264,30 @@ class Trie:
 
 def as_padded(sequences: Sequence[Sequence[int]]) -> IntArray:
     """Return token sequences as a matrix (I, T) padded with -1; raise `InputError` naming one that cannot be stored."""
-    lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
+    try:
+        lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
+    except TypeError as error:
+        raise InputError(f"an intention is not a sequence of token ids ({error})") from error
     if lengths.min(initial=1) == 0:
         raise InputError(f"intention {int(lengths.argmin())} has no tokens")
     flat = np.array(list(chain.from_iterable(sequences)))
-    if len(flat) and flat.dtype.kind not in "iu":
-        raise InputError(f"token ids must be whole numbers within 32 bits, not {flat.dtype.name}")
+    if len(flat) and (flat.ndim != 1 or flat.dtype.kind not in "iu"):
+        raise InputError(f"token ids must be whole numbers within 32 bits; {_first_odd(sequences)}")
     if len(flat) and not 0 <= flat.min() <= flat.max() < _HIGHEST:
         wrong = int(np.repeat(np.arange(len(lengths)), lengths)[(flat < 0) | (flat >= _HIGHEST)][0])
         raise InputError(f"intention {wrong} has a token id that is negative or beyond 32 bits")
     padded = np.full((len(lengths), int(lengths.max(initial=1))), -1, dtype=np.int64)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = flat
     return padded
+
+
+def _first_odd(sequences: Sequence[Sequence[int]]) -> str:
+    """Name the first token id that is no whole number within 32 bits."""
+    for position, sequence in enumerate(sequences):
+        for token in sequence:
+            if not (isinstance(token, int | np.integer) and 0 <= token < _HIGHEST):
+                return f"intention {position} has {token!r}"
+    raise AssertionError("all token ids are in order")
 
 
 def _differences(sorted_sequences: IntArray) -> NDArray[np.bool_]:

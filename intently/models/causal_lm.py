@@ -57,10 +57,16 @@ class CausalLM:
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text without special tokens: what follows a prompt, such as " garden hose"."""
+        if isinstance(texts, str):
+            raise InputError("texts must be a list of texts, not one")
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def read(self, texts: Sequence[str], max_tokens: int) -> "CausalPrompt":
         """Read prompts; longer ones lose their beginning, so that what asks for the intentions at the end stays."""
+        if isinstance(texts, str) or not texts:
+            raise InputError("the prompts must be a list of texts, at least one")
+        if max_tokens < 1:
+            raise SettingsError(f"'max_tokens' is {max_tokens!r}; it takes a number ≥ 1")
         encoded: list[list[int]] = self.tokenizer(list(texts))["input_ids"]
         return self.read_tokens([ids[-max_tokens:] for ids in encoded])
 

@@ -23,6 +23,22 @@ class OutputRows:
         """`softcap` c turns a score s into c · tanh(s / c), as Gemma 2 does. The weights must not change any more."""
         self._weight, self._bias, self._softcap = weight, bias, softcap
 
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens V."""
+        return len(self._weight)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both score with the same weights, in the same place."""
+        return isinstance(other, OutputRows) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[object, ...]:
+        bias = None if self._bias is None else self._bias.data_ptr()
+        return self._weight.data_ptr(), self._weight.shape, bias, self._softcap
+
     @torch.inference_mode()
     def pack(self, tokens: IntArray) -> tuple[Tensor, Tensor | None]:
         """Return the rows (A, D) and biases (A,) of tokens."""

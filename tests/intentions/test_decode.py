@@ -275,7 +275,7 @@ def test_full_mode_goes_on_while_a_partial_one_may_still_displace_a_finished_one
     log_probs = [{4: -1.0}, {END: -0.1, 6: -0.15}, {END: -0.1, 7: -0.01}, {END: -0.01}]  # by depth
 
     class Table:  # prompt and output layer in one; a state is a depth
-        depth = 0
+        depth, num_tokens = 0, VOCAB
 
         def first(self):
             return torch.tensor([0])
@@ -520,6 +520,64 @@ def test_value_weight_needs_values():
     "values", [[1.0, 2.0, 3.0], [], [1, 2, 3, 0.0], [1, 2, 3, -1], [1, 2, 3, math.nan], [math.inf] * 4]
 )
 def test_wrong_values_are_refused(values):
-    with pytest.raises(InputError, match="values must be finite, above 0, and one for each intention id"):
+    with pytest.raises(InputError, match=r"numbers, one for each intention id|must be above 0 and finite"):
         Model(BACKBONES[0], ((4, 5),)).decode(Trie.build(PREFIXES), np.array(values))
     Model(BACKBONES[0], ((4, 5),)).decode(Trie.build(PREFIXES), np.array([1.0, 2.0, 3.0, 4.0, 5.0]))  # some to spare
+
+
+def test_tokens_that_the_model_does_not_have_are_refused():
+    model = Model(BACKBONES[0], ((4, 5),))
+    for sequences in ([(1, 25), (2,)], [(25,), (2, 4)], [(2, 2_000_000_000)]):
+        with pytest.raises(InputError, match=r"contains the token (25|2000000000), and the model has 24"):
+            model.decode(Trie.build(sequences))
+        live = LiveTrie(Trie.build([(7,), (5, 6)]))
+        first = ConstrainedDecoder(live.trie, model.output(), END)
+        live.change(sequences, [(7,)])
+        with pytest.raises(InputError, match="and the model has 24"):
+            later = ConstrainedDecoder(live.trie, model.output(), END, like=first)
+            later.decode(model.prompt(), DecodeSettings(mode=FULL))  # which looks at every token
+    for end_id in (500, -5, 1.5, VOCAB):
+        with pytest.raises(InputError, match="is none of the model's 24 tokens"):
+            ConstrainedDecoder(Trie.build([(2,)]), model.output(), end_id)
+
+
+def test_the_end_token_within_an_intention_is_refused_as_long_as_it_is_there():
+    model = Model(BACKBONES[0], ((4, 5),))
+    with pytest.raises(InputError, match="contains the token 3, which is to mean that one ends"):
+        model.decode(Trie.build([(5, END), (4,)]))
+    live = LiveTrie(Trie.build([(5,), (4, 6)]))
+    first = ConstrainedDecoder(live.trie, model.output(), END)
+    live.add([(5, END)])
+    with pytest.raises(InputError, match="which is to mean that one ends"):
+        ConstrainedDecoder(live.trie, model.output(), END, like=first).decode(model.prompt(), DecodeSettings(mode=FULL))
+    live.remove([(5, END)])
+    (found,) = ConstrainedDecoder(live.trie, model.output(), END, like=first).decode(model.prompt(), DecodeSettings())
+    assert sorted(found.intention_ids) == [0, 1]
+
+
+def test_like_is_of_the_same_model():
+    trie = Trie.build([(5,), (4, 6)])
+    first = ConstrainedDecoder(trie, Model(BACKBONES[0], ((4, 5),)).output(), END)
+    for output, end_id in ((Model(BACKBONES[1], ((4, 5),)).output(), END), (Model(BACKBONES[0], ()).output(), END + 4)):
+        with pytest.raises(InputError, match="'like' is a decoder of another model"):
+            ConstrainedDecoder(trie, output, end_id, like=first)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0], r"values must be 2 numbers, one for each intention id; they are \(1,\)"),
+        ([["a", "b"]], "values must be 2 numbers"),
+        ([1.0, float("nan")], "the value of intention 1 is nan"),
+        ([0.0, 1.0], r"the value of intention 0 is 0\.0; it must be above 0"),
+    ],
+)
+def test_wrong_values_are_named(values, message):
+    with pytest.raises(InputError, match=message):
+        ConstrainedDecoder(Trie.build([(5,), (4,)]), Model(BACKBONES[0], ()).output(), END, values)
+
+
+def test_scores_that_are_not_finite_are_refused():
+    model = Model(BACKBONES[0], ((4, 5),))
+    with pytest.raises(InputError, match="the model's scores are not finite"):
+        model.decode(Trie.build([(5,), (4,)]), temperature=1e-320)

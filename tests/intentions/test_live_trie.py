@@ -335,3 +335,10 @@ def test_readers_and_writers_in_threads(monkeypatch):
     assert live.version == 160
     ids = sorted(contents(live.trie).values())
     assert ids[-1] == 320  # 2 ids for each change, none twice
+
+
+def test_ids_may_begin_above_those_of_duplicates():
+    trie = Trie.build([(1,), (2,), (1,)])
+    assert LiveTrie(trie, next_id=3).add([(3,)]).tolist() == [3]
+    with pytest.raises(InputError, match="next_id is 1, but the trie has intention 1"):
+        LiveTrie(trie, next_id=1)

@@ -216,3 +216,13 @@ def test_a_real_checkpoint(smollm2):
 def _ended(sequence: tuple[int, ...], lm: CausalLM) -> tuple[int, ...]:
     assert lm.end_id not in sequence
     return sequence
+
+
+def test_prompts_are_lists_of_texts(smollm2):
+    for texts in ("one text", []):
+        with pytest.raises(InputError, match="must be a list of texts"):
+            smollm2.read(texts, max_tokens=8)
+    with pytest.raises(InputError, match="must be a list of texts"):
+        smollm2.tokens("one text")
+    with pytest.raises(SettingsError, match="'max_tokens' is 0"):
+        smollm2.read(["a text"], max_tokens=0)
