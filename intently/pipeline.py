@@ -1,6 +1,7 @@
 """The offline story: from ads and clicks to an artifact that answers queries.
 
     ads, clicks → catalogue → candidates → vocabulary → trie → student (trained) → ads' intentions → indexes → manifest
+                       └ (teacher: customised, then says intentions of ads and queries) ┘   └ query cache (head queries)
 
 Every stage is a function of the one before. What is expensive (the trained student, the ads' intentions) is kept under
 `.build` while the build runs, together with a fingerprint of all that decided it, so that an interrupted build resumes,
@@ -10,6 +11,7 @@ manifest is written last.
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -22,8 +24,10 @@ from intently.artifact import MANIFEST, open_artifact, sha256_of, write_atomical
 from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError, InputError
-from intently.index.intentions import IntentionIndex, PostingSettings, build_postings
+from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.phrases import PhraseTable
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.postings import IntArray
 from intently.index.vectors import VectorIndex
 from intently.intentions.candidates import CandidateSettings, mine_candidates
@@ -32,10 +36,12 @@ from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, VocabularySettings, coverage, merge_equal, select_vocabulary
 from intently.models.pretrained import DEFAULT_CHECKPOINT, checkpoint_directory, grow_vocabulary, load_pretrained
 from intently.models.student import Runtime, Student
+from intently.retrieve.cache import CACHE_FILE
 from intently.retrieve.engine import RetrievalSettings
-from intently.settings import check_choice
+from intently.settings import check_choice, check_range
+from intently.teacher import Lessons, TeacherSettings, fill_query_cache, take_lessons
 from intently.text.analyze import Analyzer
-from intently.train.pairs import build_training_data
+from intently.train.pairs import Taught, TrainingData, build_training_data
 from intently.train.student import TrainingSettings, train_student
 
 # Called with (stage, done, total, note) whenever there is something to show; total 0 means unknown.
@@ -51,6 +57,7 @@ class BuildSettings:
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     min_ocr_confidence: float = 0.5  # from which an OCR span can be found lexically
     runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -60,6 +67,9 @@ class BuildSettings:
 
     def __post_init__(self) -> None:
         check_choice(self, "runtime", Runtime)
+        check_range(self, "min_ocr_confidence", high=1)
+        if self.min_relevance is not None:
+            check_range(self, "min_relevance", low=-math.inf)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,13 @@ class Interactions:
     clicks: IntArray
     irrelevant: IntArray
     num_unknown_ads: int  # pairs left out because the catalogue does not have the ad
+    counts: IntArray  # (P,) how often each click was made, 1 where that is not known
+
+    def by_frequency(self) -> list[str]:
+        """Return the queries that were clicked, those with the most clicks first."""
+        total = np.bincount(self.clicks[:, 0], weights=self.counts, minlength=len(self.queries))
+        order = np.argsort(-total, kind="stable")
+        return [self.queries[row] for row in order[: np.count_nonzero(total)]]
 
 
 @dataclass(frozen=True)
@@ -116,14 +133,16 @@ def build_engine(
     backbone, tokenizer = load_pretrained(settings.checkpoint)
     tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
     backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
-    vocabulary = choose_vocabulary(catalog, interactions, settings)
+    draft = choose_vocabulary(catalog, interactions, settings)
+    lessons = take_lessons(_training_data(interactions, texts, draft), settings.teacher, work / "teacher", show)
+    vocabulary = choose_vocabulary(catalog, interactions, settings, lessons) if lessons.ads else draft
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
+    analyzer = Analyzer(settings.lexical.stemmer)
+    phrases = PhraseTable(vocabulary.texts, analyzer)
 
     if not (work / "student" / "done").exists():
-        data = build_training_data(
-            interactions.queries, texts, vocabulary, interactions.clicks, interactions.irrelevant
-        )
+        data = _training_data(interactions, texts, vocabulary, lessons.of_queries(phrases))
         trained = train_student(
             backbone,
             tokenizer,
@@ -137,27 +156,37 @@ def build_engine(
         (work / "student" / "done").touch()
     student = Student.load(work / "student").use(settings.runtime, torch.get_num_threads())
 
-    pairs, log_probs, embeddings = read_all_ads(student, trie, texts, settings.postings, work, show)
-    postings = build_postings(
-        vocabulary.ad_pairs, pairs, log_probs, len(vocabulary), catalog.num_ads, settings.postings
-    )
+    decoded, log_probs, embeddings = read_all_ads(student, trie, texts, settings.postings, work, show)
     show("Indexing", 0, 0, "")
-    analyzer = Analyzer(settings.lexical.stemmer)
+    ad_intentions = AdIntentions(
+        given=vocabulary.ad_pairs,
+        clicked=_clicked_pairs(interactions, phrases),
+        decoded=np.concatenate((decoded, vocabulary.taught_pairs)),
+        log_probs=np.concatenate((log_probs, vocabulary.taught_log_probs)),
+    )
+    meanings = student.embed(vocabulary.texts, settings.postings.max_ad_tokens)
+    postings, statistics = build_postings(ad_intentions, embeddings, meanings, settings.postings)
     lexical = LexicalIndex.build(searchable_texts(catalog, settings.min_ocr_confidence), settings.lexical)
+    intentions = IntentionIndex(vocabulary.texts, trie, postings, analyzer, statistics)
 
     show("Writing", 0, 0, "")
     (out / MANIFEST).unlink(missing_ok=True)  # until here an engine that was there before still answers
+    (out / CACHE_FILE).unlink(missing_ok=True)
     catalog.save(out / "catalog.arrow")
     student.save(out / "student")
-    IntentionIndex(vocabulary.texts, trie, postings, analyzer).save(out / "intentions")
+    intentions.save(out / "intentions")
     VectorIndex(embeddings).save(out / "vectors.npy")
     lexical.save(out / "lexical")
+    num_cached = fill_query_cache(
+        lessons, intentions, interactions.by_frequency(), out / CACHE_FILE, settings.teacher, show
+    )
     facts = {
         "num_ads": catalog.num_ads,
         "num_queries": len(interactions.queries),
         "num_clicks": len(interactions.clicks),
-        **coverage(vocabulary, catalog.num_ads),
+        **coverage(vocabulary, catalog.num_ads, len(interactions.queries)),
         "postings": len(postings.ad_rows),
+        "cached_queries": num_cached,
     }
     notes = _notes(read.num_skipped, read.problems, judgements, interactions)
     kept = [path for path in out.rglob("*") if path.is_file() and work not in path.parents and path.name != MANIFEST]
@@ -174,18 +203,31 @@ def match_interactions(catalog: Catalog, judgements: Judgements | None, min_rele
     """Return clicks or judgements as rows of the catalogue; judged pairs below `min_relevance` are irrelevant ones."""
     none = np.empty((0, 2), dtype=np.int64)
     if judgements is None:
-        return Interactions((), none, none, 0)
+        return Interactions((), none, none, 0, none[:, 0])
     ad_rows = catalog.ad_rows(judgements.ad_ids)
     known = ad_rows >= 0
     if not known.any():
         raise InputError("no click names an ad of the catalogue", cure="check that both files use the same ad ids")
     positive = judgements.positives(min_relevance)
     pairs = np.stack((judgements.query_rows, ad_rows), axis=1)
-    return Interactions(judgements.queries, pairs[known & positive], pairs[known & ~positive], int((~known).sum()))
+    return Interactions(
+        judgements.queries,
+        pairs[known & positive],
+        pairs[known & ~positive],
+        int((~known).sum()),
+        _click_counts(judgements)[known & positive],
+    )
 
 
-def choose_vocabulary(catalog: Catalog, interactions: Interactions, settings: BuildSettings) -> Vocabulary:
-    """Mine candidates from titles, bid keywords and clicked queries, and select the vocabulary."""
+def _click_counts(judgements: Judgements) -> IntArray:
+    """Return how often each pair (P,) was clicked; a judged pair counts once."""
+    return judgements.values.astype(np.int64) if judgements.kind == "clicks" else np.ones(len(judgements), np.int64)
+
+
+def choose_vocabulary(
+    catalog: Catalog, interactions: Interactions, settings: BuildSettings, lessons: Lessons | None = None
+) -> Vocabulary:
+    """Mine candidates from titles, bid keywords, clicked queries and a teacher's lessons; select the vocabulary."""
     candidates = mine_candidates(
         catalog.strings("title"),
         catalog.column("keywords").to_pylist(),
@@ -193,8 +235,31 @@ def choose_vocabulary(catalog: Catalog, interactions: Interactions, settings: Bu
         interactions.clicks,
         Analyzer(settings.lexical.stemmer),
         settings.candidates,
+        lessons.ads if lessons else (),
     )
     return select_vocabulary(candidates, catalog.num_ads, len(interactions.queries), settings.vocabulary)
+
+
+def _training_data(
+    interactions: Interactions, texts: list[str], vocabulary: Vocabulary, taught_queries: Taught | None = None
+) -> TrainingData:
+    return build_training_data(
+        interactions.queries,
+        texts,
+        vocabulary,
+        interactions.clicks,
+        interactions.irrelevant,
+        taught_queries=taught_queries,
+    )
+
+
+def _clicked_pairs(interactions: Interactions, phrases: PhraseTable) -> IntArray:
+    """Return the (intention_id, ad_row) pairs (C, 2) of queries that are intentions as a whole, and their clicks."""
+    found = np.array([-1 if (one := phrases.exact(query)) is None else one for query in interactions.queries])
+    if not len(found):
+        return np.empty((0, 2), dtype=np.int64)
+    ids = found[interactions.clicks[:, 0]]
+    return np.stack((ids, interactions.clicks[:, 1]), axis=1)[ids >= 0]
 
 
 def read_all_ads(

@@ -99,3 +99,4 @@ class Ranking:
     ads: tuple[ScoredAd, ...]
     intentions: tuple[Intention, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
+    cached: bool = False  # whether the intentions came from the query cache, not from the student

@@ -1,18 +1,21 @@
 """The lexical path: BM25 over the analyzer's terms, with unknown query terms corrected.
 
-BM25 as in Robertson & Zaragoza (2009), idf = ln(1 + (N - n + ½) / (n + ½)); the posting weights are the finished term
-scores, so a query only adds them up. The catalogue's statistics are frozen at build time.
+The posting weights are the finished term scores, so a query only adds them up. The catalogue's statistics (how many ads
+there are, how long they are, how many contain a term) are frozen at build time: ads that come later are scored by them,
+and a term that no ad had counts as the rarest.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from intently.errors import ArtifactError, SettingsError
-from intently.index.postings import FloatArray, IntArray, Postings
+from intently.index.bm25 import Statistics
+from intently.index.postings import FloatArray, IntArray, Mask, Postings
 from intently.settings import check_range, from_mapping
 from intently.text.analyze import Analyzer
 from intently.text.spelling import Speller
@@ -45,16 +48,20 @@ class LexicalQuery:
 class LexicalIndex:
     """BM25 postings over N ads."""
 
-    def __init__(self, terms: list[str], postings: Postings, settings: LexicalSettings) -> None:
-        self.postings, self.settings = postings, settings
+    def __init__(
+        self, terms: list[str], postings: Postings, settings: LexicalSettings, statistics: Statistics | None
+    ) -> None:
+        """`statistics` are those that the weights were computed with; None if they are not known any more."""
+        self.postings, self.settings, self.statistics = postings, settings, statistics
         self._terms = terms
         self._term_ids = {term: term_id for term_id, term in enumerate(terms)}
         self._analyzer = Analyzer(settings.stemmer)
-        self._speller = Speller(dict(zip(terms, postings.counts().tolist(), strict=True)))
 
     @classmethod
-    def build(cls, texts: Iterable[str], settings: LexicalSettings) -> "LexicalIndex":
-        """Index one text an ad."""
+    def build(
+        cls, texts: Iterable[str], settings: LexicalSettings, statistics: Statistics | None = None
+    ) -> "LexicalIndex":
+        """Index one text an ad, with the statistics of these texts unless others are given."""
         analyzer = Analyzer(settings.stemmer)
         ids: dict[str, int] = {}
         flat: list[int] = []
@@ -63,27 +70,55 @@ class LexicalIndex:
             terms = analyzer.terms(text)
             lengths.append(len(terms))
             flat.extend(ids.setdefault(term, len(ids)) for term in terms)
-        num_ads, length = len(lengths), np.array(lengths, dtype=np.int64)
+        num_ads, length, known = len(lengths), np.array(lengths, dtype=np.int64), list(ids)
         ad_rows = np.repeat(np.arange(num_ads), length)
         pairs, frequency = np.unique(np.array(flat, dtype=np.int64) * max(num_ads, 1) + ad_rows, return_counts=True)
         term_ids, rows = np.divmod(pairs, max(num_ads, 1))
-        num_with = np.bincount(term_ids, minlength=len(ids))
-        idf = np.log1p((num_ads - num_with + 0.5) / (num_with + 0.5))
-        relative = length[rows] / max(length.mean(), 1e-9) if num_ads else np.empty(0)
-        saturated = frequency * (settings.k1 + 1) / (frequency + settings.k1 * (1 - settings.b + settings.b * relative))
-        return cls(list(ids), Postings.build(term_ids, rows, idf[term_ids] * saturated, len(ids), num_ads), settings)
+        if statistics is None:
+            num_with = np.bincount(term_ids, minlength=len(ids)).tolist()
+            mean_length = float(length.mean()) if num_ads else 0.0
+            statistics = Statistics(num_ads, mean_length, dict(zip(known, num_with, strict=True)))
+        weights = statistics.idf(known)[term_ids] * statistics.saturated(
+            frequency, length[rows], settings.k1, settings.b
+        )
+        return cls(known, Postings.build(term_ids, rows, weights, len(ids), num_ads), settings, statistics)
+
+    def joined(self, other: "LexicalIndex") -> "LexicalIndex":
+        """Return an index of these ads and, after them, those of `other`, whose weights have the same statistics."""
+        ids = dict(self._term_ids)
+        keys = np.array([ids.setdefault(term, len(ids)) for term in other._terms], dtype=np.int64)
+        postings = self.postings.joined(other.postings, keys, len(ids))
+        return LexicalIndex(list(ids), postings, self.settings, self.statistics)
+
+    def kept(self, mask: Mask) -> "LexicalIndex":
+        """Return an index of the ads where `mask (N,)` holds, without terms that none of them contains."""
+        postings = self.postings.kept(mask)
+        used = postings.counts() > 0
+        terms = [term for term, is_used in zip(self._terms, used.tolist(), strict=True) if is_used]
+        offsets = np.concatenate((postings.offsets[:1], postings.offsets[1:][used]))
+        left = Postings(offsets, postings.ad_rows, postings.weights, postings.num_ads)
+        return LexicalIndex(terms, left, self.settings, self.statistics)
+
+    @cached_property
+    def speller(self) -> Speller:
+        """What corrects terms against those of this index; made when first asked for."""
+        return Speller(dict(zip(self._terms, self.postings.counts().tolist(), strict=True)))
 
     def analyze(self, query: str) -> LexicalQuery:
         """Return the known terms of a query."""
-        terms = self._analyzer.terms(query)
-        if self.settings.correct_spelling:
-            terms = [known for term in terms for known in self._speller.correct(term)]
+        return analyze([self], query)[0]
+
+    def known(self, terms: Sequence[str]) -> LexicalQuery:
+        """Return those of a query's `terms` that this index has."""
         counts: dict[str, int] = {}
         for term in terms:
             if term in self._term_ids:
                 counts[term] = counts.get(term, 0) + 1
         term_ids = np.array([self._term_ids[term] for term in counts], dtype=np.int64)
         return LexicalQuery(tuple(counts), term_ids, np.array(list(counts.values()), dtype=np.float32))
+
+    def __contains__(self, term: str) -> bool:
+        return term in self._term_ids
 
     def scores(self, query: LexicalQuery) -> FloatArray:
         """Return every ad's BM25 score (N,), 0 where no term matches."""
@@ -97,7 +132,14 @@ class LexicalIndex:
     def save(self, directory: Path) -> None:
         """Write terms.json and postings.npz into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        content = {"settings": asdict(self.settings), "terms": self._terms}
+        content: dict[str, object] = {"settings": asdict(self.settings), "terms": self._terms}
+        if self.statistics:
+            num_with = [self.statistics.num_with.get(term, 0) for term in self._terms]
+            content["statistics"] = {
+                "num_ads": self.statistics.num_ads,
+                "mean_length": self.statistics.mean_length,
+                "num_with": num_with,
+            }
         (directory / "terms.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         self.postings.save(directory / "postings.npz")
 
@@ -105,11 +147,15 @@ class LexicalIndex:
     def load(cls, directory: Path) -> "LexicalIndex":
         """Read what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
         path = directory / "terms.json"
+        statistics = None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             settings, terms = from_mapping(LexicalSettings, content["settings"], "settings"), content["terms"]
             if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
                 raise ValueError("the terms are no list of texts")
+            if told := content.get("statistics"):  # indexes written before ads could be added have none
+                num_with = dict(zip(terms, map(int, told["num_with"]), strict=True))
+                statistics = Statistics(int(told["num_ads"]), float(told["mean_length"]), num_with)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
             raise ArtifactError(f"{path} does not hold index terms ({error}); build the engine again") from error
         postings = Postings.load(directory / "postings.npz")
@@ -117,4 +163,24 @@ class LexicalIndex:
             raise ArtifactError(
                 f"{path} has {len(terms)} terms, the postings {postings.num_keys}; build the engine again"
             )
-        return cls(terms, postings, settings)
+        index = cls(terms, postings, settings, statistics)
+        _ = index.speller  # the first query should not wait for it
+        return index
+
+
+def analyze(indexes: Sequence[LexicalIndex], query: str) -> list[LexicalQuery]:
+    """Return a query's known terms for each of several indexes over parts of one catalogue, with equal settings.
+
+    A term that any of them has is known. The others are corrected by the first index that can.
+    """
+    settings = indexes[0].settings
+    terms = indexes[0]._analyzer.terms(query)
+    if settings.correct_spelling:
+        terms = [known for term in terms for known in _corrected(indexes, term)]
+    return [index.known(terms) for index in indexes]
+
+
+def _corrected(indexes: Sequence[LexicalIndex], term: str) -> tuple[str, ...]:
+    if any(term in index for index in indexes):
+        return (term,)
+    return next(filter(None, (index.speller.correct(term) for index in indexes)), ())

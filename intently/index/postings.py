@@ -64,6 +64,31 @@ class Postings:
                 found.append((position, float(weights[at]) * weight))
         return sorted(found, key=lambda entry: (-entry[1], entry[0]))
 
+    def joined(self, other: "Postings", keys: IntArray | None = None, num_keys: int | None = None) -> "Postings":
+        """Return these postings with the ads of `other` after them, numbered on.
+
+        Key k of `other` is our `keys[k]`, of `num_keys` in all; left out, both have the same keys. Cost: one copy.
+        """
+        keys = np.arange(other.num_keys) if keys is None else keys
+        num_keys = self.num_keys if num_keys is None else num_keys
+        offsets = np.pad(self.offsets, (0, num_keys - self.num_keys), mode="edge")
+        owners = np.repeat(keys, other.counts())
+        order = np.argsort(owners, kind="stable")
+        at = offsets[owners[order] + 1]  # the new rows are above all others, so they go to the end of their key
+        return Postings(
+            offsets + np.concatenate(([0], np.cumsum(np.bincount(owners, minlength=num_keys)))),
+            np.insert(self.ad_rows, at, other.ad_rows[order] + np.int32(self.num_ads)),
+            np.insert(self.weights, at, other.weights[order]),
+            self.num_ads + other.num_ads,
+        )
+
+    def kept(self, mask: Mask) -> "Postings":
+        """Return the postings of the ads where `mask (N,)` holds, numbered anew in their order."""
+        stays = mask[self.ad_rows]
+        offsets = np.concatenate(([0], np.cumsum(stays)))[self.offsets]
+        rows = (np.cumsum(mask) - 1).astype(np.int32)[self.ad_rows[stays]]
+        return Postings(offsets, rows, self.weights[stays], int(mask.sum()))
+
     def save(self, path: Path) -> None:
         """Write to one `.npz` file."""
         with path.open("wb") as file:

@@ -9,6 +9,7 @@ dictionary of strings: the cost is a few sorts of as many integers as the catalo
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntFlag
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from intently.text.analyze import UNITS, Analyzer
 from intently.text.normalize import has_han
 
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+# For each ad what a language model said of it: texts with natural log-probabilities.
+Taught = Sequence[Sequence[tuple[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,31 @@ class CandidateSettings:
         check_range(self, "max_ad_share", high=1)
 
 
+class Source(IntFlag):
+    """Where a candidate comes from; it may come from several."""
+
+    TITLE = 1
+    QUERY = 2  # a whole clicked query
+    KEYWORD = 4  # bid on
+    TEACHER = 8  # what a language model said of an ad
+
+
 @dataclass(frozen=True)
 class Candidates:
     """C candidate intentions, and which ads and queries they belong to.
 
     `ad_pairs` (P, 2) holds distinct (candidate, ad_row): the ad's title contains the phrase, bids on it, or was clicked
     for it. `query_pairs` (R, 2) holds distinct (candidate, query_row): the query contains the phrase or is it.
+    `taught_pairs` (T, 2) holds distinct (candidate, ad_row) that a language model said, with `taught_log_probs` (T,).
     """
 
     texts: tuple[str, ...]
     num_words: IntArray  # (C,)
     ad_pairs: IntArray
     query_pairs: IntArray
+    taught_pairs: IntArray
+    taught_log_probs: FloatArray
+    sources: IntArray  # (C,) of `Source` flags
 
 
 class _Corpus:
@@ -82,11 +99,13 @@ def mine_candidates(
     clicks: IntArray,
     analyzer: Analyzer,
     settings: CandidateSettings,
+    taught: Taught = (),
 ) -> Candidates:
-    """Collect candidates from ad titles, their bid keywords, and clicked queries.
+    """Collect candidates from ad titles, their bid keywords, clicked queries, and what a language model said of ads.
 
-    `clicks` (P, 2) holds (query_row, ad_row), rows of `queries` and of `ad_texts`. A clicked query or keyword becomes a
-    candidate as a whole if every word of it is known to some title or to several queries, which keeps misspellings out.
+    `clicks` (P, 2) holds (query_row, ad_row), rows of `queries` and of `ad_texts`. A clicked query, a keyword or what a
+    model said becomes a candidate as a whole if every word of it is known to some title or to several queries, which
+    keeps misspellings and inventions out.
     """
     corpus = _Corpus(analyzer)
     num_ads = len(ad_texts)
@@ -124,19 +143,30 @@ def mine_candidates(
     whole_queries = {query_row: row for query_row, query in enumerate(queries) if (row := whole(query)) is not None}
     extra = [(whole_queries[q], ad_row) for q, ad_row in clicks.tolist() if q in whole_queries]
     extra += [(row, num_ads + q) for q, row in whole_queries.items()]
-    for ad_row, bids in enumerate(keywords):
-        extra += [(row, ad_row) for keyword in bids if (row := whole(keyword)) is not None]
-    pairs.append(np.array(extra, dtype=np.int64).reshape(-1, 2))
+    bid_on = [
+        (row, ad_row) for ad_row, bids in enumerate(keywords) for keyword in bids if (row := whole(keyword)) is not None
+    ]
+    pairs += [_as_pairs(extra), _as_pairs(bid_on)]
+    taught_pairs, taught_log_probs = _merged(
+        [
+            (row, ad_row, log_prob)
+            for ad_row, said in enumerate(taught)
+            for text, log_prob in said
+            if (row := whole(text)) is not None
+        ]
+    )
 
     every = np.unique(np.concatenate(pairs), axis=0)
     of_ad = every[:, 1] < num_ads
-    reach = np.bincount(every[of_ad, 0], minlength=len(texts_terms))
+    reached = np.unique(np.concatenate((every[of_ad], taught_pairs)), axis=0)
+    reach = np.bincount(reached[:, 0], minlength=len(texts_terms))
     says_something = np.array(
         [not all(map(_is_number, (spelling[t] for t in terms))) for terms in texts_terms], dtype=bool
     )
     wanted = says_something & (reach <= max(settings.max_ad_share * num_ads, settings.max_ad_floor))
 
     # An ad that is left with nothing (its words are its own, or everybody's) is known by its whole title.
+    num_before_titles = len(texts_terms)
     left_out = np.ones(num_ads, dtype=bool)
     left_out[every[of_ad & wanted[every[:, 0]], 1]] = False
     for ad_row in np.flatnonzero(left_out).tolist():
@@ -157,6 +187,18 @@ def mine_candidates(
     every, of_ad = every[wanted[every[:, 0]]], of_ad[wanted[every[:, 0]]]
     every[:, 0] = renumbered[every[:, 0]]
     kept = [terms for terms, keep in zip(texts_terms, wanted, strict=True) if keep]
+    sources = np.zeros(len(texts_terms), dtype=np.int64)
+    of_titles = [index.pairs()[:, 0], np.arange(num_before_titles, len(texts_terms))]
+    for source, rows in (
+        (Source.TITLE, np.concatenate(of_titles)),
+        (Source.QUERY, np.array(list(whole_queries.values()), dtype=np.int64)),
+        (Source.KEYWORD, _as_pairs(bid_on)[:, 0]),
+        (Source.TEACHER, taught_pairs[:, 0]),
+    ):
+        sources[rows] |= source
+    is_kept = wanted[taught_pairs[:, 0]]
+    taught_pairs = taught_pairs[is_kept]
+    taught_pairs[:, 0] = renumbered[taught_pairs[:, 0]]
     query_pairs = every[~of_ad]
     query_pairs[:, 1] -= num_ads
     return Candidates(
@@ -164,7 +206,24 @@ def mine_candidates(
         num_words=np.array([len(terms) for terms in kept], dtype=np.int64),
         ad_pairs=every[of_ad],
         query_pairs=query_pairs,
+        taught_pairs=taught_pairs,
+        taught_log_probs=taught_log_probs[is_kept],
+        sources=sources[wanted],
     )
+
+
+def _as_pairs(pairs: list[tuple[int, int]]) -> IntArray:
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _merged(said: list[tuple[int, int, float]]) -> tuple[IntArray, FloatArray]:
+    """Return distinct (candidate, ad_row) pairs and their log-probabilities; ways to say the same add up."""
+    if not said:
+        return np.empty((0, 2), dtype=np.int64), np.empty(0)
+    pairs, inverse = np.unique(_as_pairs([(row, ad_row) for row, ad_row, _ in said]), axis=0, return_inverse=True)
+    log_probs = np.full(len(pairs), -np.inf)
+    np.logaddexp.at(log_probs, inverse, np.array([log_prob for _, _, log_prob in said]))
+    return pairs, log_probs
 
 
 def _is_number(word: str) -> bool:

@@ -6,12 +6,12 @@ have, so specific phrases are added once the broad ones are in. Every ad keeps a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.intentions.candidates import Candidates, IntArray
+from intently.intentions.candidates import Candidates, FloatArray, IntArray, Source
 from intently.settings import check_range
 
 
@@ -34,12 +34,16 @@ class VocabularySettings:
 class Vocabulary:
     """I intentions by id, and which ads and queries they belong to.
 
-    `ad_pairs` (P, 2) are distinct (intention_id, ad_row), `query_pairs` (R, 2) distinct (intention_id, query_row).
+    `ad_pairs` (P, 2) are distinct (intention_id, ad_row), `query_pairs` (R, 2) distinct (intention_id, query_row);
+    `taught_pairs` (T, 2), distinct too, are what a language model said of ads, with `taught_log_probs` (T,).
     """
 
     texts: tuple[str, ...]
     ad_pairs: IntArray
     query_pairs: IntArray
+    taught_pairs: IntArray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    taught_log_probs: FloatArray = field(default_factory=lambda: np.empty(0))
+    sources: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # (I,) of `Source` flags, if known
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -50,8 +54,9 @@ def select_vocabulary(
 ) -> Vocabulary:
     """Choose at most `max_intentions` candidates by coverage, and the floor of one intention an ad beyond it."""
     num_candidates = len(candidates.texts)
-    items = np.concatenate((candidates.ad_pairs[:, 1], candidates.query_pairs[:, 1] + num_ads))
-    owners = np.concatenate((candidates.ad_pairs[:, 0], candidates.query_pairs[:, 0]))
+    of_ads = np.unique(np.concatenate((candidates.ad_pairs, candidates.taught_pairs)), axis=0)
+    items = np.concatenate((of_ads[:, 1], candidates.query_pairs[:, 1] + num_ads))
+    owners = np.concatenate((of_ads[:, 0], candidates.query_pairs[:, 0]))
     worth = np.concatenate((np.ones(num_ads), np.full(num_queries, settings.query_weight)))
     chosen = np.zeros(num_candidates, dtype=bool)
     covered = np.zeros(num_ads + num_queries)
@@ -72,7 +77,14 @@ def select_vocabulary(
         return np.stack((renumbered[kept[:, 0]], kept[:, 1]), axis=1)
 
     texts = tuple(text for text, wanted in zip(candidates.texts, chosen, strict=True) if wanted)
-    return Vocabulary(texts, keep(candidates.ad_pairs), keep(candidates.query_pairs))
+    return Vocabulary(
+        texts,
+        keep(candidates.ad_pairs),
+        keep(candidates.query_pairs),
+        keep(candidates.taught_pairs),
+        candidates.taught_log_probs[chosen[candidates.taught_pairs[:, 0]]],
+        candidates.sources[chosen],
+    )
 
 
 def _floor(candidates: Candidates, chosen: NDArray[np.bool_], num_ads: int) -> IntArray:
@@ -86,15 +98,22 @@ def _floor(candidates: Candidates, chosen: NDArray[np.bool_], num_ads: int) -> I
     return np.unique(of_lacking[order[first], 0])
 
 
-def coverage(vocabulary: Vocabulary, num_ads: int) -> dict[str, float]:
-    """Return what the vocabulary reaches: size, share of ads reached, intentions an ad, ads an intention."""
-    reached = len(np.unique(vocabulary.ad_pairs[:, 1]))
-    return {
+def coverage(vocabulary: Vocabulary, num_ads: int, num_queries: int = 0) -> dict[str, float]:
+    """Return what the vocabulary reaches: its size, shares of ads and queries, how many meet, and shares by source."""
+    reached = np.unique(np.concatenate((vocabulary.ad_pairs, vocabulary.taught_pairs)), axis=0)
+    size = max(len(vocabulary), 1)
+    facts = {
         "num_intentions": len(vocabulary),
-        "share_of_ads": reached / max(num_ads, 1),
-        "intentions_per_ad": len(vocabulary.ad_pairs) / max(num_ads, 1),
-        "ads_per_intention": len(vocabulary.ad_pairs) / max(len(vocabulary), 1),
+        "share_of_ads": len(np.unique(reached[:, 1])) / max(num_ads, 1),
+        "share_of_queries": len(np.unique(vocabulary.query_pairs[:, 1])) / max(num_queries, 1),
+        "intentions_per_ad": len(reached) / max(num_ads, 1),
+        "ads_per_intention": len(reached) / size,
     }
+    for source in Source:
+        of_source = (vocabulary.sources & source) > 0
+        facts[f"share_from_{str(source.name).lower()}"] = float(of_source.sum()) / size
+        facts[f"share_only_from_{str(source.name).lower()}"] = float((vocabulary.sources == source).sum()) / size
+    return facts
 
 
 def merge_equal(vocabulary: Vocabulary, sequences: Sequence[Sequence[int]]) -> Vocabulary:
@@ -111,4 +130,13 @@ def merge_equal(vocabulary: Vocabulary, sequences: Sequence[Sequence[int]]) -> V
         return np.unique(np.stack((renumbered[pairs[:, 0]], pairs[:, 1]), axis=1), axis=0)
 
     texts = tuple(vocabulary.texts[i] for i in kept)
-    return Vocabulary(texts, merged(vocabulary.ad_pairs), merged(vocabulary.query_pairs))
+    sources = np.zeros(len(kept) if len(vocabulary.sources) else 0, dtype=np.int64)
+    np.bitwise_or.at(sources, renumbered[: len(vocabulary.sources)], vocabulary.sources)
+    taught, inverse = np.unique(
+        np.stack((renumbered[vocabulary.taught_pairs[:, 0]], vocabulary.taught_pairs[:, 1]), axis=1),
+        axis=0,
+        return_inverse=True,
+    )
+    log_probs = np.full(len(taught), -np.inf)
+    np.logaddexp.at(log_probs, inverse, vocabulary.taught_log_probs)
+    return Vocabulary(texts, merged(vocabulary.ad_pairs), merged(vocabulary.query_pairs), taught, log_probs, sources)

@@ -3,55 +3,147 @@
 A prompt's keys and values are computed once and shared by all its beams; the beams are led on as positions of the same
 sequence (see `intently.models.prompt`), which every model that takes a 4-D attention mask can do unchanged: Llama,
 Qwen, Gemma, Mistral and their relatives. The last layer is computed only for the tokens asked for (`OutputRows`).
+
+Shape letters: B prompts, P positions, K stored positions, S prompt length, W beams, D hidden size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from intently.errors import InputError, SettingsError
+from intently.errors import InputError, MissingDependencyError, SettingsError
 from intently.intentions.decode import ConstrainedDecoder, FloatArray, IntArray
 from intently.intentions.trie import Trie
+from intently.models.device import has_fast_bf16
 from intently.models.output import OutputRows
 from intently.models.prompt import Ancestry
+from intently.settings import check_choice
+
+if TYPE_CHECKING:  # an optional dependency: who builds without a language model does not need it
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
+
+
+class Precision(StrEnum):
+    """What a language model's weights are held in."""
+
+    AUTO = "auto"  # bfloat16 where the device multiplies it natively, else float32
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """Which language model, and how it is spoken to."""
+
+    name: str = ""  # Hugging Face name or directory, or a `.gguf` file; empty: none
+    precision: Precision = Precision.AUTO
+    device: str = "cpu"
+    system: str = ""  # the system message, where the chat template has room for one
+
+    def __post_init__(self) -> None:
+        check_choice(self, "precision", Precision)
+
+    def load(self) -> "CausalLM":
+        """Load the language model; raise `SettingsError` if it cannot be loaded or used."""
+        device = torch.device(self.device)
+        half = self.precision is Precision.BF16 or (self.precision is Precision.AUTO and has_fast_bf16(device))
+        dtype = torch.bfloat16 if half else torch.float32
+        path = Path(self.name)
+        if path.suffix == ".gguf":
+            lm = CausalLM.load(str(path.parent), gguf_file=path.name, dtype=dtype, device=self.device)
+        else:
+            lm = CausalLM.load(self.name, dtype=dtype, device=self.device)
+        return replace(lm, system=self.system)
+
+
+class LayerStack:
+    """The layers of a causal LM, run over any tokens that may see any others."""
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        """Raise `SettingsError` for a model with layers that are no plain attention."""
+        self._model = model
+        config = model.config.get_text_config()
+        kinds, self._window = set(getattr(config, "layer_types", None) or ()), getattr(config, "sliding_window", None)
+        if not kinds:
+            kinds = {_FULL if self._window is None else _SLIDING}
+        if kinds - {_FULL, _SLIDING}:
+            unknown = ", ".join(sorted(kinds - {_FULL, _SLIDING}))
+            raise SettingsError(f"{type(model).__name__} has layers of kind {unknown}, which cannot be led on by beams")
+        self._kinds = kinds
+
+    def run(
+        self,
+        token_ids: Tensor,
+        places: Tensor,
+        visible: Tensor,
+        key_places: Tensor,
+        cache: "DynamicCache | None" = None,
+    ) -> Tensor:
+        """Return the states (B, P, D) of tokens at `places (B, P)` in their texts.
+
+        `visible (B, P, K + P)`: which of the K cached and P given positions each sees; these stand at
+        `key_places (B, K + P)`.
+        """
+        masks = {}
+        for kind in self._kinds:
+            seen = visible
+            if kind == _SLIDING and self._window is not None:
+                seen = visible & (places[:, :, None] - key_places[:, None, :] < self._window)
+            mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=seen.device)
+            masks[kind] = mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)[:, None]
+        states: Tensor = self._model.base_model(
+            input_ids=token_ids,
+            position_ids=places,
+            attention_mask=masks if len(masks) > 1 else next(iter(masks.values())),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        return states
 
 
 @dataclass(frozen=True)
 class CausalLM:
     """A causal language model with its tokenizer and the token that ends an intention."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
     end_id: int
+    system: str = field(default="", kw_only=True)  # said before every instruction, where the chat template has room
 
     @classmethod
     def load(
         cls, name: str, *, gguf_file: str | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> "CausalLM":
         """Load a checkpoint by its Hugging Face name or directory, or a GGUF file in that directory."""
-        options = {"gguf_file": gguf_file} if gguf_file else {}
+        _need_transformers()
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+        options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
+            packing = {"quantization_config": GgufConfig(dequantize=True)} if gguf_file else {}  # plain layers
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options, **packing)
         except (OSError, ValueError) as error:
             raise SettingsError(f"the language model {name!r} cannot be loaded: {error}") from error
         return cls.of(model.to(torch.device(device)), tokenizer)  # type: ignore[arg-type]
 
     @classmethod
-    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "CausalLM":
+    def of(cls, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *, system: str = "") -> "CausalLM":
         """Take a loaded model, after checking on a few tokens that it can be led on beam by beam."""
         end_id = tokenizer.eos_token_id
         if end_id is None:
             raise SettingsError("the tokenizer has no end-of-sequence token, which must end an intention")
         model.train(False)
-        language_model = cls(model, tokenizer, int(end_id))
+        language_model = cls(model, tokenizer, int(end_id), system=system)
         language_model._check()
         return language_model
 
@@ -60,6 +152,30 @@ class CausalLM:
         if isinstance(texts, str):
             raise InputError("texts must be a list of texts, not one")
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    def instruct(self, instruction: str) -> list[int]:
+        """Return the prompt's token ids that put an instruction to the model in its own chat template.
+
+        A model without one (a base model) is given the instruction and a new line.
+        """
+        if not getattr(self.tokenizer, "chat_template", None):
+            return list(self.tokenizer(instruction + "\n")["input_ids"])
+        user = {"role": "user", "content": instruction}
+        try:
+            said = self._render([{"role": "system", "content": self.system}, user])
+        except TemplateError:  # some templates (Gemma's) refuse a system message: it goes before the instruction
+            said = self._render(
+                [{**user, "content": f"{self.system}\n\n{instruction}" if self.system else instruction}]
+            )
+        return list(self.tokenizer(said, add_special_tokens=False)["input_ids"])
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def save(self, directory: Path) -> None:
+        """Write the model and its tokenizer as a Hugging Face checkpoint, which `load` reads."""
+        self.model.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
 
     def read(self, texts: Sequence[str], max_tokens: int) -> "CausalPrompt":
         """Read prompts; longer ones lose their beginning, so that what asks for the intentions at the end stays."""
@@ -120,19 +236,13 @@ class CausalLM:
 class CausalPrompt:
     """B prompts that a causal LM has read, to be led on (the `Prompt` of `intently.intentions.decode`)."""
 
-    def __init__(self, model: PreTrainedModel, token_ids: Tensor, lengths: Tensor) -> None:
+    def __init__(self, model: "PreTrainedModel", token_ids: Tensor, lengths: Tensor) -> None:
         """`token_ids (B, S)` are padded on the right; `lengths (B,)`."""
-        self._model, self._cache = model, DynamicCache()
+        from transformers import DynamicCache
+
+        self._layers, self._cache = LayerStack(model), DynamicCache()
         self._lengths, self._num_source = lengths, token_ids.shape[1]
         self._ancestry = Ancestry(lengths, self._num_source)
-        config = model.config.get_text_config()
-        kinds, self._window = set(getattr(config, "layer_types", None) or ()), getattr(config, "sliding_window", None)
-        if not kinds:
-            kinds = {_FULL if self._window is None else _SLIDING}
-        if kinds - {_FULL, _SLIDING}:
-            unknown = ", ".join(sorted(kinds - {_FULL, _SLIDING}))
-            raise SettingsError(f"{type(model).__name__} has layers of kind {unknown}, which cannot be led on by beams")
-        self._kinds = kinds
         places = self._ancestry.positions
         causal = places[:, None, :] <= places[:, :, None]
         states = self._run(token_ids, places, causal & (places < lengths[:, None])[:, None, :])
@@ -154,18 +264,14 @@ class CausalPrompt:
     @torch.inference_mode()
     def _run(self, token_ids: Tensor, places: Tensor, visible: Tensor) -> Tensor:
         """Return the states (B, P, D) of tokens at `places (B, P)` that see `visible (B, P, K + P)`."""
-        masks = {}
-        for kind in self._kinds:
-            seen = visible
-            if kind == _SLIDING and self._window is not None:
-                seen = visible & (places[:, :, None] - self._ancestry.positions[:, None, :] < self._window)
-            mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=seen.device)
-            masks[kind] = mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)[:, None]
-        states: Tensor = self._model.base_model(
-            input_ids=token_ids,
-            position_ids=places,
-            attention_mask=masks if len(masks) > 1 else next(iter(masks.values())),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state
-        return states
+        return self._layers.run(token_ids, places, visible, self._ancestry.positions, self._cache)
+
+
+def _need_transformers() -> None:
+    try:
+        import gguf  # noqa: F401
+        import transformers  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"a language model needs transformers, and {error.name} is missing; run: pip install 'intently[llm]'"
+        ) from error

@@ -1,14 +1,13 @@
-"""The online story: a query comes in, ranked ads with reasons go out.
+"""The online story: a query comes in, ranked ads with reasons go out. Ads come and go meanwhile.
 
 query ─ read once by the student ─┬─ decode intentions → postings ─┐
                                   ├─ embedding → cosine ───────────┼─ eligible only → fuse → ranking (+ why)
       └─ terms ───────────────────┴─ BM25 ─────────────────────────┘
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,59 +16,34 @@ from intently.artifact import MANIFEST, open_artifact
 from intently.catalog import Catalog
 from intently.errors import ArtifactError, InputError, SettingsError
 from intently.index.intentions import IntentionIndex
-from intently.index.lexical import LexicalIndex, LexicalQuery
-from intently.index.postings import FloatArray, IntArray, Mask, top_rows
+from intently.index.lexical import LexicalIndex
+from intently.index.posting_weights import PostingSettings
+from intently.index.postings import Mask
 from intently.index.vectors import VectorIndex
-from intently.intentions.decode import Decoded, DecodeSettings
-from intently.models.device import intra_op_threads
-from intently.models.student import Reading, Runtime, Student
+from intently.models.student import Runtime, Student
+from intently.retrieve.ads import Ads
+from intently.retrieve.cache import CACHE_FILE, QueryCache
 from intently.retrieve.fuse import reciprocal_rank_fusion
-from intently.retrieve.targeting import Targeting
-from intently.settings import check_choice, check_range, from_mapping
-from intently.types import Intention, Path, Ranking, Reason, ScoredAd, UserContext
+from intently.retrieve.live import LiveAds
+from intently.retrieve.new_ads import AdReader, IndexSettings
+from intently.retrieve.search import NUM_EVIDENCE, search
+from intently.retrieve.segment import Segment
+from intently.retrieve.settings import RetrievalSettings
+from intently.retrieve.timing import timed
+from intently.retrieve.understand import Understood, understand
+from intently.settings import from_mapping
+from intently.types import Ad, Intention, Path, Ranking, ScoredAd, UserContext
+
+__all__ = ["MAX_QUERY_LENGTH", "NUM_EVIDENCE", "Engine", "RetrievalSettings"]
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
-NUM_EVIDENCE = 3  # pieces of evidence told per reason
-
-
-@dataclass(frozen=True)
-class RetrievalSettings:
-    """How a query is answered."""
-
-    decode: DecodeSettings = field(default_factory=DecodeSettings)
-    num_candidates: int = 500  # taken from each path before fusion (more if k asks for more)
-    fusion_constant: float = 10.0
-    intention_weight: float = 0.5
-    dense_weight: float = 1.0
-    lexical_weight: float = 1.0
-    intention_power: float = 0.5  # below 1 evens out the decoded intentions' probabilities
-    literal_weight: float = 1.0  # of all intentions that the query contains word by word, against 1 for all decoded
-    max_query_tokens: int = 32
-    runtime: Runtime = Runtime.ONNX_INT8
-    num_threads: int = 1  # of the student: one answers single queries best, all cores answer batches best
-
-    def __post_init__(self) -> None:
-        check_range(self, "num_candidates", "num_threads", low=1)
-        check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
-        check_range(self, "intention_power", "literal_weight")
-        check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]
-        check_choice(self, "runtime", Runtime)
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """What one query is known by, kept until its reasons have been told."""
-
-    intention_ids: IntArray
-    intention_weights: FloatArray
-    intentions: tuple[Intention, ...]
-    lexical: LexicalQuery | None
-    scores: dict[Path, FloatArray] = field(default_factory=dict)
-    rows: dict[Path, IntArray] = field(default_factory=dict)
 
 
 class Engine:
-    """Retrieves ads for queries from one loaded artifact. Holds no state between queries; safe to share by threads."""
+    """Retrieves ads for queries from one loaded artifact. Holds no state between queries; safe to share by threads.
+
+    `intentions`, `vectors` and `lexical` are as loaded; `catalog` is of the ads as they are now.
+    """
 
     def __init__(
         self,
@@ -79,37 +53,70 @@ class Engine:
         vectors: VectorIndex,
         lexical: LexicalIndex,
         settings: RetrievalSettings,
+        *,
+        cache: QueryCache | None = None,
+        indexing: IndexSettings | None = None,
     ) -> None:
-        self.catalog, self.intentions = catalog, intentions
+        """`indexing` are the build's settings for what an ad is found by, which new ads need; `cache` may answer."""
+        self.intentions, self.vectors, self.lexical = intentions, vectors, lexical
+        self.settings, self.cache = settings, cache
         self.student = student.use(settings.runtime, settings.num_threads)
-        self.vectors, self.lexical, self.settings = vectors, lexical, settings
         self._decoder = student.decoder(intentions.trie)
-        self._targeting = Targeting(catalog)
-        self._ad_ids = catalog.column("ad_id").combine_chunks()
+        reader = AdReader(
+            self.student, self._decoder, intentions, lexical, indexing or IndexSettings(), settings.num_threads
+        )
+        self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical)), reader)
 
     @classmethod
     def load(cls, path: str | FilePath, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
         """Load the artifact at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted.
 
-        `runtime` and `num_threads` stand in for the artifact's settings, as they belong to the machine it runs on.
+        `runtime` and `num_threads` stand in for the artifact's settings, as they belong to the machine it runs on. A
+        query cache is used if there is one.
         """
         directory = FilePath(path)
         manifest = open_artifact(directory)
         try:
-            settings = from_mapping(RetrievalSettings, manifest["settings"]["retrieval"], "settings")
+            told = manifest["settings"]
+            settings = from_mapping(RetrievalSettings, told["retrieval"], "settings")
+            postings = from_mapping(PostingSettings, told.get("postings", {}), "settings")
+            indexing = IndexSettings(postings, told.get("min_ocr_confidence", IndexSettings.min_ocr_confidence))
         except (KeyError, AttributeError, SettingsError) as error:
             place = directory / MANIFEST
             raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
-        told: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
-        settings = replace(settings, **{name: value for name, value in told.items() if value is not None})
+        given: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
+        intentions = IntentionIndex.load(directory / "intentions")
+        cache = directory / CACHE_FILE
         return cls(
             catalog=Catalog.load(directory / "catalog.arrow"),
             student=Student.load(directory / "student"),
-            intentions=IntentionIndex.load(directory / "intentions"),
+            intentions=intentions,
             vectors=VectorIndex.load(directory / "vectors.npy"),
             lexical=LexicalIndex.load(directory / "lexical"),
-            settings=settings,
+            settings=replace(settings, **{name: value for name, value in given.items() if value is not None}),
+            cache=QueryCache(cache, intentions.version) if cache.exists() else None,
+            indexing=indexing,
         )
+
+    @property
+    def catalog(self) -> Catalog:
+        """The ads that are there now, in order of arrival."""
+        return self._live.ads.catalog
+
+    def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> None:
+        """Add ads, findable on every path once this returns; all of them or none. Nothing is trained.
+
+        The student reads each ad and decodes its intentions from the present vocabulary; those that its title contains
+        or that it bids on are added. With `replace` an ad takes the place of the one with its id. What depends on the
+        whole catalogue (how rare words and intentions are, how long ads) stays as built. Queries under way are not
+        disturbed; the artifact on disk is not changed. Raises `InputError` naming the first ad that is not valid, comes
+        twice or, without `replace`, is there already.
+        """
+        self._live.add(ads, replace=replace)
+
+    def remove_ads(self, ad_ids: Sequence[str]) -> None:
+        """Remove ads by their ids, all of them or none; raise `InputError` for an id unknown or given twice."""
+        self._live.remove(ad_ids)
 
     def retrieve(
         self,
@@ -144,98 +151,51 @@ class Engine:
             raise InputError(f"k is {k}", cure="ask for at least 1 ad", field="k")
         for position, query in enumerate(queries):
             _check(query, position)
-        path, eligible = Path(path), self._targeting.eligible(user)
+        ads, path = self._live.ads, Path(path)  # one version from the first query to the last
+        eligible = ads.eligible(user)
         starts = range(0, len(queries), batch_size)
         return (
             ranking
             for start in starts
-            for ranking in self._retrieve_batch(queries[start : start + batch_size], k, eligible, path, explain)
+            for ranking in self._retrieve_batch(queries[start : start + batch_size], k, ads, eligible, path, explain)
         )
 
     def _retrieve_batch(
-        self, queries: Sequence[str], k: int, eligible: Mask, path: Path, explain: bool
+        self, queries: Sequence[str], k: int, ads: Ads, eligible: Mask, path: Path, explain: bool
     ) -> Iterator[Ranking]:
         paths = (Path.INTENTION, Path.DENSE, Path.LEXICAL) if path is Path.FUSED else (path,)
-        timings: dict[str, float] = {}
-        reading: Reading | None = None
-        decoded: list[Decoded] = []
-        if Path.INTENTION in paths or Path.DENSE in paths:
-            with _timed(timings, "encode"), intra_op_threads(self.settings.num_threads):
-                reading = self.student.read(queries, self.settings.max_query_tokens)
-        if reading and Path.INTENTION in paths:
-            with _timed(timings, "decode"), intra_op_threads(self.settings.num_threads):
-                decoded = self._decoder.decode(reading.prompt, self.settings.decode)
-        shared = {stage: spent / len(queries) for stage, spent in timings.items()}
-        for position, query in enumerate(queries):
-            own = dict(shared)
-            with _timed(own, "search"):
-                evidence = self._search(query, position, reading, decoded, paths, k, eligible)
-            with _timed(own, "fuse"):
+        depth = max(k, self.settings.num_candidates)
+        everything = understand(queries, paths, self.student, self._decoder, self.cache, self.settings)
+        for query, understood in zip(queries, everything, strict=True):
+            timings = understood.timings_ms
+            with timed(timings, "search"):
+                found = search(query, understood, ads, self.intentions, paths, depth, eligible, self.settings)
+            with timed(timings, "fuse"):
                 if path is Path.FUSED:
                     rows, scores = reciprocal_rank_fusion(
-                        [evidence.rows[each] for each in paths],
+                        [found.rows[each] for each in paths],
                         [self._weight(each) for each in paths],
                         self.settings.fusion_constant,
                     )
                 else:
-                    rows = evidence.rows[path]
-                    scores = evidence.scores[path][rows].astype(np.float64)
-            with _timed(own, "explain"):
-                ads = tuple(
-                    ScoredAd(
-                        ad_id=self._ad_ids[int(row)].as_py(),
-                        rank=rank,
-                        score=float(score),
-                        reasons=self._reasons(int(row), evidence) if explain else (),
+                    rows = found.rows[path]
+                    scores = found.scores[path][rows].astype(np.float64)
+            with timed(timings, "explain"):
+                ranked = tuple(
+                    ScoredAd(ads.ad_id(row), rank, score, found.reasons(row) if explain else ())
+                    for rank, (row, score) in enumerate(
+                        zip(rows[:k].tolist(), scores[:k].tolist(), strict=True), start=1
                     )
-                    for rank, (row, score) in enumerate(zip(rows[:k], scores[:k], strict=True), start=1)
                 )
-            yield Ranking(query, ads, evidence.intentions, own)
+            yield Ranking(query, ranked, self._told(understood), timings, understood.cached)
 
-    def _search(
-        self,
-        query: str,
-        position: int,
-        reading: Reading | None,
-        decoded: list[Decoded],
-        paths: Sequence[Path],
-        k: int,
-        eligible: Mask,
-    ) -> _Evidence:
-        """Score every ad on each path and keep the best eligible candidates."""
-        ids, weights = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        told: tuple[Intention, ...] = ()
-        lexical = self.lexical.analyze(query) if Path.LEXICAL in paths else None
-        if decoded:
-            found = decoded[position]
-            ids, weights = self._weighted_intentions(query, found)
-            told = tuple(
-                Intention(self.intentions.texts[intention_id], float(log_prob))
-                for intention_id, log_prob in zip(found.intention_ids, found.log_probs, strict=True)
-            )
-        evidence = _Evidence(ids, weights, told, lexical)
-        depth = max(k, self.settings.num_candidates)
-        for path in paths:
-            if path is Path.INTENTION:
-                scores, above = self.intentions.postings.scores(ids, weights), 0.0
-            elif path is Path.DENSE:
-                assert reading is not None
-                scores, above = self.vectors.scores(reading.embeddings[position]), -np.inf
-            else:
-                assert lexical is not None
-                scores, above = self.lexical.scores(lexical), 0.0
-            evidence.scores[path] = scores
-            evidence.rows[path] = top_rows(scores, depth, eligible, above)
-        return evidence
-
-    def _weighted_intentions(self, query: str, found: Decoded) -> tuple[IntArray, FloatArray]:
-        """Return the intentions that stand for a query, decoded ones and literal ones, with their weights."""
-        shares = np.exp(self.settings.intention_power * found.log_probs)
-        weight_of = dict(zip(found.intention_ids.tolist(), (shares / shares.sum()).tolist(), strict=True))
-        literal = self.intentions.literal(query).tolist()
-        for intention_id in literal:
-            weight_of[intention_id] = weight_of.get(intention_id, 0.0) + self.settings.literal_weight / len(literal)
-        return np.array(list(weight_of), dtype=np.int64), np.array(list(weight_of.values()), dtype=np.float32)
+    def _told(self, understood: Understood) -> tuple[Intention, ...]:
+        """Return a query's decoded intentions as they are shown."""
+        found = understood.intentions
+        if found is None:
+            return ()
+        pairs = zip(found.intention_ids.tolist(), found.log_probs.tolist(), strict=True)
+        return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
 
     def _weight(self, path: Path) -> float:
         settings = self.settings
@@ -244,42 +204,6 @@ class Engine:
             Path.DENSE: settings.dense_weight,
             Path.LEXICAL: settings.lexical_weight,
         }[path]
-
-    def _reasons(self, ad_row: int, evidence: _Evidence) -> tuple[Reason, ...]:
-        """Return what each path that found the ad saw in it."""
-        reasons = []
-        for path, rows in evidence.rows.items():
-            at = np.flatnonzero(rows == ad_row)
-            if not len(at):
-                continue
-            score = float(evidence.scores[path][ad_row])
-            reasons.append(
-                Reason(path, int(at[0]) + 1, score, self._told(path, ad_row, score, evidence)[:NUM_EVIDENCE])
-            )
-        return tuple(reasons)
-
-    def _told(self, path: Path, ad_row: int, score: float, evidence: _Evidence) -> tuple[tuple[str, float], ...]:
-        if path is Path.DENSE:
-            return (("cosine", score),)
-        if path is Path.LEXICAL:
-            assert evidence.lexical is not None
-            return self.lexical.explain(evidence.lexical, ad_row)
-        found = self.intentions.postings.contributions(evidence.intention_ids, evidence.intention_weights, ad_row)
-        return tuple((self.intentions.texts[evidence.intention_ids[position]], share) for position, share in found)
-
-
-class _timed:
-    """Adds the milliseconds spent in a block to `timings[stage]`."""
-
-    def __init__(self, timings: dict[str, float], stage: str, clock: Callable[[], float] = perf_counter) -> None:
-        self._timings, self._stage, self._clock = timings, stage, clock
-
-    def __enter__(self) -> None:
-        self._start = self._clock()
-
-    def __exit__(self, *_: object) -> None:
-        spent = (self._clock() - self._start) * 1000
-        self._timings[self._stage] = self._timings.get(self._stage, 0.0) + spent
 
 
 def _check(query: object, position: int) -> None:

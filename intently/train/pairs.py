@@ -43,6 +43,15 @@ class Choices:
         drawn[some] = self.intention_ids[np.clip(at, start, end - 1)[some]]
         return drawn
 
+    def distinct(self, row: int, number: int, rng: np.random.Generator) -> list[int]:
+        """Return at most `number` different intention ids of one row, drawn by weight."""
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        ids, inverse = np.unique(self.intention_ids[part], return_inverse=True)
+        weights = np.bincount(inverse, weights=np.diff(self.cumulative[self.offsets[row] : self.offsets[row + 1] + 1]))
+        # The largest of log(weight) + Gumbel noise are a draw without repetition.
+        order = np.argsort(-(np.log(weights) + rng.gumbel(size=len(ids))), kind="stable")
+        return [int(i) for i in ids[order[:number]]]
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -71,6 +80,14 @@ class TrainingData:
         return known
 
 
+@dataclass(frozen=True)
+class Taught:
+    """What a teacher said of queries or ads: distinct (intention_id, row) `pairs (T, 2)` and `log_probs (T,)`."""
+
+    pairs: IntArray
+    log_probs: FloatArray
+
+
 def build_training_data(
     queries: Sequence[str],
     ad_texts: Sequence[str],
@@ -79,17 +96,21 @@ def build_training_data(
     irrelevant: IntArray,
     *,
     own_weight: float = 2.0,
+    taught_queries: Taught | None = None,
+    taught_share: float = 0.5,
 ) -> TrainingData:
     """Derive what queries and ads should say from clicks and from where the vocabulary's intentions occur.
 
     A query's intention weighs its share among the query's clicked ads, times its inverse document frequency;
-    intentions that the query itself contains weigh `own_weight` times that of one shared by all clicked ads.
+    intentions that the query itself contains weigh `own_weight` times that of one shared by all clicked ads. What a
+    teacher said of a query or an ad is drawn by its probabilities in `taught_share` of the draws (distillation).
     """
     num_ads, num_queries = len(ad_texts), len(queries)
     of_ads = vocabulary.ad_pairs[np.argsort(vocabulary.ad_pairs[:, 1], kind="stable")]
     reach = np.bincount(of_ads[:, 0], minlength=len(vocabulary))
     idf = np.log1p(num_ads / (1.0 + reach))
     ad_intentions = Choices.build(of_ads[:, 1], of_ads[:, 0], idf[of_ads[:, 0]], num_ads)
+    taught_ads = Taught(vocabulary.taught_pairs, vocabulary.taught_log_probs)
 
     # Every click brings all intentions of its ad: expand the CSR rows of the clicked ads.
     start, end = ad_intentions.offsets[clicks[:, 1]], ad_intentions.offsets[clicks[:, 1] + 1]
@@ -111,6 +132,27 @@ def build_training_data(
         intentions=vocabulary.texts,
         clicks=clicks,
         irrelevant=irrelevant[np.argsort(irrelevant[:, 0], kind="stable")],
-        query_intentions=query_intentions,
-        ad_intentions=ad_intentions,
+        query_intentions=_with_taught(query_intentions, taught_queries, taught_share),
+        ad_intentions=_with_taught(ad_intentions, taught_ads, taught_share),
+    )
+
+
+def _with_taught(choices: Choices, taught: Taught | None, share: float) -> Choices:
+    """Return choices of which those taught make up `share` of a row's weight, wherever a row has both kinds."""
+    if taught is None or not len(taught.pairs):
+        return choices
+    num_rows = len(choices.offsets) - 1
+    own_rows, own_weights = np.repeat(np.arange(num_rows), np.diff(choices.offsets)), np.diff(choices.cumulative)
+    rows, weights = taught.pairs[:, 1], np.exp(taught.log_probs)
+    own_mass = np.bincount(own_rows, weights=own_weights, minlength=num_rows)
+    taught_mass = np.bincount(rows, weights=weights, minlength=num_rows)
+    both = (own_mass > 0) & (taught_mass > 0)
+    scale = np.divide(1.0, own_mass, out=np.zeros(num_rows), where=own_mass > 0) * np.where(both, 1 - share, 1.0)
+    taught_scale = np.divide(1.0, taught_mass, out=np.zeros(num_rows), where=taught_mass > 0)
+    taught_scale *= np.where(both, share, 1.0)
+    return Choices.build(
+        np.concatenate((own_rows, rows)),
+        np.concatenate((choices.intention_ids, taught.pairs[:, 0])),
+        np.concatenate((own_weights * scale[own_rows], weights * taught_scale[rows])),
+        num_rows,
     )

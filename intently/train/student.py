@@ -44,7 +44,8 @@ class TrainingSettings:
     warmup_share: float = 0.06
     weight_decay: float = 0.01
     temperature: float = 0.05  # of the contrastive softmax
-    intention_weight: float = 0.5  # of the intention loss against the contrastive one
+    contrastive_weight: float = 1.0  # of the contrastive loss; 0 leaves the embedding as it comes
+    intention_weight: float = 0.5  # of the intention loss
     max_query_tokens: int = 32
     max_ad_tokens: int = 48
     typo_rate: float = 0.1  # share of queries in which two letters swap, or one drops
@@ -54,7 +55,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_range(self, "num_epochs", "min_steps", "max_steps", "batch_size", "checkpoint_steps", low=1)
         check_range(self, "learning_rate", "temperature", exclusive=True)
-        check_range(self, "weight_decay", "intention_weight")
+        check_range(self, "weight_decay", "contrastive_weight", "intention_weight")
         check_range(self, "phrase_share", "warmup_share", "typo_rate", high=1)
         check_range(self, "max_query_tokens", "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
         check_range(self, "seed", high=2**32 - 1)
@@ -126,13 +127,17 @@ def train_student(
     settings: TrainingSettings,
     *,
     checkpoint: Path,
+    token_ids: list[list[int]] | None = None,
     progress: Progress | None = None,
 ) -> TrainedStudent:
-    """Train in place from where `checkpoint` stands (or the start) and return the student; CPU or GPU as it lies."""
+    """Train in place from where `checkpoint` stands (or the start) and return the student; CPU or GPU as it lies.
+
+    `token_ids` are what the student says for each of `data.intentions`, if that is not their text (codes, say).
+    """
     device = next(backbone.parameters()).device
     num_steps = count_steps(len(data.clicks), settings)
     optimizers = _optimizers(backbone, settings)
-    token_ids = tokenizer.encode_bare(data.intentions)
+    token_ids = token_ids or tokenizer.encode_bare(data.intentions)
     intention_loss = IntentionLoss(trie, token_ids, tokenizer.sep_id)
     ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens)
     sampler = _BatchSampler(data, settings)
@@ -155,7 +160,8 @@ def train_student(
         similarity = similarity.masked_fill(torch.from_numpy(batch.masked).to(device), -torch.inf)
         own = torch.arange(len(similarity), device=device)
         contrastive = F.cross_entropy(similarity, own) + F.cross_entropy(similarity[:, : len(own)].T, own)
-        loss = contrastive + settings.intention_weight * (query_intention + ad_intention)
+        intention = settings.intention_weight * (query_intention + ad_intention)
+        loss = settings.contrastive_weight * contrastive + intention
         backbone.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(_dense_parameters(backbone), 1.0)

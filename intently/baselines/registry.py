@@ -1,0 +1,71 @@
+"""All baselines by name, as a comparison lists them."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from intently.baselines.task import Answers, Budget, Progress, Task
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One baseline: how people call it, what it does, and the function that runs it.
+
+    Its module is imported when it runs, so that baselines without a language model need no transformers.
+    """
+
+    title: str
+    description: str
+    _function: str  # of the module of that name, or "module.function"
+    _options: Mapping[str, Any] = field(default_factory=dict)  # given to the function by keyword
+
+    def run(self, task: Task, budget: Budget, work: Path, progress: Progress) -> Answers:
+        """Train (where there is something to train) and answer the task's test queries.
+
+        What is expensive is kept under `work`, which belongs to one task, and an interrupted run goes on from there.
+        """
+        module, _, function = self._function.rpartition(".")
+        loaded = importlib.import_module(f"intently.baselines.{module or function}")
+        answers: Answers = getattr(loaded, function)(task, budget, work, progress, **self._options)
+        return answers
+
+
+ALL: Mapping[str, Baseline] = {
+    "simbert": Baseline(
+        "SimBERT", "embeds queries and ads, trained to tell pairs apart and to write similar texts", "simbert"
+    ),
+    "keyword-generation": Baseline(
+        "T5-style keywords",
+        "an encoder-decoder writes keywords freely; an inverted index of keywords has the ads",
+        "keyword_generation",
+    ),
+    "dsi": Baseline("DSI", "says the number of an ad, its path through a hierarchical clustering", "dsi"),
+    "tiger": Baseline("TIGER", "says the tuple of codes that an ad's embedding was quantised to", "tiger"),
+    "seal": Baseline("SEAL", "says substrings of titles, which vote for the ads they occur in", "seal"),
+    "ltrgr": Baseline("LTRGR", "SEAL, then trained further to score clicked ads above others", "ltrgr"),
+    "minder": Baseline("MINDER", "says titles, pseudo-queries and substrings, whose scores add up", "minder"),
+    "smollm2": Baseline(
+        "SmolLM2-135M, zero-shot",
+        "an untrained language model, held to the vocabulary of intentions",
+        "zero_shot.with_smollm2",
+    ),
+    "smollm2-free": Baseline(
+        "SmolLM2-135M, zero-shot, free",
+        "the same, writing a list freely, of which what the vocabulary has counts",
+        "zero_shot.with_smollm2",
+        {"constrained": False},
+    ),
+    "gemma3": Baseline(
+        "Gemma-3-270M, zero-shot",
+        "an untrained language model, held to the vocabulary of intentions",
+        "zero_shot.with_gemma3",
+    ),
+    "gemma3-free": Baseline(
+        "Gemma-3-270M, zero-shot, free",
+        "the same, writing a list freely, of which what the vocabulary has counts",
+        "zero_shot.with_gemma3",
+        {"constrained": False},
+    ),
+}

@@ -1,0 +1,38 @@
+"""Reproducing published tables: resumable experiments, and reports that say what they found."""
+
+from intently.experiments.figures import Figure, groups_chart, line_chart, systems_chart, training_chart
+from intently.experiments.report import (
+    Case,
+    Cell,
+    Section,
+    Shown,
+    Table,
+    markdown,
+    replace_block,
+    systems_table,
+    write_figures,
+    write_html,
+)
+from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
+
+__all__ = [
+    "Answers",
+    "Case",
+    "Cell",
+    "Experiment",
+    "Figure",
+    "Section",
+    "Shown",
+    "SystemResult",
+    "Table",
+    "fingerprint_of",
+    "groups_chart",
+    "line_chart",
+    "markdown",
+    "replace_block",
+    "systems_chart",
+    "systems_table",
+    "training_chart",
+    "write_figures",
+    "write_html",
+]

@@ -1,0 +1,137 @@
+"""What an intention's posting of an ad weighs.
+
+An intention that an ad was clicked for weighs most, one that its title has or that it bids on less, one that a model
+decoded for it as much as the model was sure. It counts the more, the rarer it is and the closer the ad is to it in
+meaning (their cosine, which the student learned from clicks); and an ad with many intentions is found by each of them
+a little less, as long titles would otherwise always win. Each of these was measured on held-out queries (docs/log.md).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intently.artifact import read_arrays
+from intently.errors import ArtifactError
+from intently.index.postings import FloatArray, IntArray, Postings
+from intently.settings import check_range
+
+_CHUNK = 65_536  # pairs whose vectors are held at once
+_MIN_NORM = 0.1  # of the mean: ads with next to nothing do not win by it
+
+
+@dataclass(frozen=True)
+class PostingSettings:
+    """How ads get their postings."""
+
+    num_beams: int = 16  # intentions decoded for each ad
+    max_ad_tokens: int = 48
+    clicked_weight: float = 3.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
+    decoded_weight: float = 0.3  # of a decoded intention's probability
+    idf_power: float = 1.5  # how much more a rare intention counts than a common one
+    closeness: float = 1.0  # weights are multiplied by exp(closeness · (cosine - 1))
+    length_power: float = 0.3  # weights are divided by this power of the norm of the ad's weights
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_beams", low=1)
+        check_range(self, "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
+        check_range(self, "clicked_weight", "decoded_weight", "idf_power", "closeness", "length_power")
+
+
+@dataclass(frozen=True)
+class AdIntentions:
+    """What ads are known by: distinct (intention_id, ad_row) pairs of each kind.
+
+    `given (P, 2)`: in the title, bid on or clicked; `clicked (C, 2)`: those of them that are a whole clicked query;
+    `decoded (T, 2)`: what a model decoded, with `log_probs (T,)`; the same pair may come from several models.
+    """
+
+    given: IntArray
+    clicked: IntArray
+    decoded: IntArray
+    log_probs: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PostingStatistics:
+    """What weights depend on beside the ad itself, as it was at the build; ads that come later are weighed by it too.
+
+    `reach (I,)`: the ads that each intention was given to; `vectors (I, D)`: its embedding; `mean_norm`: the mean norm
+    of an ad's weights.
+    """
+
+    reach: IntArray
+    num_ads: int
+    mean_norm: float
+    vectors: NDArray[np.float16]
+
+    def save(self, path: Path) -> None:
+        """Write to one `.npz` file."""
+        with path.open("wb") as file:
+            np.savez(file, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path, num_intentions: int) -> "PostingStatistics":
+        """Read what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
+        arrays = read_arrays(path, ("reach", "num_ads", "mean_norm", "vectors"), "statistics of postings")
+        reach, num_ads, mean_norm, vectors = arrays.values()
+        if reach.shape != (num_intentions,) or len(vectors) != num_intentions or num_ads.ndim or mean_norm.ndim:
+            raise ArtifactError(f"{path} does not hold statistics of {num_intentions} intentions; build again")
+        return cls(reach, int(num_ads), float(mean_norm), vectors)
+
+
+def build_postings(
+    ads: AdIntentions, ad_vectors: FloatArray, intention_vectors: FloatArray, settings: PostingSettings
+) -> tuple[Postings, PostingStatistics]:
+    """Return the postings of a whole catalogue, and the statistics that they were weighed with.
+
+    `ad_vectors (N, D)` and `intention_vectors (I, D)` are of unit length.
+    """
+    num_intentions, num_ads = len(intention_vectors), len(ad_vectors)
+    reach = np.bincount(ads.given[:, 0], minlength=num_intentions)
+    statistics = PostingStatistics(reach, num_ads, 1.0, intention_vectors.astype(np.float16))
+    _, rows, weights = _weights(ads, ad_vectors, statistics, settings)
+    norms = _norms(rows, weights, num_ads)
+    mean_norm = float(norms[norms > 0].mean()) if norms.any() else 1.0
+    statistics = PostingStatistics(reach, num_ads, mean_norm, statistics.vectors)
+    return weigh(ads, ad_vectors, statistics, settings), statistics
+
+
+def weigh(
+    ads: AdIntentions, ad_vectors: FloatArray, statistics: PostingStatistics, settings: PostingSettings
+) -> Postings:
+    """Return the postings of N ads, weighed by the statistics of the catalogue as it was built."""
+    num_ads = len(ad_vectors)
+    ids, rows, weights = _weights(ads, ad_vectors, statistics, settings)
+    norms = np.maximum(_norms(rows, weights, num_ads) / statistics.mean_norm, _MIN_NORM)
+    return Postings.build(ids, rows, weights / norms[rows] ** settings.length_power, len(statistics.vectors), num_ads)
+
+
+def _weights(
+    ads: AdIntentions, ad_vectors: FloatArray, statistics: PostingStatistics, settings: PostingSettings
+) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
+    """Return distinct (intention_id, ad_row) entries with their weights before the ad's norm, as three arrays (P,)."""
+    num_ads = max(len(ad_vectors), 1)
+    idf = np.log1p(statistics.num_ads / (1.0 + statistics.reach))
+    given = np.where(np.isin(_keys(ads.given, num_ads), _keys(ads.clicked, num_ads)), settings.clicked_weight, 1.0)
+    every = np.concatenate((ads.given, ads.decoded))
+    each = np.concatenate((given, settings.decoded_weight * np.exp(ads.log_probs)))
+    keys, inverse = np.unique(_keys(every, num_ads), return_inverse=True)
+    ids, rows = np.divmod(keys, num_ads)
+    weights = np.bincount(inverse, weights=each) * idf[ids] ** settings.idf_power
+    for start in range(0, len(ids), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        cosines = np.einsum("pd,pd->p", statistics.vectors[ids[part]].astype(np.float32), ad_vectors[rows[part]])
+        weights[part] *= np.exp(settings.closeness * (cosines - 1.0))
+    return ids, rows, weights
+
+
+def _keys(pairs: IntArray, num_ads: int) -> IntArray:
+    keys: IntArray = pairs[:, 0] * num_ads + pairs[:, 1]
+    return keys
+
+
+def _norms(rows: IntArray, weights: NDArray[np.float64], num_ads: int) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.sqrt(np.bincount(rows, weights=weights**2, minlength=num_ads))
+    return norms

@@ -1,0 +1,87 @@
+"""How an ad that nobody trained on becomes findable: the student reads it once, and its own words are looked up.
+
+Its intentions are decoded from the present vocabulary, as at the build (source: RARE, "dynamic index"): no training,
+and nothing of the other ads changes. Only clicks are not known yet.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from intently.catalog import Catalog
+from intently.catalog.texts import ad_texts, searchable_texts
+from intently.errors import ArtifactError
+from intently.index.intentions import IntentionIndex
+from intently.index.lexical import LexicalIndex
+from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
+from intently.index.postings import IntArray
+from intently.index.vectors import VectorIndex
+from intently.intentions.decode import ConstrainedDecoder, DecodeSettings
+from intently.models.device import intra_op_threads
+from intently.models.student import Student
+from intently.retrieve.segment import Segment
+
+_BATCH_SIZE = 64  # ads of similar length that the student reads at once
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """Those settings of the build that decide what an ad is found by."""
+
+    postings: PostingSettings = field(default_factory=PostingSettings)
+    min_ocr_confidence: float = 0.5  # from which an OCR span can be found lexically
+
+
+@dataclass(frozen=True)
+class AdReader:
+    """Makes segments of new ads with an engine's student, vocabulary, statistics and settings."""
+
+    student: Student
+    decoder: ConstrainedDecoder
+    intentions: IntentionIndex
+    lexical: LexicalIndex  # as built: new ads are scored by its settings and statistics
+    settings: IndexSettings
+    num_threads: int
+
+    def read(self, catalog: Catalog) -> Segment:
+        """Return the ads with all that they are found by; an ad's share does not depend on the others.
+
+        Raises `ArtifactError` if the engine does not hold the statistics that new ads are weighed by. Cost: the student
+        reads each ad and decodes `num_beams` intentions, in batches of similar length.
+        """
+        if self.lexical.statistics is None:
+            raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
+        decoded, log_probs, vectors = self._read(ad_texts(catalog))
+        nobody = np.empty((0, 2), dtype=np.int64)
+        ads = AdIntentions(self._given(catalog), nobody, decoded, log_probs)
+        texts = searchable_texts(catalog, self.settings.min_ocr_confidence)
+        return Segment(
+            catalog,
+            weigh(ads, vectors.embeddings, self.intentions.statistics, self.settings.postings),
+            vectors,
+            LexicalIndex.build(texts, self.lexical.settings, self.lexical.statistics),
+        )
+
+    def _read(self, texts: list[str]) -> tuple[IntArray, np.ndarray, VectorIndex]:
+        """Return decoded (intention_id, ad_row) pairs (P, 2), their log-probabilities (P,), and embeddings (N, D)."""
+        settings = self.settings.postings
+        decoding = DecodeSettings(num_beams=settings.num_beams)
+        pairs, log_probs = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)]
+        vectors = np.empty((len(texts), self.student.dimension), dtype=np.float32)
+        with intra_op_threads(self.num_threads):
+            for rows, reading in self.student.batches(texts, settings.max_ad_tokens, _BATCH_SIZE):
+                vectors[rows] = reading.embeddings
+                for row, found in zip(rows, self.decoder.decode(reading.prompt, decoding), strict=True):
+                    ids = found.intention_ids
+                    pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
+                    log_probs.append(found.log_probs)
+        return np.concatenate(pairs), np.concatenate(log_probs), VectorIndex(vectors)
+
+    def _given(self, catalog: Catalog) -> IntArray:
+        """Return the (intention_id, ad_row) pairs (P, 2) of the intentions that the ads name themselves."""
+        pairs = [np.empty((0, 2), dtype=np.int64)]
+        titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
+        for row, (title, bid_on) in enumerate(zip(titles, keywords, strict=True)):
+            ids = self.intentions.given(title, bid_on)
+            pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
+        return np.concatenate(pairs)

@@ -1,0 +1,61 @@
+"""A part of the catalogue with everything it is found by."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from intently.catalog import Catalog
+from intently.index.lexical import LexicalIndex
+from intently.index.postings import Mask, Postings
+from intently.index.vectors import VectorIndex
+from intently.retrieve.targeting import Targeting
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """S ads, row by row the same in all parts: columns, postings of intentions, vectors, BM25 and targeting."""
+
+    catalog: Catalog
+    postings: Postings
+    vectors: VectorIndex
+    lexical: LexicalIndex
+
+    @property
+    def num_rows(self) -> int:
+        """Number of ads S."""
+        return self.catalog.num_ads
+
+    @cached_property
+    def targeting(self) -> Targeting:
+        """Which of the ads are eligible for whom."""
+        return Targeting(self.catalog)
+
+    @cached_property
+    def ad_ids(self) -> pa.StringArray:
+        """The ads' ids (S,)."""
+        return self.catalog.column("ad_id").combine_chunks()
+
+    def warmed(self) -> "Segment":
+        """Return this segment after computing what the first query would otherwise wait for."""
+        _ = self.targeting, self.ad_ids
+        return self
+
+    def joined(self, other: "Segment") -> "Segment":
+        """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
+        table = pa.concat_tables([self.catalog.table, other.catalog.table]).combine_chunks()
+        return Segment(
+            Catalog(table),
+            self.postings.joined(other.postings),
+            self.vectors.joined(other.vectors),
+            self.lexical.joined(other.lexical),
+        )
+
+    def kept(self, mask: Mask) -> "Segment":
+        """Return a segment of the ads where `mask (S,)` holds, in their order."""
+        return Segment(
+            Catalog(self.catalog.table.filter(pa.array(mask))),
+            self.postings.kept(mask),
+            self.vectors.kept(mask),
+            self.lexical.kept(mask),
+        )

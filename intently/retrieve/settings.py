@@ -1,0 +1,31 @@
+"""How queries are answered: the settings of the online story."""
+
+from dataclasses import dataclass, field
+
+from intently.intentions.decode import DecodeSettings
+from intently.models.student import Runtime
+from intently.settings import check_choice, check_range
+
+
+@dataclass(frozen=True)
+class RetrievalSettings:
+    """How a query is answered."""
+
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    num_candidates: int = 500  # taken from each path before fusion (more if k asks for more)
+    fusion_constant: float = 10.0
+    intention_weight: float = 0.5
+    dense_weight: float = 1.0
+    lexical_weight: float = 1.0
+    intention_power: float = 0.5  # below 1 evens out the decoded intentions' probabilities
+    literal_weight: float = 1.0  # of all intentions that the query contains word by word, against 1 for all decoded
+    max_query_tokens: int = 32
+    runtime: Runtime = Runtime.ONNX_INT8
+    num_threads: int = 1  # of the student: one answers single queries best, all cores answer batches best
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_candidates", "num_threads", low=1)
+        check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
+        check_range(self, "intention_power", "literal_weight")
+        check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]
+        check_choice(self, "runtime", Runtime)

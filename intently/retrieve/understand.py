@@ -1,0 +1,77 @@
+"""From queries to what they are known by: an embedding, and intentions from the cache or from the student."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from intently.index.postings import FloatArray
+from intently.intentions.decode import ConstrainedDecoder, Decoded
+from intently.models.device import intra_op_threads
+from intently.models.student import Reading, Student
+from intently.retrieve.cache import QueryCache
+from intently.retrieve.settings import RetrievalSettings
+from intently.retrieve.timing import timed
+from intently.types import Path
+
+
+@dataclass
+class Understood:
+    """What one query is known by; whatever the asked paths do not need is None."""
+
+    embedding: FloatArray | None = None  # (D,), of unit length
+    intentions: Decoded | None = None
+    cached: bool = False  # whether the intentions came from the cache
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+def understand(
+    queries: Sequence[str],
+    paths: Sequence[Path],
+    student: Student,
+    decoder: ConstrainedDecoder,
+    cache: QueryCache | None,
+    settings: RetrievalSettings,
+) -> list[Understood]:
+    """Return what each query is known by for these paths, in order; a batch gives what its queries give one by one.
+
+    Queries that the cache knows are not decoded, and not even read unless their embedding is asked for. The time of a
+    stage is shared equally by the queries that went through it.
+    """
+    understood = [Understood() for _ in queries]
+    if cache is not None and Path.INTENTION in paths:
+        for query, one in zip(queries, understood, strict=True):
+            with timed(one.timings_ms, "cache"):
+                one.intentions = cache.lookup(query)
+            one.cached = one.intentions is not None
+    asked = list(zip(queries, understood, strict=True))
+    to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
+    only_embed = [pair for pair in asked if Path.DENSE in paths and (Path.INTENTION not in paths or pair[1].cached)]
+    with intra_op_threads(settings.num_threads):
+        if only_embed:
+            _read(only_embed, student, settings)
+        if to_decode:
+            reading = _read(to_decode, student, settings)
+            with _shared(to_decode, "decode"):
+                decoded = decoder.decode(reading.prompt, settings.decode)
+            for (_, one), found in zip(to_decode, decoded, strict=True):
+                one.intentions = found
+    return understood
+
+
+def _read(pairs: Sequence[tuple[str, Understood]], student: Student, settings: RetrievalSettings) -> Reading:
+    """Let the student read queries, and note their embeddings."""
+    with _shared(pairs, "encode"):
+        reading = student.read([query for query, _ in pairs], settings.max_query_tokens)
+    for (_, one), embedding in zip(pairs, reading.embeddings, strict=True):
+        one.embedding = embedding
+    return reading
+
+
+@contextmanager
+def _shared(pairs: Sequence[tuple[str, Understood]], stage: str) -> Iterator[None]:
+    """Note for each query an equal share of the milliseconds spent in a block."""
+    spent: dict[str, float] = {}
+    with timed(spent, stage):
+        yield
+    for _, one in pairs:
+        one.timings_ms[stage] = spent[stage] / len(pairs)
