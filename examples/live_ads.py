@@ -14,9 +14,10 @@ from intently import Ad, Engine, Path
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import InputError
-from intently.index.intentions import IntentionIndex, PostingSettings, build_postings
+from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
-from intently.index.postings import Postings
+from intently.index.phrases import PhraseTable
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.trie import Trie
 from intently.models.pretrained import load_pretrained
@@ -68,17 +69,20 @@ def show(engine: Engine, query: str, when: str) -> None:
 
 def small_engine() -> Engine:
     student, catalog, settings = Student(*load_pretrained()), Catalog.from_ads(ADS), PostingSettings()
-    trie = Trie.build(student.tokenizer.encode_bare(INTENTIONS))
-    nothing = Postings.build(*np.empty((3, 0), dtype=np.int64), len(INTENTIONS), len(ADS))
-    vocabulary = IntentionIndex(INTENTIONS, trie, nothing, Analyzer())
-    given = np.array([(key, row) for row, ad in enumerate(ADS) for key in vocabulary.given(ad.title, ad.keywords)])
-    no_pairs, no_log_probs = np.empty((0, 2), dtype=np.int64), np.empty(0)  # the students of real engines decode some
-    postings = build_postings(given, no_pairs, no_log_probs, len(INTENTIONS), len(ADS), settings)
+    trie, phrases = Trie.build(student.tokenizer.encode_bare(INTENTIONS)), PhraseTable(INTENTIONS, Analyzer())
+    texts = [" ".join((ad.title, *ad.keywords)) for ad in ADS]
+    given = np.array([(key, row) for row, text in enumerate(texts) for key in phrases.within(text).tolist()])
+    nothing = np.empty((0, 2), dtype=np.int64)  # clicks; and the students of real engines decode some
+    vectors = student.embed(ad_texts(catalog), settings.max_ad_tokens)
+    meanings = student.embed(INTENTIONS, settings.max_ad_tokens)
+    postings, statistics = build_postings(
+        AdIntentions(given, nothing, nothing, np.empty(0)), vectors, meanings, settings
+    )
     return Engine(
         catalog,
         student,
-        IntentionIndex(INTENTIONS, trie, postings, Analyzer(), np.bincount(given[:, 0], minlength=len(INTENTIONS))),
-        VectorIndex(student.embed(ad_texts(catalog), settings.max_ad_tokens)),
+        IntentionIndex(INTENTIONS, trie, postings, Analyzer(), statistics),
+        VectorIndex(vectors),
         LexicalIndex.build(searchable_texts(catalog, 0.5), LexicalSettings()),
         RetrievalSettings(),
     )

@@ -182,6 +182,77 @@ def evaluate(
 
 
 @app.command()
+def knowledge(
+    ads: Annotated[Path, typer.Option(help="Ads, as for `intently build`.", show_default=False)],
+    file: Annotated[Path, typer.Option("--out", help="The JSON lines to write.", show_default=False)],
+    clicks: Annotated[Path | None, typer.Option(help="Clicks or judgements.", show_default=False)] = None,
+    queries: Annotated[Path | None, typer.Option(help="Texts of the queries, or queries that users typed.")] = None,
+    taxonomy: Annotated[Path | None, typer.Option(help="Google's product taxonomy as TSV.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")] = False,
+) -> None:
+    """Write what teaches a language model the trade: query intents, ad intents and keywords, with reasons."""
+    from intently.knowledge import KnowledgeSettings, build_knowledge
+    from intently.settings import read_settings
+
+    chosen = read_settings(KnowledgeSettings, settings) if settings else KnowledgeSettings()
+    with StageProgress(err) as progress:
+        report = build_knowledge(
+            ads, file, chosen, clicks=clicks, queries=queries, taxonomy=taxonomy, skip_bad=skip_bad, progress=progress
+        )
+    out.print(f"{report.path}: {report.num_instances:,} instances", soft_wrap=True)
+    for task, count in report.by_task().items():
+        missing = report.shortfalls.get(task, 0)
+        out.print(f"  {task}: {count:,}" + (f", {missing:,} fewer than asked for" if missing else ""))
+    for note in report.notes:
+        err.print(f"note: {note}", soft_wrap=True)
+
+
+experiment = typer.Typer(no_args_is_help=True)
+app.add_typer(experiment, name="experiment")
+
+
+@experiment.callback()
+def _experiments() -> None:
+    """Reproduce published tables on a simulated world or on your own data. Resumable; hours on a real catalogue."""
+
+
+@experiment.command()
+def rare(
+    directory: Annotated[Path, typer.Option("--out", help="Where all of it is kept.", show_default=False)],
+    ads: Annotated[Path | None, typer.Option(help="Ads. Without: a simulated world.", show_default=False)] = None,
+    clicks: Annotated[Path | None, typer.Option(help="Clicks or judgements to learn from.", show_default=False)] = None,
+    test: Annotated[Path | None, typer.Option(help="Judged queries to measure on.", show_default=False)] = None,
+    taxonomy: Annotated[Path | None, typer.Option(help="Google's product taxonomy as TSV.", show_default=False)] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A Markdown file whose `rare` block is replaced.", show_default=False)
+    ] = None,
+) -> None:
+    """RARE's tables 1, 3 and 5 and the cache's figures, as Markdown and as one HTML file."""
+    _need_models()
+    from intently.experiments.rare import Files, RareSettings, run_rare
+    from intently.experiments.rare_world import SETTINGS, world_files
+    from intently.settings import read_settings
+
+    given = [path for path in (ads, clicks, test) if path]
+    if given and len(given) < 3:
+        raise InputError("--ads, --clicks and --test belong together", cure="give all three, or none for a world")
+    with StageProgress(err) as progress:
+        if ads and clicks and test:
+            files, chosen = Files(ads, clicks, test, test, taxonomy), RareSettings()
+        else:
+            files, chosen = world_files(directory / "world", progress), SETTINGS
+        chosen = read_settings(RareSettings, settings) if settings else chosen
+        report = run_rare(files, directory, chosen, progress=progress, results=results)
+    out.print(f"{report}: complete", soft_wrap=True)
+
+
+@app.command()
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="[OUT]", help="Where the world and the engine go.")] = Path(
         "demo"

@@ -134,7 +134,7 @@ def build_engine(
     tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
     backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
     draft = choose_vocabulary(catalog, interactions, settings)
-    lessons = take_lessons(_training_data(interactions, texts, draft), settings.teacher, work / "teacher", show)
+    lessons = take_lessons(training_data(interactions, texts, draft), settings.teacher, work / "teacher", show)
     vocabulary = choose_vocabulary(catalog, interactions, settings, lessons) if lessons.ads else draft
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
@@ -142,7 +142,7 @@ def build_engine(
     phrases = PhraseTable(vocabulary.texts, analyzer)
 
     if not (work / "student" / "done").exists():
-        data = _training_data(interactions, texts, vocabulary, lessons.of_queries(phrases))
+        data = training_data(interactions, texts, vocabulary, lessons.of_queries(phrases))
         trained = train_student(
             backbone,
             tokenizer,
@@ -240,9 +240,10 @@ def choose_vocabulary(
     return select_vocabulary(candidates, catalog.num_ads, len(interactions.queries), settings.vocabulary)
 
 
-def _training_data(
+def training_data(
     interactions: Interactions, texts: list[str], vocabulary: Vocabulary, taught_queries: Taught | None = None
 ) -> TrainingData:
+    """Return what queries and ads (with their `texts`) should say, from clicks and, if any, a teacher's lessons."""
     return build_training_data(
         interactions.queries,
         texts,

@@ -10,6 +10,7 @@ was said is appended to a file, so an interrupted run goes on where it was. (RAR
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -166,6 +167,8 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
         "format", lm, format_examples(lm, data, settings.examples), settings.format, work, progress
     )
     lm.save(done)
+    for checkpoint in work.glob("*.pt"):
+        checkpoint.unlink()
     write_atomically(done / "training.json", json.dumps({"settings": asdict(settings), **histories}, indent=1))
     return lm
 
@@ -189,7 +192,6 @@ def _stage(
         checkpoint=work / f"{name}.pt",
         progress=lambda step, steps, loss, _: progress(told, step, steps, f"loss {loss:.2f}"),
     )
-    (work / f"{name}.pt").unlink(missing_ok=True)
     history = {"num_examples": len(examples), "stopped_early": trained.stopped_early, "losses": trained.history}
     return trained.lm, history
 
@@ -201,25 +203,33 @@ def _reload(lm: CausalLM, directory: Path) -> CausalLM:
 
 
 def speak(
-    lm: CausalLM, instructions: Sequence[str], settings: TeacherSettings, store: Path, stage: str, progress: Progress
+    lm: CausalLM,
+    instructions: Sequence[str],
+    settings: TeacherSettings,
+    store: Path | None,
+    stage: str,
+    progress: Progress,
 ) -> list[list[Said]]:
-    """Return what the model says to each instruction, nothing constraining it; kept in `store`, a line each.
+    """Return what the model says to each instruction, nothing constraining it; kept in `store`, if given, a line each.
 
     A store that was begun with the same instructions is gone on with.
     """
     told: dict[int, list[Said]] = {}
-    for row, answers in _read_store(store):
+    for row, answers in _read_store(store) if store else ():
         told[row] = [Said(text, log_prob) for text, log_prob in answers]
     prompts = [lm.instruct(instruction)[-settings.max_prompt_tokens :] for instruction in instructions]
     todo = sorted((row for row in range(len(prompts)) if row not in told), key=lambda row: len(prompts[row]))
-    with store.open("a", encoding="utf-8") as file:
+    with store.open("a", encoding="utf-8") if store else nullcontext() as file:
         for start in range(0, len(todo), settings.batch_size):
             rows = todo[start : start + settings.batch_size]
             reading = lm.read_tokens([prompts[row] for row in rows])
             for row, said in zip(rows, free_beam_search(lm, reading, settings.beams), strict=True):
                 told[row] = said
-                file.write(json.dumps([row, [[each.text, each.log_prob] for each in said]], ensure_ascii=False) + "\n")
-            file.flush()
+                if file:
+                    kept = [[each.text, each.log_prob] for each in said]
+                    file.write(json.dumps([row, kept], ensure_ascii=False) + "\n")
+            if file:
+                file.flush()
             progress(stage, len(told), len(prompts), "")
     return [told[row] for row in range(len(prompts))]
 
@@ -232,7 +242,7 @@ def _read_store(store: Path) -> list[tuple[int, list[tuple[str, float]]]]:
     whole = text[: text.rfind("\n") + 1]
     if len(whole) < len(text):
         store.write_text(whole, encoding="utf-8")
-    return [tuple(json.loads(line)) for line in whole.splitlines()]
+    return [tuple(json.loads(line)) for line in whole.split("\n")[:-1]]  # what was said may hold other line breaks
 
 
 def decode_all(

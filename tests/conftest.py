@@ -1,4 +1,7 @@
-"""A student small enough to build in a test: a WordPiece vocabulary of a few words, a random backbone of two layers."""
+"""Models small enough to build in a test, of two layers with random weights.
+
+The student has a WordPiece vocabulary of a few words; language models read bytes.
+"""
 
 import json
 import string
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from intently.models.causal_lm import CausalLM
     from intently.models.student import Student
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -72,5 +76,67 @@ def make_student(tokenizer_json: str) -> Callable[[int], "Student"]:
             torch.manual_seed(seed)
             backbone = Backbone(BackboneConfig(tokenizer.vocab_size, 16, 2, 2, 32, 64))
         return Student(backbone, tokenizer)
+
+    return make
+
+
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+# Windows of 5 tokens are shorter than the prompts, so that sliding layers do not see all of them.
+FAMILIES = {
+    "llama": ("LlamaConfig", {"tie_word_embeddings": False}),
+    "qwen2": ("Qwen2Config", {"tie_word_embeddings": True}),
+    "mistral": ("MistralConfig", {"sliding_window": 5}),
+    "gemma2": ("Gemma2Config", {"sliding_window": 5, "query_pre_attn_scalar": 8, "final_logit_softcapping": 2.0}),
+    "gemma3": ("Gemma3TextConfig", {"sliding_window": 5, "query_pre_attn_scalar": 8, "sliding_window_pattern": 2}),
+}
+# The user's turn and the beginning of the answer; the system message where there is one.
+CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}<assistant>"
+CHAT_WITHOUT_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHAT
+
+
+@pytest.fixture(scope="session")
+def make_lm() -> Callable[..., "CausalLM"]:
+    """Return a maker of language models that read bytes: the same seed gives the same random weights.
+
+    Of `std` 0.3 they are far from uniform, so that an error shows; of less they can be trained.
+    """
+    transformers = pytest.importorskip("transformers")
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    from intently.models.causal_lm import CausalLM
+
+    special = ("<pad>", "<s>", "</s>")
+    tokens = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+
+    def make(
+        family: str = "llama", seed: int = 0, *, std: float = 0.3, chat_template: str | None = CHAT, system: str = ""
+    ) -> CausalLM:
+        core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        core.decoder = decoders.ByteLevel()
+        named = dict(zip(("pad_token", "bos_token", "eos_token"), special, strict=True))
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=core, **named)
+        tokenizer.chat_template = chat_template
+        name, chosen = FAMILIES[family]
+        config = getattr(transformers, name)(vocab_size=len(tokens), **(SIZES | chosen))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = transformers.AutoModelForCausalLM.from_config(config)
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if std >= 0.3 or "norm" not in name:
+                        parameter.normal_(std=std)
+        return CausalLM.of(model, tokenizer, system=system)
 
     return make

@@ -457,6 +457,7 @@ ARTIFACT_FILES = (
     "intentions/intentions.json",
     "intentions/intentions.trie",
     "intentions/postings.npz",
+    "intentions/statistics.npz",
     "lexical/terms.json",
     "lexical/postings.npz",
     "student/config.json",

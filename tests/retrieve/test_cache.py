@@ -1,13 +1,13 @@
 """The query cache against a dict, its file against damage, and the engine with it against the engine without."""
 
 import threading
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import ADS, GIVEN, QUERIES, SETTINGS, TEXTS, ids, make_engine
+from test_engine import ADS, QUERIES, SETTINGS, ids, make_engine
 
 from intently.artifact import write_manifest
 from intently.errors import ArtifactError, InputError
@@ -121,9 +121,8 @@ def decode(engine: Engine, queries: list[str]) -> list[Decoded]:
 
 def with_cache(engine: Engine, path, queries: list[str]) -> Engine:
     cache = QueryCache.build(path, queries, decode(engine, queries), engine.intentions.version)
-    reach = np.bincount([intention_id for intention_id, _ in GIVEN], minlength=len(TEXTS))
-    intentions = replace(engine.intentions, reach=reach)
-    return Engine(engine.catalog, engine.student, intentions, engine.vectors, engine.lexical, SETTINGS, cache=cache)
+    parts = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
+    return Engine(*parts, SETTINGS, cache=cache)
 
 
 @pytest.mark.parametrize("path", Path)

@@ -9,8 +9,9 @@ from intently.artifact import write_manifest
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError, InputError, SettingsError
-from intently.index.intentions import IntentionIndex, PostingSettings, build_postings
+from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
@@ -62,11 +63,11 @@ def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
         ):
             pairs += [(intention_id, row) for intention_id in found.intention_ids]
             log_probs += found.log_probs.tolist()
-    postings = build_postings(
-        np.array(GIVEN), np.array(pairs), np.array(log_probs), len(TEXTS), len(ADS), PostingSettings()
-    )
+    clicked = np.empty((0, 2), dtype=np.int64)
+    ad_intentions = AdIntentions(np.array(GIVEN), clicked, np.array(pairs), np.array(log_probs))
+    postings, statistics = build_postings(ad_intentions, embeddings, student.embed(TEXTS, 24), PostingSettings())
     lexical = LexicalIndex.build(searchable_texts(catalog, 0.5), LexicalSettings())
-    intentions = IntentionIndex(TEXTS, trie, postings, Analyzer())
+    intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics)
     return Engine(catalog, student, intentions, VectorIndex(embeddings), lexical, settings)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import ADS, GIVEN, QUERIES, SETTINGS, TEXTS, USERS, ids, make_engine
+from test_engine import ADS, QUERIES, SETTINGS, TEXTS, USERS, ids, make_engine
 
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError, InputError
-from intently.index.intentions import PostingSettings
 from intently.index.lexical import LexicalIndex
+from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
@@ -32,10 +32,8 @@ def built(make_student) -> Engine:
 
 
 def fresh(built: Engine) -> Engine:
-    reach = np.bincount([intention_id for intention_id, _ in GIVEN], minlength=len(TEXTS))
-    intentions = replace(built.intentions, reach=reach)
     catalog = Catalog.from_ads(ADS)
-    return Engine(catalog, built.student, intentions, built.vectors, built.lexical, SETTINGS, indexing=INDEXING)
+    return Engine(catalog, built.student, built.intentions, built.vectors, built.lexical, SETTINGS, indexing=INDEXING)
 
 
 @pytest.fixture
@@ -65,17 +63,21 @@ class Twin:
             for _, reading in student.batches([text], INDEXING.postings.max_ad_tokens, batch_size=1):
                 (found,) = student.decoder(intentions.trie).decode(reading.prompt, DecodeSettings(num_beams=4))
                 self.vectors[ad.ad_id] = reading.embeddings[0]
+            chosen, statistics = INDEXING.postings, intentions.statistics
             sums = {
-                int(key): INDEXING.postings.decoded_weight * np.exp(log_prob)
+                int(key): chosen.decoded_weight * np.exp(log_prob)
                 for key, log_prob in zip(found.intention_ids, found.log_probs, strict=True)
             }
-            named = [key for key, phrase in enumerate(TEXTS) if key in intentions.literal(ad.title)]
+            named = intentions.phrases.within(ad.title).tolist()
             named += [key for key, phrase in enumerate(TEXTS) if phrase in ad.keywords and key not in named]
             for key in named:
                 sums[key] = sums.get(key, 0.0) + 1.0
-            reach = [sum(key == one for one, _ in GIVEN) for key in range(len(TEXTS))]
-            idf = {key: np.log(1 + len(ADS) / (1 + reach[key])) ** INDEXING.postings.idf_power for key in sums}
-            self.postings[ad.ad_id] = {key: weight * idf[key] for key, weight in sums.items()}
+            for key in sums:
+                sums[key] *= np.log(1 + len(ADS) / (1 + statistics.reach[key])) ** chosen.idf_power
+                cosine = statistics.vectors[key].astype(np.float32) @ self.vectors[ad.ad_id]
+                sums[key] *= np.exp(chosen.closeness * (cosine - 1))
+            norm = max(np.sqrt(sum(weight**2 for weight in sums.values())) / statistics.mean_norm, 0.1)
+            self.postings[ad.ad_id] = {key: weight / norm**chosen.length_power for key, weight in sums.items()}
 
     def remove(self, ad_ids: list[str]) -> None:
         for ad_id in ad_ids:
@@ -251,7 +253,8 @@ def test_nothing_to_do(engine):
 
 
 def test_an_engine_without_statistics_says_so(built):
-    engine = Engine(Catalog.from_ads(ADS), built.student, built.intentions, built.vectors, built.lexical, SETTINGS)
+    lexical = LexicalIndex(built.lexical._terms, built.lexical.postings, built.lexical.settings, None)  # an old one
+    engine = Engine(Catalog.from_ads(ADS), built.student, built.intentions, built.vectors, lexical, SETTINGS)
     with pytest.raises(ArtifactError, match="built before ads could be added to one; build the engine again"):
         engine.add_ads([Ad("new", "Lamp")])
     engine.remove_ads(["pan"])  # which needs none
