@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from intently import Engine
 from intently.catalog import read_queries
-from intently.index.intentions import PostingSettings
+from intently.index.posting_weights import PostingSettings
 from intently.pipeline import BuildSettings, build_engine
 from intently.show import reason_in_words
 from intently.train.student import TrainingSettings

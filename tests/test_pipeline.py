@@ -15,13 +15,13 @@ pytest.importorskip("peft")
 from test_cli import ADS, CLICKS, files_of, interrupting, write_checkpoint
 
 from intently.artifact import MANIFEST
+from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.knowledge.instances import Instance, Task
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings
 from intently.models.student import Runtime
 from intently.pipeline import BuildReport, BuildSettings, build_engine
-from intently.index.posting_weights import PostingSettings
 from intently.retrieve.cache import CACHE_FILE
 from intently.retrieve.engine import Engine
 from intently.settings import from_mapping
@@ -35,20 +35,19 @@ from intently.types import Path as Way
 # PEFT 0.21 asks transformers 5.23 a question under its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-NUM_ADS, NUM_QUERIES = 9, 6
 STAGES = ("Loading the language model", "Injecting knowledge", "Learning the format", "Speaking of ads",
           "Speaking of queries", "Training the student", "Reading the ads", "Answering head queries")  # fmt: skip
 
 
-class Stages(list[tuple[str, int]]):
-    """A progress that remembers every stage and how far it came."""
+class Stages:
+    """A progress that remembers the stages that did something, in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
 
     def __call__(self, stage: str, done: int, total: int, note: str) -> None:
-        self.append((stage, done))
-
-    @property
-    def seen(self) -> list[str]:
-        return [stage for stage in dict.fromkeys(stage for stage, _ in self) if stage in STAGES]
+        if stage in STAGES and stage not in self.seen:
+            self.seen.append(stage)
 
 
 @pytest.fixture(scope="module")

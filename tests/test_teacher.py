@@ -17,6 +17,7 @@ from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary
+from intently.knowledge.instances import Instance, Task
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings, free_beam_search
 from intently.retrieve.cache import CACHE_FILE, QueryCache
@@ -30,7 +31,6 @@ from intently.teacher import (
     speak,
     take_lessons,
 )
-from intently.knowledge.instances import Instance, Task
 from intently.text.analyze import Analyzer
 from intently.train.format import FormatSettings
 from intently.train.language_model import FineTuningSettings
@@ -101,9 +101,7 @@ def teaching(tmp_path) -> TeacherSettings:
 
 
 def assert_identical(one: CausalLM, other: CausalLM) -> None:
-    for (name, ours), theirs in zip(
-        one.model.state_dict().items(), other.model.state_dict().values(), strict=True
-    ):
+    for (name, ours), theirs in zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
     assert (one.system, one.end_id, one.model.dtype) == (other.system, other.end_id, other.model.dtype)
 
@@ -188,6 +186,7 @@ def test_speaking_is_free_beam_search_for_each(make_lm, tmp_path):
     assert_close(said, alone)
     assert told.stages == [("Speaking", 2, 5), ("Speaking", 4, 5), ("Speaking", 5, 5)]
     assert speak(lm, [], SETTINGS, tmp_path / "none.jsonl", "Speaking", Told()) == []
+    assert_close(speak(lm, INSTRUCTIONS, SETTINGS, None, "Speaking", Told()), alone)  # and nothing is kept
 
 
 def test_long_instructions_lose_their_beginning(make_lm, tmp_path):

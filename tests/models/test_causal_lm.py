@@ -24,6 +24,7 @@ from intently.errors import InputError, SettingsError
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.intentions.live import LiveTrie
 from intently.intentions.trie import Trie
+from intently.models import output
 from intently.models.causal_lm import CausalLM, LanguageModelSettings, Precision
 from tests.conftest import CHAT_WITHOUT_SYSTEM, FAMILIES
 
@@ -158,6 +159,21 @@ def test_intentions_come_and_go():
     assert_same(before, generated(lm, [7, 8, 9], sequences, 50))
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@pytest.mark.parametrize("mode", ScoreMode)
+def test_half_precision_is_nearly_the_same(family, mode, monkeypatch):
+    monkeypatch.setattr(output, "_BLOCK", 7)  # scores are computed in several blocks
+    sequences = random_sequences(30, seed=5)
+    prompts = [[11, 4, 30, 5, 41, 7, 50], [9, 33]]
+    told = []
+    for dtype in (torch.bfloat16, torch.float32):
+        lm = CausalLM.of(make_model(CONFIGS[family]).to(torch.bfloat16).to(dtype), _Tokenizer())  # of equal weights
+        found = lm.decoder(Trie.build(sequences)).decode(lm.read_tokens(prompts), DecodeSettings(50, mode=mode))
+        assert all(sorted(one.intention_ids) == list(range(30)) for one in found)
+        told.append([one.log_probs[np.argsort(one.intention_ids)] for one in found])
+    np.testing.assert_allclose(*told, atol=0.3)
+
+
 def test_what_cannot_be_led_on_is_refused():
     model = make_model(CONFIGS["llama"])
     with pytest.raises(SettingsError, match="no end-of-sequence token"):
@@ -228,9 +244,7 @@ def test_saved_and_loaded(make_lm, tmp_path, family):
     assert (loaded.system, loaded.end_id, loaded.model.dtype) == ("Be brief.", lm.end_id, torch.float32)
     assert not loaded.model.training
     assert loaded.instruct("红色 pan") == lm.instruct("红色 pan")
-    for (name, one), other in zip(
-        lm.model.state_dict().items(), loaded.model.state_dict().values(), strict=True
-    ):
+    for (name, one), other in zip(lm.model.state_dict().items(), loaded.model.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     asked = torch.tensor([[5, 6, 7, 8, 9, 10, 11]])
     with torch.inference_mode():

@@ -2,7 +2,6 @@
 
 import math
 from functools import cache
-from itertools import product
 
 import numpy as np
 import pytest
@@ -65,7 +64,9 @@ def every_answer(lm: CausalLM, prompt: list[int], longest: int, temperature: flo
     answers = {}
     for length in range(longest + 1):
         begun = [tokens for tokens in spoken if len(tokens) == length]
-        for tokens, after in zip(begun, next_log_probs(lm, [prompt + list(t) for t in begun], temperature), strict=True):
+        for tokens, after in zip(
+            begun, next_log_probs(lm, [prompt + list(t) for t in begun], temperature), strict=True
+        ):
             if tokens:
                 answers[tokens] = spoken[tokens] + after[END]
             if length < longest:

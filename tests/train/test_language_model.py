@@ -1,4 +1,4 @@
-"""Fine-tuning language models of two tiny layers: the loss against a plain forward, and what a training leaves behind."""
+"""Fine-tuning tiny language models: the loss against a plain forward, and what a training leaves behind."""
 
 from dataclasses import replace
 
@@ -131,6 +131,16 @@ class Interruption(Exception):
     pass
 
 
+class Steps:
+    """A progress that remembers the steps made."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def __call__(self, step: int, num_steps: int, loss: float, held_out: float) -> None:
+        self.steps.append(step)
+
+
 def states_of(lm) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
 
@@ -152,15 +162,13 @@ def test_resumed_is_the_run_that_was_not_interrupted(make_lm, tmp_path, method, 
             if step == stop_after:
                 raise Interruption
 
-        path, steps = tmp_path / f"{stop_after}.pt", []
+        path, told = tmp_path / f"{stop_after}.pt", Steps()
         with pytest.raises(Interruption):
             fine_tune(make_lm(std=0.05), examples, chosen, checkpoint=path, progress=interrupt)
         assert path.exists() == (stop_after >= 4)
-        resumed = fine_tune(
-            make_lm(std=0.05), examples, chosen, checkpoint=path, progress=lambda step, *_: steps.append(step)
-        )
+        resumed = fine_tune(make_lm(std=0.05), examples, chosen, checkpoint=path, progress=told)
         begun = stop_after if stop_after == whole.num_steps else stop_after // 4 * 4
-        assert steps == list(range(begun + 1, whole.num_steps + 1))
+        assert told.steps == list(range(begun + 1, whole.num_steps + 1))
         assert_identical(states_of(resumed.lm), states_of(whole.lm))
         assert resumed.num_steps == whole.num_steps
         np.testing.assert_array_equal(resumed.history, whole.history)
