@@ -155,4 +155,3 @@ def test_what_an_ad_names_itself():
     assert index.given("Saw", ["saw"]).tolist() == [3]
     nothing = index.given("Lamp", [])
     assert (nothing.tolist(), nothing.dtype) == ([], np.int64)
-

@@ -108,9 +108,7 @@ def test_many_intentions_weigh_less_each():
     postings, statistics = build_postings(ads, same, np.ones((4, 1), np.float32), replace(PLAIN, idf_power=0.0))
     assert statistics.mean_norm == pytest.approx((1 + 2) / 2)
     assert set(as_dict(postings).values()) == {1.0}
-    halved, _ = build_postings(
-        ads, same, np.ones((4, 1), np.float32), replace(PLAIN, idf_power=0.0, length_power=0.5)
-    )
+    halved, _ = build_postings(ads, same, np.ones((4, 1), np.float32), replace(PLAIN, idf_power=0.0, length_power=0.5))
     found = as_dict(halved)
     assert found[0, 0] == pytest.approx(math.sqrt(1.5 / 1))
     assert {round(found[key, 1], 6) for key in range(4)} == {round(math.sqrt(1.5 / 2), 6)}

@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.errors import ArtifactError
@@ -29,6 +29,7 @@ def asked(query: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([key for key, _ in query], dtype=np.int64), np.array([w for _, w in query], dtype=np.float32)
 
 
+@settings(deadline=None)
 @given(entries_strategy, queries)
 def test_equals_a_dict_of_dicts(entries, query):
     postings = build(entries)
@@ -48,6 +49,7 @@ def test_equals_a_dict_of_dicts(entries, query):
         assert postings.contributions(*asked(query), row) == sorted(shares, key=lambda entry: (-entry[1], entry[0]))
 
 
+@settings(deadline=None)
 @given(entries_strategy, queries)
 def test_what_is_saved_scores_the_same(tmp_path_factory, entries, query):
     path = tmp_path_factory.mktemp("postings") / "postings.npz"
@@ -99,6 +101,7 @@ def test_arrays_that_do_not_fit(tmp_path, name):
 few_scores = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 0.5, 2.0]), max_size=12)
 
 
+@settings(deadline=None)
 @given(few_scores, st.integers(0, 15), st.data(), st.sampled_from([-np.inf, -1.5, 0.0, 0.25, 9.0]))
 def test_top_rows_equal_a_full_sort(scores, k, data, above):
     masked = data.draw(st.booleans())

@@ -26,6 +26,7 @@ def weights_of(choices: Choices) -> list[dict[int, float]]:
 triples = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(1, 8)), max_size=20)
 
 
+@settings(deadline=None)
 @given(triples, st.integers(0, 2**32 - 1))
 def test_choices_hold_what_they_were_given(entries, seed):
     columns = [np.array(column, dtype=np.int64) for column in zip(*entries, strict=True)] or [NONE[:, 0]] * 3
@@ -98,6 +99,7 @@ def test_training_data_without_clicks():
     assert data.is_click(np.array([[-1], [0]]), np.array([[0, 1, 2]])).tolist() == [[False] * 3] * 2
 
 
+@settings(deadline=None)
 @given(
     st.sets(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=12),
     st.lists(st.integers(-1, 3), max_size=6),
@@ -133,6 +135,7 @@ taught_entries = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(triples, taught_entries, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_what_is_taught_has_its_share_of_every_row(entries, said, share):
     columns = [np.array(column, dtype=np.int64) for column in zip(*entries, strict=True)] or [NONE[:, 0]] * 3
@@ -181,7 +184,7 @@ def test_nothing_that_was_taught_is_likely_at_all():
     assert together.sample(np.zeros(50, dtype=np.int64), np.random.default_rng(0)).tolist() == [1] * 50
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(triples, st.integers(0, 8), st.integers(0, 2**32 - 1))
 def test_distinct_draws_are_a_rows_own_and_never_twice(entries, number, seed):
     columns = [np.array(column, dtype=np.int64) for column in zip(*entries, strict=True)] or [NONE[:, 0]] * 3
