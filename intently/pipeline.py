@@ -313,6 +313,8 @@ def _fingerprints(files: list[Path | None], settings: BuildSettings, skip_bad: b
         if path and not path.is_file():
             raise InputError("no such file", cure="check the path", path=path)
     files = [*files, checkpoint_directory(settings.checkpoint) / "model.safetensors"]
+    if settings.teacher.knowledge_file:
+        files.append(Path(settings.teacher.knowledge_file))
     inputs = [*(sha256_of(path) if path and path.is_file() else "" for path in files), skip_bad]
     every = asdict(settings)
 

@@ -8,6 +8,7 @@ was said is appended to a file, so an interrupted run goes on where it was. (RAR
 "index construction".)
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ import numpy as np
 from intently.artifact import write_atomically
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
+from intently.intentions.candidates import merge_said
 from intently.intentions.decode import Decoded, DecodeSettings, IntArray, ScoreMode
 from intently.intentions.trie import Trie
 from intently.knowledge.instances import Instance, read_instances
@@ -40,7 +42,7 @@ class TeacherSettings:
     """Which language model teaches, how it is customised, and how much it says."""
 
     model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
-    directory: str = ""  # of the customised model, used as it is if it is there; empty: kept only during the build
+    directory: str = ""  # keeps the customised model, used as it is if it is there, and what it said; empty: nothing
     knowledge_file: str = ""  # instances that `intently knowledge` wrote; empty: no knowledge is injected
     knowledge: FineTuningSettings = field(default_factory=FineTuningSettings)
     format: FineTuningSettings = field(default_factory=FineTuningSettings)
@@ -80,8 +82,7 @@ class Lessons:
             for text, log_prob in said
             if (intention_id := phrases.exact(text)) is not None
         ]
-        pairs = np.array([one[:2] for one in found], dtype=np.int64).reshape(-1, 2)
-        return Taught(pairs, np.array([one[2] for one in found], dtype=np.float64))
+        return Taught(*merge_said(found))
 
 
 def take_lessons(data: TrainingData, settings: TeacherSettings, work: Path, progress: Progress) -> Lessons:
@@ -100,23 +101,24 @@ def take_lessons(data: TrainingData, settings: TeacherSettings, work: Path, prog
     order = np.random.default_rng(0).permutation(len(data.ad_texts))  # among ads with equally few clicks
     ad_rows = order[np.argsort(of_ads[order], kind="stable")][: settings.max_ads]
     query_rows = np.argsort(-of_queries, kind="stable")[: settings.max_queries]
-    ads = speak(
-        lm,
-        [ad_prompt(data.ad_texts[row]) for row in ad_rows],
-        settings,
-        work / "ads.jsonl",
-        "Speaking of ads",
-        progress,
-    )
-    queries = speak(
-        lm,
-        [query_prompt(data.queries[row]) for row in query_rows],
-        settings,
-        work / "queries.jsonl",
-        "Speaking of queries",
-        progress,
-    )
+    home = _home(settings, work)
+    ad_prompts = [ad_prompt(data.ad_texts[row]) for row in ad_rows]
+    query_prompts = [query_prompt(data.queries[row]) for row in query_rows]
+    ads = speak(lm, ad_prompts, settings, _store(home, ad_prompts, settings), "Speaking of ads", progress)
+    queries = speak(lm, query_prompts, settings, _store(home, query_prompts, settings), "Speaking of queries", progress)
     return Lessons(_by_row(ad_rows, ads, len(data.ad_texts)), _by_row(query_rows, queries, len(data.queries)), lm)
+
+
+def _home(settings: TeacherSettings, work: Path) -> Path:
+    """Return where the customised model and what it said are kept."""
+    return Path(settings.directory) if settings.directory else work / "teacher"
+
+
+def _store(home: Path, instructions: Sequence[str], settings: TeacherSettings) -> Path:
+    """Return the file of what the model in `home` says to these instructions, searched in this way."""
+    decisive = [list(instructions), asdict(settings.beams), settings.max_prompt_tokens]
+    digest = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+    return home / f"said-{digest[:16]}.jsonl"
 
 
 def _by_row(rows: IntArray, said: list[list[Said]], num_rows: int) -> list[list[tuple[str, float]]]:
@@ -155,7 +157,7 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
 
     The result, and how the losses went, are kept in `settings.directory` or under `work`; `lm` itself may be used up.
     """
-    done = Path(settings.directory) if settings.directory else work / "teacher"
+    done = _home(settings, work)
     if (done / "training.json").is_file():
         return _reload(lm, done)
     work.mkdir(parents=True, exist_ok=True)
@@ -167,9 +169,9 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
         "format", lm, format_examples(lm, data, settings.examples), settings.format, work, progress
     )
     lm.save(done)
+    write_atomically(done / "training.json", json.dumps({"settings": asdict(settings), **histories}, indent=1))
     for checkpoint in work.glob("*.pt"):
         checkpoint.unlink()
-    write_atomically(done / "training.json", json.dumps({"settings": asdict(settings), **histories}, indent=1))
     return lm
 
 

@@ -147,7 +147,7 @@ def mine_candidates(
         (row, ad_row) for ad_row, bids in enumerate(keywords) for keyword in bids if (row := whole(keyword)) is not None
     ]
     pairs += [_as_pairs(extra), _as_pairs(bid_on)]
-    taught_pairs, taught_log_probs = _merged(
+    taught_pairs, taught_log_probs = merge_said(
         [
             (row, ad_row, log_prob)
             for ad_row, said in enumerate(taught)
@@ -216,8 +216,11 @@ def _as_pairs(pairs: list[tuple[int, int]]) -> IntArray:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def _merged(said: list[tuple[int, int, float]]) -> tuple[IntArray, FloatArray]:
-    """Return distinct (candidate, ad_row) pairs and their log-probabilities; ways to say the same add up."""
+def merge_said(said: list[tuple[int, int, float]]) -> tuple[IntArray, FloatArray]:
+    """Return the distinct pairs (T, 2) of (intention, row, log-probability) triples, and their log-probabilities (T,).
+
+    Ways to say the same add up.
+    """
     if not said:
         return np.empty((0, 2), dtype=np.int64), np.empty(0)
     pairs, inverse = np.unique(_as_pairs([(row, ad_row) for row, ad_row, _ in said]), axis=0, return_inverse=True)

@@ -127,7 +127,9 @@ class CausalLM:
         """Load a checkpoint by its Hugging Face name or directory, or a GGUF file in that directory."""
         _need_transformers()
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # who loads a model shows progress of their own
         options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, **options)

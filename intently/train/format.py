@@ -55,8 +55,8 @@ def format_examples(lm: CausalLM, data: TrainingData, settings: FormatSettings) 
         ([query_prompt(query) for query in data.queries], data.query_intentions, num_queries),
         ([ad_prompt(text) for text in data.ad_texts], data.ad_intentions, settings.num_examples - num_queries),
     )
+    used: Counter[int] = Counter()
     for prompts, choices, wanted in kinds:
-        used: Counter[int] = Counter()
         for row in _speakers(choices, wanted, rng):
             drawn = [i for i in choices.distinct(row, settings.answers_per_example, rng) if used[i] < limit]
             used.update(drawn)
