@@ -19,7 +19,7 @@ from intently.catalog import Catalog, Judgements, Queries, read_ads, read_judgem
 from intently.catalog.texts import ad_texts
 from intently.errors import SettingsError
 from intently.experiments.rare_report import Measured, sections
-from intently.experiments.rare_systems import answer, bm25, cache_facts, equal_budget, fuse, say
+from intently.experiments.rare_systems import answer, as_answers, bm25, cache_facts, equal_budget, fuse, say
 from intently.experiments.report import markdown, replace_block, write_figures, write_html
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.intentions.decode import ScoreMode
@@ -258,8 +258,7 @@ def _language_models(
 
 def _baseline(name: str, task: Task, budget: Budget, work: Path, progress: Progress) -> Answers:
     found = ALL[name].run(task, budget, work, progress)
-    rankings = [(ad_ids, scores.tolist()) for ad_ids, scores in found.rankings]
-    return Answers(rankings, found.num_identifiers)
+    return Answers(as_answers(found.rankings), found.num_identifiers)
 
 
 def _history(experiment: Experiment, name: str) -> dict[str, Any]:

@@ -3,23 +3,24 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import Stemmer
 
-from intently.baselines.task import Budget, Task
+from intently.baselines.generative import Identifiers, decode, start, train
+from intently.baselines.task import Budget, Ranking, Task, directory_of, ranked
 from intently.catalog import Catalog, Run
 from intently.catalog.texts import ad_texts
 from intently.errors import MissingDependencyError
 from intently.evaluate.cache_report import cache_report, zipf_log
 from intently.experiments.runner import Answers
 from intently.index.postings import IntArray, top_rows
-from intently.intentions.decode import DecodeSettings, ScoreMode
-from intently.intentions.trie import Trie
+from intently.intentions.decode import ScoreMode
+from intently.intentions.trie import Trie, as_padded
+from intently.intentions.vocabulary import merge_equal
 from intently.models.causal_lm import CausalLM
-from intently.models.pretrained import grow_vocabulary, load_pretrained
-from intently.models.student import Runtime, Student
 from intently.pipeline import Interactions
 from intently.retrieve.engine import Engine
 from intently.retrieve.fuse import reciprocal_rank_fusion
@@ -27,8 +28,7 @@ from intently.retrieve.search import weighted_intentions
 from intently.teacher import Progress, TeacherSettings, decode_all, speak
 from intently.train.format import query_prompt
 from intently.train.pairs import build_training_data
-from intently.train.student import TrainingSettings, train_student
-from intently.types import Path
+from intently.types import Path as RetrievalPath
 
 DEPTH = 500  # ads a query
 
@@ -54,7 +54,7 @@ def bm25(catalog: Catalog, queries: Sequence[str]) -> Answers:
 def answer(
     engine: Engine,
     queries: Sequence[str],
-    path: Path,
+    path: RetrievalPath,
     *,
     mode: ScoreMode = ScoreMode.TRIE,
     progress: Progress,
@@ -71,7 +71,7 @@ def answer(
             progress("Answering", done, len(queries), str(path))
     finally:
         engine.settings, engine.cache = settings, cache
-    return Answers(rankings, counts, {"intentions": texts}) if path is Path.INTENTION else Answers(rankings)
+    return Answers(rankings, counts, {"intentions": texts}) if path is RetrievalPath.INTENTION else Answers(rankings)
 
 
 def fuse(runs: Sequence[tuple[Run, float]], query_ids: Sequence[str], constant: float) -> Answers:
@@ -140,43 +140,32 @@ def _known(said: Sequence[Any], engine: Engine) -> tuple[IntArray, np.ndarray]:
     return np.array(list(log_probs), dtype=np.int64), np.array(list(log_probs.values()), dtype=np.float64)
 
 
-def equal_budget(task: Task, budget: Budget, work: Any, engine: Engine, progress: Progress) -> Answers:
+def equal_budget(task: Task, budget: Budget, work: Path, engine: Engine, progress: Progress) -> Answers:
     """Answer with RARE's intention path, its student trained with the baselines' steps; the index is the engine's."""
-    backbone, tokenizer = load_pretrained(budget.checkpoint)
-    tokenizer = tokenizer.extended_by((*task.ad_texts, *task.queries))
-    backbone = grow_vocabulary(backbone, tokenizer.vocab_size, budget.seed)
-    trie = Trie.build(tokenizer.encode_bare(task.vocabulary.texts))
-    data = build_training_data(task.queries, task.ad_texts, task.vocabulary, task.clicks, task.irrelevant)
-    settings = TrainingSettings(
-        min_steps=budget.num_steps,
-        max_steps=budget.num_steps,
-        batch_size=budget.batch_size,
-        learning_rate=budget.learning_rate,
-        checkpoint_steps=budget.checkpoint_steps,
-        seed=budget.seed,
+    backbone, tokenizer = start(task, budget)
+    vocabulary = merge_equal(task.vocabulary, tokenizer.encode_bare(task.vocabulary.texts))
+    data = build_training_data(task.queries, task.ad_texts, vocabulary, task.clicks, task.irrelevant)
+    index, settings = engine.intentions, engine.settings
+    identifiers = Identifiers(
+        vocabulary.texts,
+        as_padded(tokenizer.encode_bare(vocabulary.texts)),
+        index.postings,
+        data.query_intentions,
+        data.ad_intentions,
     )
-    trained = train_student(
-        backbone,
-        tokenizer,
-        data,
-        trie,
-        settings,
-        checkpoint=work / "rare-equal-budget.pt",
-        progress=lambda step, steps, _: progress("Training RARE's student", step, steps, "the baselines' budget"),
-    )
-    student = Student(trained.backbone, tokenizer).use(Runtime.ONNX_INT8, 2)
-    decoder, index = student.decoder(engine.intentions.trie), engine.intentions
-    decoding, ad_ids = DecodeSettings(num_beams=budget.num_beams), engine.catalog.strings("ad_id")
-    rankings, counts = [], []
-    for start in range(0, len(task.test_queries), 32):
-        batch = task.test_queries[start : start + 32]
-        reading = student.read(batch, budget.max_query_tokens)
-        for query, found in zip(batch, decoder.decode(reading.prompt, decoding), strict=True):
-            scores = index.postings.scores(*weighted_intentions(query, found, index, engine.settings))
-            rows = top_rows(scores, budget.num_ads, above=0.0)
-            rankings.append(([ad_ids[row] for row in rows.tolist()], scores[rows].tolist()))
-            counts.append(len(found.intention_ids))
-    return Answers(rankings, counts)
+    directory = directory_of(work, "rare", budget)
+    student = train(task, budget, (backbone, tokenizer), identifiers, directory, progress, contrastive_weight=1.0)
+    decoded = decode(student, index.trie, task.test_queries, budget.num_beams, budget.max_query_tokens, progress)
+    rankings = [
+        ranked(task, budget, index.postings.scores(*weighted_intentions(query, found, index, settings)))
+        for query, found in zip(task.test_queries, decoded, strict=True)
+    ]
+    return Answers(as_answers(rankings), [len(found.intention_ids) for found in decoded])
+
+
+def as_answers(rankings: Sequence[Ranking]) -> list[tuple[list[str], list[float]]]:
+    """Return rankings of baselines as those of an experiment."""
+    return [(ad_ids, scores.tolist()) for ad_ids, scores in rankings]
 
 
 def cache_facts(interactions: Interactions, engine: Engine, progress: Progress) -> dict[str, Any]:
