@@ -242,12 +242,14 @@ def rare(
     given = [path for path in (ads, clicks, test) if path]
     if given and len(given) < 3:
         raise InputError("--ads, --clicks and --test belong together", cure="give all three, or none for a world")
+    if taxonomy and not given:
+        raise InputError("--taxonomy goes with --ads, --clicks and --test", cure="leave it out for a world")
+    chosen = read_settings(RareSettings, settings) if settings else RareSettings() if given else SETTINGS
     with StageProgress(err) as progress:
         if ads and clicks and test:
-            files, chosen = Files(ads, clicks, test, test, taxonomy), RareSettings()
+            files = Files(ads, clicks, test, test, taxonomy)
         else:
-            files, chosen = world_files(directory / "world", progress), SETTINGS
-        chosen = read_settings(RareSettings, settings) if settings else chosen
+            files = world_files(directory / "world", progress)
         report = run_rare(files, directory, chosen, progress=progress, results=results)
     out.print(f"{report}: complete", soft_wrap=True)
 

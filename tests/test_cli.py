@@ -585,9 +585,11 @@ def test_wrong_usage_points_at_the_help(arguments):
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize("command", ["world", "build", "query", "run", "evaluate", "demo"])
+@pytest.mark.parametrize(
+    "command", ["world", "build", "query", "run", "evaluate", "knowledge", "experiment", "experiment rare", "demo"]
+)
 def test_every_command_has_help(command):
-    outcome = intently(command, "--help")
+    outcome = intently(*command.split(), "--help")
     assert outcome.code == 0
     assert f"Usage: intently {command}" in outcome.out
 

@@ -58,6 +58,11 @@ class RareSettings:
         unknown = [name for name in self.baseline_names if name not in ALL]
         if unknown:
             raise SettingsError(f"'baselines' names {unknown[0]!r}; known are {', '.join(ALL)}")
+        if self.budget.checkpoint != self.build.checkpoint:  # the baselines' student reads the engine's trie, too
+            raise SettingsError(
+                f"'budget.checkpoint' is {self.budget.checkpoint!r}, 'build.checkpoint' {self.build.checkpoint!r}; "
+                "all that is compared starts from the same"
+            )
 
     @property
     def baseline_names(self) -> list[str]:
@@ -243,6 +248,11 @@ def _language_models(
                 loaded.append(_teacher(experiment, name, teacher, data, build, progress))
             return loaded[0]
 
+        def customised(name: str = name, lm: Callable[[], CausalLM] = lm) -> dict[str, Any]:
+            lm()
+            return _history(experiment, name)
+
+        experiment.facts(name, customised)  # a step of its own: its hours are not those of the answers
         for constrained in (True, False):
             system = f"RARE{suffix}{'' if constrained else ' − constrained decoding'}"
 

@@ -71,10 +71,11 @@ def sections(measured: Measured) -> list[Section]:
 
 
 def _evaluated(runs: Mapping[str, Run], measured: Measured, qrels: Qrels | None = None) -> Report:
+    least = measured.min_relevance  # the same for all tables, whatever the scale of some of the judgements
     return evaluate_runs(
         runs,
         qrels or measured.qrels,
-        min_relevance=measured.min_relevance,
+        min_relevance=measured.qrels.default_min_relevance() if least is None else least,
         clicks=measured.clicks,
         ad_ids=measured.catalog.column("ad_id"),
     )
@@ -175,6 +176,8 @@ def _disjoint(measured: Measured, report: Report) -> Section:
         relevant.setdefault(qrels.query_ids[qrels.query_rows[row]], []).append(qrels.ad_ids[row].as_py())
     alone = set()
     for query_id, ads in relevant.items():
+        if query_id not in texts:  # judged, but not asked
+            continue
         terms = set(analyzer.terms(texts[query_id]))
         if not any(terms & set(analyzer.terms(titles.get(ad_id, ""))) for ad_id in ads):
             alone.add(query_id)
@@ -270,8 +273,9 @@ def _training(measured: Measured) -> list[Section]:
     for name, stages in measured.training.items():
         for stage in ("knowledge", "format"):
             losses = stages.get(stage, {}).get("losses", [])
-            if len(losses) > 1:
-                lines[f"{name}, {stage}"] = [(step, held_out) for step, _, held_out in losses]
+            points = [(step, held_out) for step, _, held_out in losses if not np.isnan(held_out)]  # nothing held out
+            if len(points) > 1:
+                lines[f"{name}, {stage}"] = points
     if not lines:
         return []
     figure: Figure = training_chart("rare-training", lines, y="held-out loss")
@@ -286,7 +290,7 @@ def _of(qrels: Qrels, query_ids: set[str]) -> Qrels:
     return Qrels(
         query_ids=tuple(qrels.query_ids[row] for row in kept),
         query_rows=np.array([number[int(qrels.query_rows[pair])] for pair in pairs], dtype=np.int64),
-        ad_ids=qrels.ad_ids.take(pa.array(pairs)),
+        ad_ids=qrels.ad_ids.take(pa.array(pairs, pa.int64())),
         values=qrels.values[pairs],
         kind=qrels.kind,
     )

@@ -122,7 +122,7 @@ def say(
     postings, ad_ids = engine.intentions.postings, engine.catalog.strings("ad_id")
     rankings = []
     for ids, log_probs in found:
-        shares = np.exp(engine.settings.intention_power * (log_probs - log_probs.max(initial=0.0)))
+        shares = np.exp(engine.settings.intention_power * (log_probs - log_probs.max(initial=-np.inf)))
         scores = postings.scores(ids, shares)
         rows = top_rows(scores, DEPTH, above=0.0)
         rankings.append(([ad_ids[row] for row in rows.tolist()], scores[rows].tolist()))
