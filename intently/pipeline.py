@@ -134,7 +134,8 @@ def build_engine(
     tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
     backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
     draft = choose_vocabulary(catalog, interactions, settings)
-    lessons = take_lessons(training_data(interactions, texts, draft), settings.teacher, work / "teacher", show)
+    drafted = training_data(interactions, texts, draft)
+    lessons = take_lessons(drafted, interactions.counts, settings.teacher, work / "teacher", show)
     vocabulary = choose_vocabulary(catalog, interactions, settings, lessons) if lessons.ads else draft
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
@@ -169,17 +170,19 @@ def build_engine(
     lexical = LexicalIndex.build(searchable_texts(catalog, settings.min_ocr_confidence), settings.lexical)
     intentions = IntentionIndex(vocabulary.texts, trie, postings, analyzer, statistics)
 
+    head, cache = interactions.by_frequency(), work / CACHE_FILE
+    num_cached = fill_query_cache(lessons, intentions, head, cache, settings.teacher, show)
+
     show("Writing", 0, 0, "")
     (out / MANIFEST).unlink(missing_ok=True)  # until here an engine that was there before still answers
     (out / CACHE_FILE).unlink(missing_ok=True)
+    if num_cached:
+        cache.replace(out / CACHE_FILE)
     catalog.save(out / "catalog.arrow")
     student.save(out / "student")
     intentions.save(out / "intentions")
     VectorIndex(embeddings).save(out / "vectors.npy")
     lexical.save(out / "lexical")
-    num_cached = fill_query_cache(
-        lessons, intentions, interactions.by_frequency(), out / CACHE_FILE, settings.teacher, show
-    )
     facts = {
         "num_ads": catalog.num_ads,
         "num_queries": len(interactions.queries),

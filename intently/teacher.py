@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from intently.artifact import write_atomically
+from intently.artifact import sha256_of, write_atomically
+from intently.errors import InputError
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.intentions.candidates import merge_said
@@ -52,7 +53,6 @@ class TeacherSettings:
     max_queries: int | None = None  # queries it speaks of for the student to learn, the most clicked first; None: all
     max_cached_queries: int = 5_000  # queries it answers for the query cache, the most clicked first
     cache_beams: int = 50  # intentions of a cached query
-    max_prompt_tokens: int = 96
     batch_size: int = 8  # prompts at once
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class TeacherSettings:
             if getattr(self, name) is not None:
                 check_range(self, name, whole=True)
         check_range(self, "max_cached_queries", whole=True)
-        check_range(self, "cache_beams", "max_prompt_tokens", "batch_size", low=1, whole=True)
+        check_range(self, "cache_beams", "batch_size", low=1, whole=True)
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,13 @@ class Lessons:
         return Taught(*merge_said(found))
 
 
-def take_lessons(data: TrainingData, settings: TeacherSettings, work: Path, progress: Progress) -> Lessons:
+def take_lessons(
+    data: TrainingData, counts: IntArray, settings: TeacherSettings, work: Path, progress: Progress
+) -> Lessons:
     """Customise the language model that `settings` name and let it speak of ads and queries; nothing if none is named.
 
-    `data` are clicks and a draft vocabulary, from which it learns the format.
+    `data` are clicks and a draft vocabulary, from which it learns the format; `counts (P,)` how often each click was
+    made.
     """
     if not settings.model.name:
         return Lessons()
@@ -96,14 +99,14 @@ def take_lessons(data: TrainingData, settings: TeacherSettings, work: Path, prog
     work.mkdir(parents=True, exist_ok=True)
     lm = customise(settings.model.load(), data, settings, work, progress)
     clicks = data.clicks
-    of_ads = np.bincount(clicks[:, 1], minlength=len(data.ad_texts))
-    of_queries = np.bincount(clicks[:, 0], minlength=len(data.queries))
+    of_ads = np.bincount(clicks[:, 1], weights=counts, minlength=len(data.ad_texts))
+    of_queries = np.bincount(clicks[:, 0], weights=counts, minlength=len(data.queries))
     order = np.random.default_rng(0).permutation(len(data.ad_texts))  # among ads with equally few clicks
     ad_rows = order[np.argsort(of_ads[order], kind="stable")][: settings.max_ads]
     query_rows = np.argsort(-of_queries, kind="stable")[: settings.max_queries]
     home = _home(settings, work)
-    ad_prompts = [ad_prompt(data.ad_texts[row]) for row in ad_rows]
-    query_prompts = [query_prompt(data.queries[row]) for row in query_rows]
+    ad_prompts = _prompts(lm, ad_prompt, [data.ad_texts[row] for row in ad_rows], settings)
+    query_prompts = _prompts(lm, query_prompt, [data.queries[row] for row in query_rows], settings)
     ads = speak(lm, ad_prompts, settings, _store(home, ad_prompts, settings), "Speaking of ads", progress)
     queries = speak(lm, query_prompts, settings, _store(home, query_prompts, settings), "Speaking of queries", progress)
     return Lessons(_by_row(ad_rows, ads, len(data.ad_texts)), _by_row(query_rows, queries, len(data.queries)), lm)
@@ -116,9 +119,14 @@ def _home(settings: TeacherSettings, work: Path) -> Path:
 
 def _store(home: Path, instructions: Sequence[str], settings: TeacherSettings) -> Path:
     """Return the file of what the model in `home` says to these instructions, searched in this way."""
-    decisive = [list(instructions), asdict(settings.beams), settings.max_prompt_tokens]
+    decisive = [list(instructions), asdict(settings.beams)]
     digest = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
     return home / f"said-{digest[:16]}.jsonl"
+
+
+def _prompts(lm: CausalLM, prompt: Callable[[str], str], texts: Sequence[str], settings: TeacherSettings) -> list[str]:
+    """Return the instructions for texts, which are cut as in training."""
+    return [prompt(text) for text in lm.shortened(texts, settings.examples.max_text_tokens)]
 
 
 def _by_row(rows: IntArray, said: list[list[Said]], num_rows: int) -> list[list[tuple[str, float]]]:
@@ -144,7 +152,7 @@ def fill_query_cache(
         return 0
     head = list(dict.fromkeys(normalize(query) for query in queries))[: settings.max_cached_queries]
     trie = Trie.build(lessons.lm.tokens(intentions.texts))
-    instructions = [query_prompt(query) for query in head]
+    instructions = _prompts(lessons.lm, query_prompt, head, settings)
     decoded = decode_all(
         lessons.lm, instructions, trie, settings.cache_beams, settings, "Answering head queries", progress
     )
@@ -157,8 +165,14 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
 
     The result, and how the losses went, are kept in `settings.directory` or under `work`; `lm` itself may be used up.
     """
-    done = _home(settings, work)
+    done, made_of = _home(settings, work), _made_of(data, settings)
     if (done / "training.json").is_file():
+        if json.loads((done / "training.json").read_text(encoding="utf-8")).get("made_of") != made_of:
+            raise InputError(
+                "holds a teacher that learned from another model, knowledge, clicks or settings",
+                cure="name a new directory, or delete this one",
+                path=done,
+            )
         return _reload(lm, done)
     work.mkdir(parents=True, exist_ok=True)
     histories = {}
@@ -169,10 +183,24 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
         "format", lm, format_examples(lm, data, settings.examples), settings.format, work, progress
     )
     lm.save(done)
-    write_atomically(done / "training.json", json.dumps({"settings": asdict(settings), **histories}, indent=1))
+    write_atomically(
+        done / "training.json", json.dumps({"made_of": made_of, "settings": asdict(settings), **histories}, indent=1)
+    )
     for checkpoint in work.glob("*.pt"):
         checkpoint.unlink()
     return lm
+
+
+def _made_of(data: TrainingData, settings: TeacherSettings) -> str:
+    """Return a digest of all that decides what the customised model is."""
+    knowledge = sha256_of(Path(settings.knowledge_file)) if settings.knowledge_file else ""
+    stages = [asdict(each) for each in (settings.knowledge, settings.format, settings.examples)]
+    model = [settings.model.name, settings.model.precision, settings.model.system]
+    digest = hashlib.sha256(json.dumps([model, knowledge, stages]).encode())
+    for text in (*data.queries, *data.intentions, *data.ad_texts):
+        digest.update(text.encode() + b"\n")
+    digest.update(data.clicks.tobytes())
+    return digest.hexdigest()
 
 
 def knowledge_examples(lm: CausalLM, instances: Sequence[Instance]) -> list[Example]:
@@ -219,7 +247,7 @@ def speak(
     told: dict[int, list[Said]] = {}
     for row, answers in _read_store(store) if store else ():
         told[row] = [Said(text, log_prob) for text, log_prob in answers]
-    prompts = [lm.instruct(instruction)[-settings.max_prompt_tokens :] for instruction in instructions]
+    prompts = [lm.instruct(instruction) for instruction in instructions]
     todo = sorted((row for row in range(len(prompts)) if row not in told), key=lambda row: len(prompts[row]))
     with store.open("a", encoding="utf-8") if store else nullcontext() as file:
         for start in range(0, len(todo), settings.batch_size):
@@ -262,7 +290,7 @@ def decode_all(
     """
     decoder = lm.decoder(trie)
     decoding = DecodeSettings(num_beams=num_beams, temperature=settings.beams.temperature, mode=ScoreMode.FULL)
-    prompts = [lm.instruct(instruction)[-settings.max_prompt_tokens :] for instruction in instructions]
+    prompts = [lm.instruct(instruction) for instruction in instructions]
     order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
     found: list[Decoded] = [Decoded(np.empty(0, dtype=np.int64), np.empty(0))] * len(prompts)
     for start in range(0, len(order), settings.batch_size):

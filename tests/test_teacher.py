@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("peft")
 
-from intently.errors import SettingsError
+from intently.errors import InputError, SettingsError
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import PostingStatistics
@@ -140,7 +140,7 @@ def test_without_knowledge_only_the_format_is_learnt(make_lm, data, tmp_path):
     customise(make_lm(std=0.05), data, SETTINGS, tmp_path / "work", told)
     assert {stage for stage, *_ in told.stages} == {"Learning the format"}
     kept = json.loads((tmp_path / "work" / "teacher" / "training.json").read_text(encoding="utf-8"))
-    assert set(kept) == {"settings", "format"}
+    assert set(kept) == {"made_of", "settings", "format"}
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,7 @@ def test_interrupted_customising_goes_on(make_lm, data, teaching, tmp_path, stag
     assert_identical(resumed, whole)
 
 
+ONCE = np.ones(len(CLICKS), dtype=np.int64)  # how often each click was made
 INSTRUCTIONS = ["Query: pan", "Query: 水壶", "Ad: LED lamp with a very long title", "Ad: 灯", "Query: a"]
 
 
@@ -179,23 +180,30 @@ def assert_close(said, expected) -> None:
 def test_speaking_is_free_beam_search_for_each(make_lm, tmp_path):
     lm, told = make_lm(), Told()
     said = speak(lm, INSTRUCTIONS, SETTINGS, tmp_path / "said.jsonl", "Speaking", told)
-    alone = [
-        free_beam_search(lm, lm.read_tokens([lm.instruct(one)[-SETTINGS.max_prompt_tokens :]]), SETTINGS.beams)[0]
-        for one in INSTRUCTIONS
-    ]
+    alone = [free_beam_search(lm, lm.read_tokens([lm.instruct(one)]), SETTINGS.beams)[0] for one in INSTRUCTIONS]
     assert_close(said, alone)
     assert told.stages == [("Speaking", 2, 5), ("Speaking", 4, 5), ("Speaking", 5, 5)]
     assert speak(lm, [], SETTINGS, tmp_path / "none.jsonl", "Speaking", Told()) == []
     assert_close(speak(lm, INSTRUCTIONS, SETTINGS, None, "Speaking", Told()), alone)  # and nothing is kept
 
 
-def test_long_instructions_lose_their_beginning(make_lm, tmp_path):
-    lm, short = make_lm(), replace(SETTINGS, max_prompt_tokens=20)
-    one, other = (
-        speak(lm, [f"{start} Query: pan"], short, tmp_path / f"{start}.jsonl", "Speaking", Told())
-        for start in ("many words", "others")
-    )
-    assert_close(one, other)
+def test_long_texts_lose_their_end_and_prompts_stay_whole(make_lm):
+    lm = make_lm()
+    long, chinese = lm.shortened(["a drill that goes on and on", "红色水壶和很多别的东西"], 7)
+    assert "a drill that goes on and on".startswith(long)
+    assert len(lm.tokens([long])[0]) <= 7
+    assert "红色水壶和很多别的东西".startswith(chinese)
+    assert chinese
+    assert lm.shortened(["pan"], 64) == ["pan"]
+    assert lm.shortened([], 64) == []
+
+
+def test_a_directory_of_another_teacher_is_refused(make_lm, data, tmp_path):
+    lm_settings = replace(SETTINGS, directory=str(tmp_path / "kept"))
+    customise(make_lm(), data, lm_settings, tmp_path / "work", Told())
+    other = replace(lm_settings, format=replace(lm_settings.format, learning_rate=1e-5))
+    with pytest.raises(InputError, match="another model, knowledge, clicks or settings"):
+        customise(make_lm(), data, other, tmp_path / "work", Told())
 
 
 @pytest.mark.parametrize("cut", [0, 1, 70, 150, 260, -2, -1])
@@ -310,7 +318,7 @@ def test_no_cache_without_a_teacher_or_queries(make_lm, tmp_path):
 
 def test_no_lessons_without_a_model(data, tmp_path):
     told = Told()
-    lessons = take_lessons(data, TeacherSettings(), tmp_path / "work", told)
+    lessons = take_lessons(data, ONCE, TeacherSettings(), tmp_path / "work", told)
     assert (list(lessons.ads), list(lessons.queries), lessons.lm) == ([], [], None)
     assert not told.stages
     assert not (tmp_path / "work").exists()
@@ -320,20 +328,24 @@ def test_lessons_are_of_the_ads_nobody_clicks_and_the_queries_everybody_asks(mak
     make_lm(std=0.05).save(tmp_path / "lm")
     model = LanguageModelSettings(str(tmp_path / "lm"), "fp32", system="Be brief.")
     few = replace(SETTINGS, model=model, max_ads=3, max_queries=1)
-    lessons = take_lessons(replace(data, clicks=CLICKS[[0, 1, 2, 2]]), few, tmp_path / "work", Told())
+    lessons = take_lessons(
+        replace(data, clicks=CLICKS[[0, 1, 2, 2]]), np.ones(4, dtype=np.int64), few, tmp_path / "work", Told()
+    )
     assert lessons.lm.system == "Be brief."
     assert [bool(said) for said in lessons.ads] == [True, True, False, True]  # ad 2 was clicked most
     assert [bool(said) for said in lessons.queries] == [True, False, False]  # the first of two asked equally often
     told = Told()
-    again = take_lessons(replace(data, clicks=CLICKS[[0, 1, 2, 2]]), few, tmp_path / "work", told)
+    again = take_lessons(
+        replace(data, clicks=CLICKS[[0, 1, 2, 2]]), np.ones(4, dtype=np.int64), few, tmp_path / "work", told
+    )
     assert {stage for stage, *_ in told.stages} == {"Loading the language model"}  # all else lies there
     assert (again.ads, again.queries) == (lessons.ads, lessons.queries)
     assert_identical(again.lm, lessons.lm)
 
-    every = take_lessons(data, replace(SETTINGS, model=model), tmp_path / "all", Told())
+    every = take_lessons(data, ONCE, replace(SETTINGS, model=model), tmp_path / "all", Told())
     assert all(every.ads)
     assert (len(every.ads), len(every.queries)) == (4, 3)
-    none = take_lessons(data, replace(few, max_ads=0, max_queries=0), tmp_path / "none", Told())
+    none = take_lessons(data, ONCE, replace(few, max_ads=0, max_queries=0), tmp_path / "none", Told())
     assert (list(none.ads), list(none.queries)) == ([[]] * 4, [[]] * 3)
 
 

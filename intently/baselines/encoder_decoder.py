@@ -80,7 +80,7 @@ def fit(
             continue
         rate = min((step + 1) / warmup, (budget.num_steps - step) / max(budget.num_steps - warmup, 1))
         optimizer.param_groups[0]["lr"] = budget.learning_rate * rate
-        ids, visible = read(tokenizer, texts, budget.max_query_tokens, device)
+        ids, visible = read(tokenizer, texts, budget.max_ad_tokens, device)
         labels = torch.full((len(targets), max(map(len, targets)) + 1), _IGNORED)
         for row, tokens in enumerate(targets):
             labels[row, : len(tokens) + 1] = torch.tensor([*tokens, tokenizer.sep_id])

@@ -15,7 +15,10 @@ class PhraseTable:
 
     def __init__(self, texts: Sequence[str], analyzer: Analyzer) -> None:
         self._analyzer = analyzer
-        self._by_terms = {self._terms(text): intention_id for intention_id, text in enumerate(texts)}
+        self._by_terms: dict[tuple[str, ...], int] = {}
+        for intention_id, text in enumerate(texts):
+            self._by_terms.setdefault(self._terms(text), intention_id)
+        self._by_terms.pop((), None)  # of stop words alone
         self._longest = max(map(len, self._by_terms), default=0)
         self._speller = Speller(Counter(term for terms in self._by_terms for term in terms))
 

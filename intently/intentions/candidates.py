@@ -169,6 +169,7 @@ def mine_candidates(
     num_before_titles = len(texts_terms)
     left_out = np.ones(num_ads, dtype=bool)
     left_out[every[of_ad & wanted[every[:, 0]], 1]] = False
+    by_title: list[tuple[int, int]] = []
     for ad_row in np.flatnonzero(left_out).tolist():
         terms = tuple(corpus.term_ids[stem] for _, stem in analyzer.phrase(ad_texts[ad_row]))[
             : settings.max_query_words
@@ -176,11 +177,11 @@ def mine_candidates(
         row = row_of.setdefault(terms, len(texts_terms)) if terms else -1
         if row == len(texts_terms):
             texts_terms.append(terms)
-            wanted = np.append(wanted, False)
         if row >= 0:
-            wanted[row] = True
-            every = np.concatenate((every, [[row, ad_row]]))
-    every = np.unique(every, axis=0)
+            by_title.append((row, ad_row))
+    wanted = np.concatenate((wanted, np.zeros(len(texts_terms) - len(wanted), dtype=bool)))
+    wanted[_as_pairs(by_title)[:, 0]] = True
+    every = np.unique(np.concatenate((every, _as_pairs(by_title))), axis=0)
     of_ad = every[:, 1] < num_ads
 
     renumbered = np.cumsum(wanted) - 1

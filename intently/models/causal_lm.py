@@ -172,6 +172,14 @@ class CausalLM:
             )
         return list(self.tokenizer(said, add_special_tokens=False)["input_ids"])
 
+    def shortened(self, texts: Sequence[str], max_tokens: int) -> list[str]:
+        """Return each text cut after its first `max_tokens` tokens, so that a prompt made of it stays whole."""
+        encoded = self.tokens(texts) if texts else []
+        return [
+            text if len(ids) <= max_tokens else str(self.tokenizer.decode(ids[:max_tokens])).rstrip("\ufffd")
+            for text, ids in zip(texts, encoded, strict=True)
+        ]
+
     def _render(self, messages: list[dict[str, str]]) -> str:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 

@@ -57,7 +57,7 @@ class OutputRows:
         """Return the scores (E,) of `tokens (E,)`; those of state r are tokens[starts[r]:starts[r + 1]]."""
         device = self._weight.device
         at = torch.from_numpy(tokens).to(device)
-        if device.type == "cpu" and self._weight.dtype is not torch.float32:  # there is no such product in bfloat16
+        if self._weight.dtype not in (torch.float32, torch.float64):  # there is no such product in bfloat16
             return self._finished(self._one_by_one(states, torch.from_numpy(np.diff(starts)), at))
         # A product of which only some elements are wanted; each is one inner product with a row where it lies.
         wanted = torch.sparse_csr_tensor(

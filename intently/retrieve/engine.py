@@ -107,10 +107,10 @@ class Engine:
         """Add ads, findable on every path once this returns; all of them or none. Nothing is trained.
 
         The student reads each ad and decodes its intentions from the present vocabulary; those that its title contains
-        or that it bids on are added. With `replace` an ad takes the place of the one with its id. What depends on the
-        whole catalogue (how rare words and intentions are, how long ads) stays as built. Queries under way are not
-        disturbed; the artifact on disk is not changed. Raises `InputError` naming the first ad that is not valid, comes
-        twice or, without `replace`, is there already.
+        or that it bids on are added. With `replace` an ad takes the place of the one with its id, but not what that was
+        clicked for. What depends on the whole catalogue (how rare words and intentions are, how long ads) stays as
+        built. Queries under way are not disturbed; the artifact on disk is not changed. Raises `InputError` naming the
+        first ad that is not valid, comes twice or, without `replace`, is there already.
         """
         self._live.add(ads, replace=replace)
 

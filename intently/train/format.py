@@ -24,11 +24,12 @@ class FormatSettings:
     num_examples: int = 8_000
     query_share: float = 0.6  # the others are ads
     answers_per_example: int = 8
+    max_text_tokens: int = 64  # of a query or an ad in a prompt; the rest is cut off
     max_share: float = 0.005  # of the examples that may have the same intention among their answers
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_range(self, "num_examples", "answers_per_example", low=1, whole=True)
+        check_range(self, "num_examples", "answers_per_example", "max_text_tokens", low=1, whole=True)
         check_range(self, "query_share", high=1)
         check_range(self, "max_share", high=1, exclusive=True)
         check_range(self, "seed", high=2**32 - 1)
@@ -48,20 +49,22 @@ def format_examples(lm: CausalLM, data: TrainingData, settings: FormatSettings) 
     """Return examples of queries and ads with their intentions; fewer than asked for if the data has no more."""
     rng = np.random.default_rng(settings.seed)
     num_queries = round(settings.num_examples * settings.query_share)
-    limit = max(1, round(settings.max_share * settings.num_examples))
     answers = lm.tokens(data.intentions)
     examples = []
     kinds = (
-        ([query_prompt(query) for query in data.queries], data.query_intentions, num_queries),
-        ([ad_prompt(text) for text in data.ad_texts], data.ad_intentions, settings.num_examples - num_queries),
+        (query_prompt, data.queries, data.query_intentions, num_queries),
+        (ad_prompt, data.ad_texts, data.ad_intentions, settings.num_examples - num_queries),
     )
+    speakers = [_speakers(choices, wanted, rng) for _, _, choices, wanted in kinds]
+    limit = max(1, round(settings.max_share * sum(map(len, speakers))))
     used: Counter[int] = Counter()
-    for prompts, choices, wanted in kinds:
-        for row in _speakers(choices, wanted, rng):
+    for (prompt, texts, choices, _), rows in zip(kinds, speakers, strict=True):
+        short = lm.shortened([texts[row] for row in rows], settings.max_text_tokens)
+        for row, text in zip(rows, short, strict=True):
             drawn = [i for i in choices.distinct(row, settings.answers_per_example, rng) if used[i] < limit]
             used.update(drawn)
             if drawn:
-                examples.append(Example(lm.instruct(prompts[row]), tuple(answers[i] for i in drawn)))
+                examples.append(Example(lm.instruct(prompt(text)), tuple(answers[i] for i in drawn)))
     return examples
 
 

@@ -273,7 +273,8 @@ def _restore(
 ) -> tuple[_State, dict[str, Tensor]]:
     if not path.exists():
         return _State(), {name: parameter.detach().clone() for name, parameter in trained.items()}
-    stored = torch.load(path, weights_only=True)
+    device = next(iter(trained.values())).device
+    stored = torch.load(path, weights_only=True, map_location=device)
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(stored["weights"][name])

@@ -328,7 +328,7 @@ def _store(
 def _restore(path: Path, backbone: Backbone, optimizers: list[torch.optim.Optimizer]) -> tuple[int, dict[str, float]]:
     if not path.exists():
         return 0, {}
-    stored = torch.load(path, weights_only=True)
+    stored = torch.load(path, weights_only=True, map_location=backbone.head_bias.device)
     backbone.load_state_dict(stored["backbone"])
     for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
         optimizer.load_state_dict(state)
