@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from intently.baselines.phrases import PhraseBook, phrase_postings
+from intently.baselines.phrases import phrase_postings
 from intently.baselines.task import Answers, Budget, Progress, Ranking, Task, ranked, shares
+from intently.index.phrases import PhraseTable
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import merge_equal
@@ -106,7 +107,7 @@ class _Free:
 
     def __init__(self, task: Task, budget: Budget, language_model: CausalLM, settings: ZeroShotSettings) -> None:
         self.postings = phrase_postings(task.vocabulary, task.num_ads)
-        self._book = PhraseBook(task.vocabulary.texts, Analyzer())
+        self._phrases = PhraseTable(task.vocabulary.texts, Analyzer())
         self._language_model, self._settings, self._num_beams = language_model, settings, budget.num_beams
 
     @torch.inference_mode()
@@ -127,7 +128,8 @@ class _Free:
         answers = []
         for row in written[:, longest:].tolist():
             text = self._language_model.tokenizer.decode(row, skip_special_tokens=True)
-            found = self._book.find(listed(str(text)))[: self._num_beams]
+            known = [one for phrase in listed(str(text)) if (one := self._phrases.exact(phrase)) is not None]
+            found = list(dict.fromkeys(known))[: self._num_beams]
             answers.append((np.array(found, dtype=np.int64), np.ones(len(found))))
         return answers
 

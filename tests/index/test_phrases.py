@@ -111,3 +111,9 @@ def test_correcting_equals_correcting_every_word_first(texts, query):
     for _, stem in analyzer.phrase(query):
         corrected.extend(speller.correct(stem) or [stem])
     assert table_of(texts).within(query, correct_spelling=True).tolist() == looked_for(stems, corrected)
+
+
+def test_the_first_of_equal_phrases_is_found_and_stop_words_alone_are_none():
+    table = PhraseTable(("drill bits", "the", "drill bit"), Analyzer())
+    assert (table.exact("Drill Bit"), table.exact("the"), table.exact("")) == (0, None, None)
+    assert table.within("the drill bit").tolist() == [0]
