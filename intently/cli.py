@@ -244,7 +244,8 @@ def rare(
         raise InputError("--ads, --clicks and --test belong together", cure="give all three, or none for a world")
     if taxonomy and not given:
         raise InputError("--taxonomy goes with --ads, --clicks and --test", cure="leave it out for a world")
-    chosen = read_settings(RareSettings, settings) if settings else RareSettings() if given else SETTINGS
+    default = RareSettings() if given else SETTINGS
+    chosen = read_settings(RareSettings, settings, default) if settings else default
     with StageProgress(err) as progress:
         if ads and clicks and test:
             files = Files(ads, clicks, test, test, taxonomy)

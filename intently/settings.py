@@ -7,7 +7,7 @@ of a wrong type or out of range, are errors. The resolved settings are stored in
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import UnionType
@@ -18,28 +18,31 @@ from intently.errors import SettingsError
 T = TypeVar("T")
 
 
-def read_settings(cls: type[T], path: Path) -> T:
-    """Read a TOML file into the settings dataclass `cls`; raise `SettingsError` naming file and key."""
+def read_settings(cls: type[T], path: Path, base: T | None = None) -> T:
+    """Read a TOML file into the settings dataclass `cls`; raise `SettingsError` naming file and key.
+
+    What the file does not name is as in `base`, or as `cls` has it.
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid TOML ({error})") from error
-    return from_mapping(cls, content, str(path))
+    return from_mapping(cls, content, str(path), base)
 
 
-def from_mapping(cls: type[T], content: Mapping[str, Any], place: str) -> T:
-    """Return the dataclass `cls` with the values of `content`; `place` is what errors name."""
+def from_mapping(cls: type[T], content: Mapping[str, Any], place: str, base: T | None = None) -> T:
+    """Return the dataclass `cls` (or `base`, changed) with the values of `content`; `place` is what errors name."""
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in content.items():
         if key not in known:
             raise SettingsError(f"{place}: unknown setting '{key}'; known are {', '.join(known)}")
-        values[key] = _converted(hints[key], value, f"{place}: '{key}'")
+        values[key] = _converted(hints[key], value, f"{place}: '{key}'", getattr(base, key, None))
     try:
-        return cls(**values)
+        return cls(**values) if base is None else replace(base, **values)  # type: ignore[type-var]
     except SettingsError as error:
         raise SettingsError(f"{place}: {error}") from error
 
@@ -73,11 +76,11 @@ def check_choice(settings: object, name: str, kind: type[StrEnum]) -> None:
     object.__setattr__(settings, name, kind(value))
 
 
-def _converted(kind: Any, value: Any, place: str) -> Any:
+def _converted(kind: Any, value: Any, place: str, base: Any = None) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             raise SettingsError(f"{place} is a table of settings, not {value!r}")
-        return from_mapping(kind, value, place)
+        return from_mapping(kind, value, place, base)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         kind, value = str, str(value) if isinstance(value, kind) else value  # what it names, the dataclass checks
     accepted = get_args(kind) if isinstance(kind, UnionType) else (kind,)

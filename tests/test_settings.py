@@ -155,3 +155,11 @@ def test_settings_of_a_build(tmp_path):
     assert read(tmp_path, "", BuildSettings) == BuildSettings()
     with pytest.raises(SettingsError, match="'lexical': unknown setting 'k2'"):
         read(tmp_path, "[lexical]\nk2 = 1", BuildSettings)
+
+
+def test_what_a_file_does_not_name_is_as_in_the_base(tmp_path):
+    path, base = tmp_path / "settings.toml", Outer("灯", 2.0, True, Inner(0.1, 9))
+    path.write_text("limit = 3\n[inner]\nwords = 4\n")
+    assert read_settings(Outer, path, base) == Outer("灯", 3.0, True, Inner(0.1, 4))
+    path.write_text("")
+    assert read_settings(Outer, path, base) == base
