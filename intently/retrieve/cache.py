@@ -22,6 +22,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ class QueryCache:
         items = sorted((_hash(key), key, position) for key, position in position_of.items())
         texts, answers = [key for _, key, _ in items], [decoded[position] for _, _, position in items]
         none = np.empty(0)
-        sections = (
+        sections: tuple[NDArray[Any], ...] = (
             np.array([number for number, _, _ in items], dtype=np.uint64),
             _bounds([len(text) for text in texts]),
             _bounds([len(answer.intention_ids) for answer in answers]),
