@@ -143,6 +143,17 @@ class Backbone(nn.Module):
         visible = (positions < lengths[:, None])[:, None, None, :].expand(-1, 1, len(positions), -1)
         return self.run(self.embed(token_ids, positions, segment=0), [], visible)
 
+    def layer_states(self, token_ids: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Read sources as `encode` does; return the states (B, S, D) after each of the L layers."""
+        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        visible = (positions < lengths[:, None])[:, None, None, :]
+        hidden = self.embed(token_ids, positions, segment=0)
+        states = []
+        for layer in self._stack:
+            hidden = layer.finish(hidden, attend(*layer.project(hidden), visible))
+            states.append(hidden)
+        return states
+
     def decode_all(self, source: LayerCache, lengths: Tensor, target_ids: Tensor) -> Tensor:
         """Return the states (B, T, D) of whole targets (B, T), a token seeing the source and the tokens up to itself.
 

@@ -1,7 +1,8 @@
 """The backbone's layers as an ONNX graph, in float32 or with int8 weights, for ONNX Runtime on CPUs.
 
-At the sizes of one query (tens of positions) PyTorch spends more time between operations than in them. The graph is
-`Backbone.run` and the head, nothing else; `tests/models/test_onnx_graph.py` holds it to the PyTorch reference.
+At the sizes of one query (tens of positions) PyTorch spends more time between operations than in them. `build_graph` is
+`Backbone.run` and the head, nothing else; `tests/models/test_onnx_runner.py` holds it to the PyTorch reference. Other
+graphs over the same layers (see `intently.encoder.query_graph`) are written with `Writer`.
 
 With int8, weights have a scale a column and every row of activations one of its own, taken as it comes, so that a
 text's result does not depend on what shares its batch (but for rounding, when a float differs in its last bit).
@@ -20,7 +21,7 @@ _OPSET, _IR_VERSION = 20, 10
 _CONTRIB = "com.microsoft"  # the domain of ONNX Runtime's own operators
 
 
-class _Graph:
+class Graph:
     """Nodes and constants as they are written down; values are known by name."""
 
     def __init__(self) -> None:
@@ -44,16 +45,24 @@ class _Graph:
         """Return a constant vector of integers."""
         return self.constant("numbers_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
+    def model(self, name: str, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> ModelProto:
+        """Return the whole graph as a model."""
+        built = helper.make_graph(self.nodes, name, inputs, outputs, list(self.constants.values()))
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)]
+        return helper.make_model(built, opset_imports=opsets, ir_version=_IR_VERSION)
 
-class _Writer:
+
+class Writer:
     """Writes the parts of the network, taking weights from the backbone's state."""
 
     def __init__(self, backbone: Backbone, int8: bool) -> None:
-        self.graph, self._int8 = _Graph(), int8
+        self.graph, self._int8 = Graph(), int8
         # Where neighbouring products are added in 16 bits, 255 · 64 · 2 fits and 255 · 127 · 2 does not.
         self._weight_levels = 127 if has_int8_products() else 64
         self._weights = {name: value.detach().float().cpu().numpy() for name, value in backbone.state_dict().items()}
-        self._epsilon = backbone.config.layer_norm_eps
+        config = backbone.config
+        self._epsilon, self._num_heads = config.layer_norm_eps, config.num_attention_heads
+        self._head_size = config.hidden_size // config.num_attention_heads
 
     def linear(self, x: str, name: str) -> str:
         """Write x · Wᵀ + b."""
@@ -82,6 +91,46 @@ class _Writer:
         """Write a GELU."""
         return self.graph.op("Gelu", x, domain=_CONTRIB)
 
+    def embed(self, token_ids: str) -> str:
+        """Write `Backbone.embed` of sources (B, S), segment 0."""
+        graph, weights = self.graph, self._weights
+        words = graph.constant("word_embeddings", weights["word_embeddings.weight"])
+        # The segment is the same everywhere, so it is added to the positions once.
+        places = weights["position_embeddings.weight"] + weights["type_embeddings.weight"][0]
+        length = graph.op("Shape", token_ids, start=1, end=2)
+        places = graph.op("Slice", graph.constant("places", places), graph.numbers(0), length, graph.numbers(0))
+        return self.norm(graph.op("Add", graph.op("Gather", words, token_ids), places), "embedding_norm")
+
+    def project(self, hidden: str, index: int) -> tuple[str, str, str]:
+        """Write `Layer.project` of a layer."""
+        graph = self.graph
+        qkv = self.linear(hidden, f"layers.{index}.qkv")
+        qkv = graph.op("Reshape", qkv, graph.numbers(0, 0, 3, self._num_heads, self._head_size))
+        qkv = graph.op("Transpose", qkv, perm=[2, 0, 3, 1, 4])
+        first = graph.op("Split", qkv, outputs=3, num_outputs=3, axis=0)
+        query, key, value = (
+            graph.op("Squeeze", part, graph.numbers(0)) for part in (first, first + "_1", first + "_2")
+        )
+        return query, key, value
+
+    def attend(self, query: str, key: str, value: str, mask: str) -> str:
+        """Write `attend`; the mask is added to the scores."""
+        graph = self.graph
+        query = graph.op("Mul", query, graph.constant("scale", np.float32(self._head_size**-0.5)))
+        scores = graph.op("MatMul", query, graph.op("Transpose", key, perm=[0, 1, 3, 2]))
+        return graph.op("MatMul", graph.op("Softmax", graph.op("Add", scores, mask), axis=-1), value)
+
+    def finish(self, hidden: str, attended: str, index: int) -> str:
+        """Write `Layer.finish` of a layer."""
+        graph, layer = self.graph, f"layers.{index}"
+        merged = graph.op("Transpose", attended, perm=[0, 2, 1, 3])
+        merged = graph.op("Reshape", merged, graph.numbers(0, 0, self._num_heads * self._head_size))
+        hidden = graph.op("Add", hidden, self.linear(merged, f"{layer}.attention_output"))
+        hidden = self.norm(hidden, f"{layer}.attention_norm")
+        inner = self.gelu(self.linear(hidden, f"{layer}.intermediate"))
+        hidden = graph.op("Add", hidden, self.linear(inner, f"{layer}.output"))
+        return self.norm(hidden, f"{layer}.output_norm")
+
 
 def build_graph(backbone: Backbone, *, int8: bool) -> ModelProto:
     """Return the model (hidden, mask, past keys and values) → (states, head states, grown keys and values).
@@ -90,41 +139,25 @@ def build_graph(backbone: Backbone, *, int8: bool) -> ModelProto:
     position sees a key and very negative where not; `key_l`, `value_l` `(B, H, K, E)` are the past of layer l.
     """
     config = backbone.config
-    writer, num_heads = _Writer(backbone, int8), config.num_attention_heads
+    writer, num_heads = Writer(backbone, int8), config.num_attention_heads
     graph, size = writer.graph, config.hidden_size // num_heads
-    inputs = [_described("hidden", "B", "P", config.hidden_size), _described("mask", "B", 1, "P", "T")]
-    outputs = [_described("states", "B", "P", config.hidden_size), _described("head", "B", "P", config.hidden_size)]
+    inputs = [described("hidden", "B", "P", config.hidden_size), described("mask", "B", 1, "P", "T")]
+    outputs = [described("states", "B", "P", config.hidden_size), described("head", "B", "P", config.hidden_size)]
     hidden = "hidden"
     for index in range(config.num_hidden_layers):
-        layer = f"layers.{index}"
-        qkv = graph.op("Reshape", writer.linear(hidden, f"{layer}.qkv"), graph.numbers(0, 0, 3, num_heads, size))
-        qkv = graph.op("Transpose", qkv, perm=[2, 0, 3, 1, 4])
-        query = graph.op("Split", qkv, outputs=3, num_outputs=3, axis=0)
-        query, key, value = (
-            graph.op("Squeeze", part, graph.numbers(0)) for part in (query, query + "_1", query + "_2")
-        )
-        graph.op("Concat", f"key_{index}", key, outputs=[f"grown_key_{index}"], axis=2)
-        graph.op("Concat", f"value_{index}", value, outputs=[f"grown_value_{index}"], axis=2)
-        query = graph.op("Mul", query, graph.constant("scale", np.float32(size**-0.5)))
-        scores = graph.op("MatMul", query, graph.op("Transpose", f"grown_key_{index}", perm=[0, 1, 3, 2]))
-        weights = graph.op("Softmax", graph.op("Add", scores, "mask"), axis=-1)
-        attended = graph.op("Transpose", graph.op("MatMul", weights, f"grown_value_{index}"), perm=[0, 2, 1, 3])
-        attended = graph.op("Reshape", attended, graph.numbers(0, 0, config.hidden_size))
-        hidden = graph.op("Add", hidden, writer.linear(attended, f"{layer}.attention_output"))
-        hidden = writer.norm(hidden, f"{layer}.attention_norm")
-        inner = writer.gelu(writer.linear(hidden, f"{layer}.intermediate"))
-        hidden = graph.op("Add", hidden, writer.linear(inner, f"{layer}.output"))
-        hidden = writer.norm(hidden, f"{layer}.output_norm")
+        query, key, value = writer.project(hidden, index)
+        key = graph.op("Concat", f"key_{index}", key, outputs=[f"grown_key_{index}"], axis=2)
+        value = graph.op("Concat", f"value_{index}", value, outputs=[f"grown_value_{index}"], axis=2)
+        hidden = writer.finish(hidden, writer.attend(query, key, value, "mask"), index)
         for kind in ("key", "value"):
-            inputs.append(_described(f"{kind}_{index}", "B", num_heads, "K", size))
-            outputs.append(_described(f"grown_{kind}_{index}", "B", num_heads, "T", size))
+            inputs.append(described(f"{kind}_{index}", "B", num_heads, "K", size))
+            outputs.append(described(f"grown_{kind}_{index}", "B", num_heads, "T", size))
     graph.op("Identity", hidden, outputs=["states"])
     head = graph.op("Add", writer.gelu(writer.linear(hidden, "head_dense")), hidden)
     graph.op("Identity", writer.norm(head, "head_norm"), outputs=["head"])
-    built = helper.make_graph(graph.nodes, "backbone", inputs, outputs, list(graph.constants.values()))
-    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)]
-    return helper.make_model(built, opset_imports=opsets, ir_version=_IR_VERSION)
+    return graph.model("backbone", inputs, outputs)
 
 
-def _described(name: str, *shape: str | int) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+def described(name: str, *shape: str | int, kind: int = TensorProto.FLOAT) -> ValueInfoProto:
+    """Return the description of an input or output; sizes that vary have a name."""
+    return helper.make_tensor_value_info(name, kind, shape)

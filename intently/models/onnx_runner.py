@@ -7,12 +7,23 @@ from torch import Tensor
 
 # ONNX Runtime reports its use to its makers unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+from onnx import ModelProto
 from onnxruntime import InferenceSession, SessionOptions
 
 from intently.models.backbone import Backbone, LayerCache
 from intently.models.onnx_graph import build_graph
 
-_UNSEEN = -1e9  # added to the score of a key that a position may not see; its weight underflows to 0
+UNSEEN = -1e9  # added to the score of a key that a position may not see; its weight underflows to 0
+
+
+def open_session(model: ModelProto, num_threads: int) -> InferenceSession:
+    """Return a session that runs the model on the CPU."""
+    options = SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.log_severity_level = 3  # errors only
+    # PyTorch has threads too, for what surrounds the layers: none should burn the cores that the other's need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 class OnnxRunner:
@@ -20,13 +31,7 @@ class OnnxRunner:
 
     def __init__(self, backbone: Backbone, *, int8: bool, num_threads: int) -> None:
         """One thread is best for answering queries one at a time, all cores for batches."""
-        options = SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.log_severity_level = 3  # errors only
-        # PyTorch has threads too, for what surrounds the layers: none should burn the cores that the other's need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        graph = build_graph(backbone, int8=int8).SerializeToString()
-        self._session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(build_graph(backbone, int8=int8), num_threads)
         config = backbone.config
         self._num_layers = config.num_hidden_layers
         heads = config.num_attention_heads
@@ -34,7 +39,7 @@ class OnnxRunner:
 
     def __call__(self, hidden: Tensor, past: LayerCache, visible: Tensor) -> tuple[Tensor, Tensor, LayerCache]:
         """Return states (B, P, D), head states (B, P, D) and the grown past; shapes as in `Backbone.run`."""
-        mask = torch.zeros(visible.shape).masked_fill_(~visible, _UNSEEN)
+        mask = torch.zeros(visible.shape).masked_fill_(~visible, UNSEEN)
         feeds = {"hidden": hidden.numpy(), "mask": mask.numpy()}
         nothing = torch.empty((hidden.shape[0], *self._no_past))
         for index, (key, value) in enumerate(past or [(nothing, nothing)] * self._num_layers):

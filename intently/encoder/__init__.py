@@ -1,0 +1,1 @@
+"""The BRIDGE encoder: what embeds queries and, with their augmentation, ads."""

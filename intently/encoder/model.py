@@ -1,0 +1,169 @@
+"""The BRIDGE encoder: a backbone whose layers are fused, and for ads a text that knows of its augmentation.
+
+A query is read, its layers are fused, the states' mean is its embedding. An ad's text exchanges knowledge with its
+generated queries and keywords before it is pooled, and what the gate makes of these is added. With every part off this
+is the plain mean-pooled backbone; with all on it begins near it, but for the layers that the fusion favours.
+
+Shape letters: B batch, S source length, D hidden size, L layers, A items (generated queries, then keywords), F feature
+size, H heads.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from intently.encoder.backbone import TextBackbone
+from intently.encoder.features import AdFeatures
+from intently.encoder.gate import ConcatenatedMerge, GatedMerge
+from intently.encoder.layer_fusion import LayerFusion
+from intently.encoder.settings import EncoderSettings, Gate
+from intently.encoder.transfer import KnowledgeTransfer
+from intently.errors import ArtifactError
+
+_BACKBONE = "backbone."  # what the names of the backbone's weights begin with
+
+
+class ItemProjection(nn.Module):
+    """Takes features (B, A, F) of one kind of item into the backbone's space, at the scale of its states."""
+
+    def __init__(self, feature_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(feature_size, hidden_size)
+        # The features come from the encoder that training starts from: at the start they are already at home.
+        if feature_size == hidden_size:
+            nn.init.eye_(self.linear.weight)
+        else:
+            nn.init.orthogonal_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return items (B, A, D)."""
+        items: Tensor = self.norm(self.linear(features))
+        return items
+
+
+class BridgeEncoder(nn.Module):
+    """Embeds queries and ads, both as unit vectors whose inner product is the ad's score."""
+
+    def __init__(self, backbone: TextBackbone, settings: EncoderSettings, feature_size: int | None = None) -> None:
+        """`feature_size` F of the augmentation's features is the backbone's hidden size unless said otherwise.
+
+        The parts' initial weights follow from `settings.seed`. Raises `SettingsError` for heads that do not fit.
+        """
+        super().__init__()
+        size = backbone.hidden_size
+        self.backbone, self.settings, self.feature_size = backbone, settings, feature_size or size
+        self.layer_fusion: LayerFusion | None = None
+        self.generated: ItemProjection | None = None
+        self.keywords: ItemProjection | None = None
+        self.transfer: KnowledgeTransfer | None = None
+        self.merge: GatedMerge | ConcatenatedMerge | None = None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            if settings.layer_fusion:
+                self.layer_fusion = LayerFusion(size, backbone.num_layers, settings)
+            if settings.reads_augmentation:
+                self.generated = ItemProjection(self.feature_size, size)
+                self.keywords = ItemProjection(self.feature_size, size)
+            if settings.cross_attention:
+                self.transfer = KnowledgeTransfer(size, settings, both=settings.gate is not Gate.NONE)
+            if settings.gate is not Gate.NONE:
+                self.merge = GatedMerge(size) if settings.gate is Gate.GATE else ConcatenatedMerge(size)
+                self.merge_scale = nn.Parameter(torch.tensor(settings.initial_scale))
+
+    @property
+    def dimension(self) -> int:
+        """Size D of the embeddings."""
+        return self.backbone.hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder's weights are."""
+        return next(self.parameters()).device
+
+    def encode_queries(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return unit embeddings (B, D) of queries `token_ids (B, S)` of `lengths (B,)`."""
+        states = self.backbone.layer_states(token_ids, lengths)
+        return F.normalize(self._pooled(states, _real(token_ids, lengths)), dim=1)
+
+    def encode_ads(self, token_ids: Tensor, lengths: Tensor, features: AdFeatures | None = None) -> Tensor:
+        """Return unit embeddings (B, D) of ads; without features, or items, an ad is read as a query is."""
+        states = self.backbone.layer_states(token_ids, lengths)
+        real = _real(token_ids, lengths)
+        if features is None or self.generated is None or self.keywords is None:
+            return F.normalize(self._pooled(states, real), dim=1)
+        items = torch.cat((self.generated(features.generated), self.keywords(features.keywords)), dim=1)
+        if self.transfer is None:
+            text = self._pooled(states, real)
+        else:
+            mask = torch.cat((features.generated_mask, features.keywords_mask), dim=1)
+            tokens, items = self.transfer(self._fused(states, real), real, items, mask)
+            text = masked_mean(tokens, real)
+        embedding = F.normalize(text, dim=1)
+        if self.merge is None:
+            return embedding
+        num_generated = features.generated.shape[1]
+        merged = self.merge(
+            masked_mean(items[:, :num_generated], features.generated_mask),
+            masked_mean(items[:, num_generated:], features.keywords_mask),
+            features.generated_mask.any(dim=1),
+            features.keywords_mask.any(dim=1),
+        )
+        # Items are at the scale of states, √D; here they join a unit vector.
+        return F.normalize(embedding + self.merge_scale * merged.float() / math.sqrt(self.dimension), dim=1)
+
+    def _pooled(self, states: list[Tensor], real: Tensor) -> Tensor:
+        """Return texts (B, D) of unnormalised length; layers are pooled, then fused, which is cheaper than to fuse."""
+        if self.layer_fusion is None:
+            return masked_mean(states[-1], real)
+        pooled = [masked_mean(state, real) for state in states]
+        return self.layer_fusion.mix(pooled, self.layer_fusion.weights(pooled[-1]))
+
+    def _fused(self, states: list[Tensor], real: Tensor) -> Tensor:
+        """Return the fused states (B, S, D)."""
+        if self.layer_fusion is None:
+            return states[-1]
+        return self.layer_fusion.mix(states, self.layer_fusion.weights(masked_mean(states[-1], real)))
+
+    def regularisation(self) -> Tensor:
+        """Return the penalty Σ ‖WᵀW − I‖² of the cross-attention's projections, a scalar; 0 without one."""
+        return torch.zeros((), device=self.device) if self.transfer is None else self.transfer.penalty()
+
+    def head_entropy(self) -> Tensor:
+        """Return the mean entropy (H,), in nats, of text tokens' attention to items in the last batch of ads.
+
+        Empty without cross-attention. Heads that all fall towards 0 have collapsed onto one item.
+        """
+        return torch.zeros(0) if self.transfer is None else self.transfer.to_text.head_entropy()
+
+    def parts_state(self) -> dict[str, Tensor]:
+        """Return the weights of all parts but the backbone, which is stored in its own form."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(_BACKBONE)}
+
+    def load_parts(self, weights: dict[str, Tensor], path: Path) -> None:
+        """Take the weights that `parts_state` gave and that were read from `path`; raise `ArtifactError` for others."""
+        own = {name: value.shape for name, value in self.parts_state().items()}
+        found = {name: value.shape for name, value in weights.items()}
+        if own != found:
+            wrong = sorted(name for name in own.keys() | found.keys() if own.get(name) != found.get(name))
+            raise ArtifactError(f"{path} does not hold the weights of this encoder ('{wrong[0]}'); train it again")
+        self.load_state_dict(weights, strict=False)
+
+    def layer_weights(self) -> Tensor:
+        """Return the weights (B, L) that the batch read last gave to the layers; empty (0, 0) without layer fusion."""
+        return torch.zeros((0, 0)) if self.layer_fusion is None else self.layer_fusion.last_weights()
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Return the float32 mean (B, D) of the states (B, P, D) where `mask (B, P)` holds; 0 where it never does."""
+    total = (states.float() * mask.unsqueeze(2)).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def _real(token_ids: Tensor, lengths: Tensor) -> Tensor:
+    """Return the mask (B, S) of tokens that are no padding."""
+    return torch.arange(token_ids.shape[1], device=token_ids.device) < lengths[:, None]

@@ -1,0 +1,53 @@
+"""What the encoder is made of; each part can be switched off, to see what it is worth."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from intently.errors import SettingsError
+from intently.settings import check_choice, check_range
+
+
+class Gate(StrEnum):
+    """How an ad's generated queries and keywords are merged before they join its text."""
+
+    GATE = "gate"  # an element-wise gate between the two
+    CONCAT = "concat"  # a linear map of both, one after the other: the baseline that the gate must beat
+    NONE = "none"  # they do not join the pooled text
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """The encoder's parts. With all of them off it is the plain mean-pooled backbone."""
+
+    layer_fusion: bool = True
+    gate: Gate = Gate.GATE
+    cross_attention: bool = True
+    # Layers between these shares of the depth are favoured at the start: 12-16 of 24 in the paper.
+    favoured_depth_low: float = 0.5
+    favoured_depth_high: float = 0.67
+    layer_bias: float = 4.0  # log-odds that a layer loses per whole depth away from those
+    num_heads: int = 8  # of the cross-attention
+    temperature: float = 2.0  # of the cross-attention at the start; learned
+    initial_scale: float = 0.1  # of what augmentation adds at the start, so that training begins near the plain encoder
+    max_query_tokens: int = 64
+    max_ad_tokens: int = 64
+    seed: int = 0  # of the parts' initial weights
+
+    def __post_init__(self) -> None:
+        check_choice(self, "gate", Gate)
+        check_range(self, "favoured_depth_low", "favoured_depth_high", high=1)
+        if self.favoured_depth_low > self.favoured_depth_high:
+            raise SettingsError(
+                f"'favoured_depth_low' {self.favoured_depth_low} is above 'favoured_depth_high' "
+                f"{self.favoured_depth_high}"
+            )
+        check_range(self, "layer_bias", "initial_scale")
+        check_range(self, "temperature", exclusive=True)
+        check_range(self, "num_heads", low=1, whole=True)
+        check_range(self, "max_query_tokens", "max_ad_tokens", low=3, whole=True)  # one between [CLS] and [SEP]
+        check_range(self, "seed", high=2**32 - 1, whole=True)
+
+    @property
+    def reads_augmentation(self) -> bool:
+        """Whether any part takes an ad's generated queries and keywords."""
+        return self.cross_attention or self.gate is not Gate.NONE

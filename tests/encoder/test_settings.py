@@ -1,0 +1,31 @@
+import pytest
+
+from intently.encoder.settings import EncoderSettings, Gate
+from intently.errors import SettingsError
+from intently.settings import from_mapping
+
+
+def test_settings_from_a_file():
+    settings = from_mapping(EncoderSettings, {"gate": "concat", "layer_bias": 2}, "x.toml")
+    assert (settings.gate, settings.layer_bias) == (Gate.CONCAT, 2.0)
+    assert settings.reads_augmentation
+    assert not EncoderSettings(gate=Gate.NONE, cross_attention=False).reads_augmentation
+    assert EncoderSettings(gate=Gate.NONE).reads_augmentation
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"gate": "sum"}, "'gate' is 'sum'; it takes one of gate, concat, none"),
+        ({"favoured_depth_low": 0.9}, "'favoured_depth_low' 0.9 is above 'favoured_depth_high' 0.67"),
+        ({"favoured_depth_high": 1.5}, "'favoured_depth_high' is 1.5"),
+        ({"temperature": 0.0}, "'temperature' is 0.0; it takes a number > 0"),
+        ({"num_heads": 0}, "'num_heads' is 0"),
+        ({"max_query_tokens": 2}, "'max_query_tokens' is 2"),
+        ({"initial_scale": -0.1}, "'initial_scale' is -0.1"),
+        ({"seed": -1}, "'seed' is -1"),
+    ],
+)
+def test_settings_out_of_range(wrong, told):
+    with pytest.raises(SettingsError, match=told):
+        EncoderSettings(**wrong)
