@@ -24,7 +24,16 @@ from intently.models.backbone import Backbone
 from intently.models.device import autocast
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
+from intently.train.optimisation import (
+    build_optimizers,
+    dense_parameters,
+    learning_rate_factor,
+    restore_checkpoint,
+    set_learning_rate,
+    store_checkpoint,
+)
 from intently.train.pairs import TrainingData
+from intently.train.reading import length_groups, with_typo
 
 IntArray = NDArray[np.int64]
 # Called with (step, num_steps, smoothed losses by name).
@@ -136,16 +145,17 @@ def train_student(
     """
     device = next(backbone.parameters()).device
     num_steps = count_steps(len(data.clicks), settings)
-    optimizers = _optimizers(backbone, settings)
+    optimizers = build_optimizers(backbone, settings.learning_rate, settings.weight_decay)
     token_ids = token_ids or tokenizer.encode_bare(data.intentions)
     intention_loss = IntentionLoss(trie, token_ids, tokenizer.sep_id)
     ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens)
     sampler = _BatchSampler(data, settings)
-    first, losses = _restore(checkpoint, backbone, optimizers)
+    restored = restore_checkpoint(checkpoint, backbone, optimizers) or {"step": 0, "losses": {}}
+    losses: dict[str, float] = restored["losses"]
     backbone.train()
-    for step in range(first, num_steps):
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = settings.learning_rate * _schedule(step, num_steps, settings.warmup_share)
+    for step in range(restored["step"], num_steps):
+        factor = learning_rate_factor(step, num_steps, settings.warmup_share)
+        set_learning_rate(optimizers, settings.learning_rate * factor)
         batch = sampler.batch(step)
         query_ids, query_lengths = tokenizer.encode(batch.queries, settings.max_query_tokens)
         with autocast(device):
@@ -164,7 +174,7 @@ def train_student(
         loss = settings.contrastive_weight * contrastive + intention
         backbone.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(_dense_parameters(backbone), 1.0)
+        torch.nn.utils.clip_grad_norm_(dense_parameters(backbone), 1.0)
         for optimizer in optimizers:
             optimizer.step()
         now = {
@@ -176,7 +186,7 @@ def train_student(
         if not all(math.isfinite(value) for value in now.values()):
             raise FloatingPointError(f"the loss is not finite at step {step}: {now}")
         if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < num_steps:
-            _store(checkpoint, backbone, optimizers, step + 1, losses)
+            store_checkpoint(checkpoint, backbone, optimizers, {"step": step + 1, "losses": losses})
         if progress:
             progress(step + 1, num_steps, losses)
     backbone.eval()
@@ -219,7 +229,7 @@ class _BatchSampler:
         query_rows = np.concatenate((clicks[:, 0], np.full(len(phrase_ads), -1)))
         ad_rows = np.concatenate((clicks[:, 1], phrase_ads))
         queries = [data.queries[row] for row in clicks[:, 0]] + [data.intentions[i] for i in spoken]
-        queries = [_with_typo(query, rng) if rng.random() < settings.typo_rate else query for query in queries]
+        queries = [with_typo(query, rng) if rng.random() < settings.typo_rate else query for query in queries]
         query_targets = np.concatenate(
             (data.query_intentions.sample(clicks[:, 0], rng), data.ad_intentions.sample(phrase_ads, rng))
         )
@@ -253,13 +263,10 @@ def _read(
     intention_loss: IntentionLoss,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Return the embeddings (B, D) of sources, and the mean loss of saying their intentions (-1: none to say).
-
-    Sources are read in groups of similar length: padding to the batch's longest would nearly double the work.
-    """
-    order = np.argsort(lengths, kind="stable")
+    """Return the embeddings (B, D) of sources, and the mean loss of saying their intentions (-1: none to say)."""
+    groups = length_groups(lengths)
     embeddings, losses = [], []
-    for group in np.array_split(order, max(1, len(order) // 96)):
+    for group in groups:
         longest = int(lengths[group].max())
         ids, num = torch.from_numpy(token_ids[group, :longest]).to(device), torch.from_numpy(lengths[group]).to(device)
         states, cache = backbone.encode(ids, num)
@@ -272,64 +279,7 @@ def _read(
             decoded = backbone.decode_all(source, num[rows], intention_loss.targets(spoken_ids).to(device))
             first = backbone.last_state(states[rows], num[rows]).unsqueeze(1)
             losses.append(intention_loss(backbone, torch.cat((first, decoded), dim=1), spoken_ids))
-    back = torch.from_numpy(np.argsort(order)).to(device)
+    back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(device)
     num_spoken = max(int((intention_ids >= 0).sum()), 1)
     loss = torch.stack(losses).sum() / num_spoken if losses else embeddings[0].new_zeros(())
     return torch.cat(embeddings)[back], loss
-
-
-def _with_typo(text: str, rng: np.random.Generator) -> str:
-    """Return `text` with two neighbouring characters swapped, or one dropped."""
-    if len(text) < 4:
-        return text
-    at = int(rng.integers(len(text) - 1))
-    swapped = text[at + 1] + text[at] if rng.random() < 0.5 else text[at + 1]
-    return text[:at] + swapped + text[at + 2 :]
-
-
-def _schedule(step: int, num_steps: int, warmup_share: float) -> float:
-    """Return the learning rate's factor: linear warm-up, then linear decay to 0."""
-    warmup = max(1, round(num_steps * warmup_share))
-    return min((step + 1) / warmup, (num_steps - step) / max(num_steps - warmup, 1))
-
-
-def _dense_parameters(backbone: Backbone) -> list[torch.nn.Parameter]:
-    return [parameter for name, parameter in backbone.named_parameters() if name != "word_embeddings.weight"]
-
-
-def _optimizers(backbone: Backbone, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
-    """Return AdamW for everything but the word embeddings, and the Adam that updates only the rows a step touched."""
-    dense = _dense_parameters(backbone)
-    groups = [
-        {"params": [p for p in dense if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in dense if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    rate = settings.learning_rate
-    return [
-        torch.optim.AdamW(groups, lr=rate, fused=True),
-        torch.optim.SparseAdam([backbone.word_embeddings.weight], lr=rate),
-    ]
-
-
-def _store(
-    path: Path, backbone: Backbone, optimizers: list[torch.optim.Optimizer], step: int, losses: dict[str, float]
-) -> None:
-    temporary = path.with_suffix(".partial")
-    state = {
-        "step": step,
-        "losses": losses,
-        "backbone": backbone.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
-    torch.save(state, temporary)
-    temporary.replace(path)
-
-
-def _restore(path: Path, backbone: Backbone, optimizers: list[torch.optim.Optimizer]) -> tuple[int, dict[str, float]]:
-    if not path.exists():
-        return 0, {}
-    stored = torch.load(path, weights_only=True, map_location=backbone.head_bias.device)
-    backbone.load_state_dict(stored["backbone"])
-    for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
-        optimizer.load_state_dict(state)
-    return int(stored["step"]), dict(stored["losses"])

@@ -1,0 +1,333 @@
+"""Training the BRIDGE encoder: batches of several sources in turns, negatives from easy to hard, a teacher beside them.
+
+A step reads B queries, chooses their explicit negatives by the embeddings just made, and reads the ads: the B positives
+and, each once, the negatives of all. Queries meet all of these in one softmax, from which known answers and suspects
+are masked; positives meet all queries in another. The loss is their sum, plus λ₁ times the divergence from a teacher's
+ranking of each query's own candidates, plus λ₂ times the encoder's regularisation (BRIDGE, sections 4.2 to 4.5).
+
+Everything random in step n is drawn from (seed, n): a run that was interrupted and resumed is the run that was not.
+
+Shape letters: B batch, C candidates of one query, M ads of a batch, D dimension.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from intently.encoder.backbone import TextTokenizer
+from intently.encoder.embedder import Embedder
+from intently.encoder.model import BridgeEncoder
+from intently.errors import InputError
+from intently.settings import check_range
+from intently.train.distillation import Teacher, ask_teacher, divergence, find_candidates
+from intently.train.looks import Look, Progress, forgetting, measure
+from intently.train.negatives import Asked, NegativeSampler, NegativeSettings
+from intently.train.optimisation import (
+    build_optimizers,
+    dense_parameters,
+    learning_rate_factor,
+    restore_checkpoint,
+    set_learning_rate,
+    store_checkpoint,
+)
+from intently.train.pair_reader import PairReader
+from intently.train.reading import with_typo
+from intently.train.sampling import PairSampler, SamplingSettings, click_weights
+from intently.train.schedule import Order, ScheduleSettings, SourceSchedule
+from intently.train.sources import BridgeData, IntArray
+
+
+@dataclass(frozen=True)
+class BridgeTrainingSettings:
+    """How the BRIDGE encoder is trained; `plain` turns everything off that fine-tuning alone does not have."""
+
+    num_steps: int = 1_000
+    batch_size: int = 128
+    learning_rate: float = 2e-4
+    warmup_share: float = 0.06
+    weight_decay: float = 0.01
+    temperature: float = 0.05  # of the contrastive softmax
+    typo_rate: float = 0.1  # share of queries in which two letters swap, or one drops
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    negatives: NegativeSettings = field(default_factory=NegativeSettings)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    distillation_weight: float = 0.5  # λ₁; counts where there is a teacher
+    teacher_temperature: float = 1.0
+    regularisation_weight: float = 1e-4  # λ₂
+    num_held_out: int = 200  # pairs of each source to measure it by; 0: none
+    eval_steps: int = 250  # between two looks at these
+    checkpoint_steps: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_steps", "batch_size", "eval_steps", "checkpoint_steps", low=1, whole=True)
+        check_range(self, "learning_rate", "temperature", "teacher_temperature", exclusive=True)
+        check_range(self, "weight_decay", "distillation_weight", "regularisation_weight")
+        check_range(self, "warmup_share", "typo_rate", high=1)
+        check_range(self, "num_held_out", whole=True)
+        check_range(self, "seed", high=2**32 - 1, whole=True)
+
+    def plain(self) -> "BridgeTrainingSettings":
+        """Return plain fine-tuning of the same length: the shuffled union, its batch's negatives, one loss."""
+        return replace(
+            self,
+            schedule=ScheduleSettings(order=Order.CONCATENATED),
+            negatives=NegativeSettings(num_per_query=0, judged=False),
+            sampling=SamplingSettings(alpha=0, gamma=0),
+            distillation_weight=0.0,
+            regularisation_weight=0.0,
+        )
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """A trained encoder, the smoothed losses of its last steps, and how it came there."""
+
+    encoder: BridgeEncoder
+    num_steps: int
+    losses: dict[str, float]
+    num_drawn: dict[str, int]  # pairs of each source that were learnt, repeated ones again
+    history: tuple[Look, ...]
+
+    def forgetting(self) -> dict[str, float]:
+        """Return for each source by how much its last reciprocal rank lies below its best; empty without looks."""
+        return forgetting(self.history)
+
+
+def train_bridge(
+    encoder: BridgeEncoder,
+    tokenizer: TextTokenizer,
+    data: BridgeData,
+    settings: BridgeTrainingSettings,
+    *,
+    checkpoint: Path,
+    teacher: Teacher | None = None,
+    progress: Progress | None = None,
+) -> TrainedEncoder:
+    """Train in place from where `checkpoint` stands (or the start) and return the encoder, on the device it lies on.
+
+    Raises `InputError` for an encoder that reads augmentation without features of the right size, for a teacher whose
+    scores are not finite, and for a checkpoint of other sources; `FloatingPointError` for a loss that is not finite.
+    """
+    run = _Run(encoder, tokenizer, data, settings, teacher, progress or (lambda *_: None))
+    run.restore(checkpoint)
+    if run.step == 0:
+        run.look()
+    encoder.train()
+    while run.step < settings.num_steps:
+        run.take_step()
+        ended = run.step == settings.num_steps
+        if ended or run.step % settings.eval_steps == 0:
+            run.look()
+        if run.step % settings.checkpoint_steps == 0 and not ended:
+            run.store(checkpoint)
+    encoder.eval()
+    drawn = {source.name: number for source, number in zip(data.sources, run.num_drawn.tolist(), strict=True)}
+    return TrainedEncoder(encoder, run.step, run.losses, drawn, tuple(run.history))
+
+
+class _Run:
+    """A training on its way: what a checkpoint holds, and what is derived from data and settings."""
+
+    def __init__(
+        self,
+        encoder: BridgeEncoder,
+        tokenizer: TextTokenizer,
+        data: BridgeData,
+        settings: BridgeTrainingSettings,
+        teacher: Teacher | None,
+        show: Progress,
+    ) -> None:
+        _check_features(encoder, data)
+        self._encoder, self._tokenizer, self._data, self._settings = encoder, tokenizer, data, settings
+        self._teacher, self._show = teacher, show
+        self._optimizers = build_optimizers(encoder, settings.learning_rate, settings.weight_decay)
+        self._reader = PairReader(encoder, tokenizer, data)
+        learnt, held_out = data.split(settings.num_held_out, settings.seed)
+        if settings.schedule.order is Order.CONCATENATED:
+            learnt = [np.concatenate(learnt)]
+        weights = _weights(data, settings.sampling)
+        self._pools, self._held_out = learnt, held_out
+        self._samplers = [
+            PairSampler(weights[pool], settings.batch_size, (settings.seed, 2, index))
+            for index, pool in enumerate(learnt)
+        ]
+        self._schedule = SourceSchedule(len(learnt), settings.num_steps, settings.schedule, settings.seed)
+        self._negatives = NegativeSampler(data, settings.negatives)
+        self._queued_rows = np.empty(0, dtype=np.int64)
+        self._queued = torch.empty((0, encoder.dimension), device=encoder.device)
+        self.step = 0
+        self.losses: dict[str, float] = {}
+        self.num_drawn = np.zeros(len(data.sources), dtype=np.int64)
+        self.history: list[Look] = []
+
+    def take_step(self) -> None:
+        """Learn one batch."""
+        data, settings, encoder, step = self._data, self._settings, self._encoder, self.step
+        if settings.negatives.mines and step % settings.negatives.refresh_steps == 0:
+            self._refresh()
+        # Dropout, where a backbone has it, follows from the step as well.
+        torch.manual_seed(int(np.random.default_rng((settings.seed, 5, step)).integers(2**63)))
+        rng = np.random.default_rng((settings.seed, 1, step))
+        factor = learning_rate_factor(step, settings.num_steps, settings.warmup_share)
+        set_learning_rate(self._optimizers, settings.learning_rate * factor)
+
+        source = self._schedule.draw(step)
+        pairs = self._pools[source][self._samplers[source].batch(int(self._schedule.num_drawn[source]))]
+        query_rows, ad_rows = data.pairs.query_rows[pairs], data.pairs.ad_rows[pairs]
+        texts = [data.queries[row] for row in query_rows]
+        typed = [with_typo(text, rng) if rng.random() < settings.typo_rate else text for text in texts]
+        queries = self._reader.queries(typed)
+        asked = Asked(query_rows, ad_rows, queries.detach())
+        own = self._own_negatives(asked, rng)
+        extra = np.setdiff1d(own[own >= 0], ad_rows)
+        ads = self._reader.ads(np.append(pairs, np.full(len(extra), -1)), np.append(ad_rows, extra))
+
+        cosines = queries @ ads.T
+        masked = torch.from_numpy(self._masked(asked, extra, own)).to(encoder.device)
+        similarity = (cosines / settings.temperature).masked_fill(masked, -torch.inf)
+        target = torch.arange(len(pairs), device=encoder.device)
+        with_queued = torch.cat((similarity, self._queued_similarity(asked, queries)), dim=1)
+        losses = {
+            "contrastive": F.cross_entropy(with_queued, target) + F.cross_entropy(similarity[:, : len(pairs)].T, target)
+        }
+        loss = losses["contrastive"]
+        if self._teacher and settings.distillation_weight:
+            candidates = find_candidates(np.append(ad_rows, extra), own if own.shape[1] > 1 else None, len(pairs))
+            scores = ask_teacher(self._teacher, texts, candidates)
+            losses["distillation"] = divergence(
+                scores / settings.teacher_temperature, cosines / settings.temperature, candidates
+            )
+            loss = loss + settings.distillation_weight * losses["distillation"]
+        if settings.regularisation_weight:
+            losses["regularisation"] = encoder.regularisation()
+            loss = loss + settings.regularisation_weight * losses["regularisation"]
+        encoder.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(dense_parameters(encoder), 1.0)
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+        now = {name: value.item() for name, value in losses.items()}
+        if not all(math.isfinite(value) for value in now.values()):
+            raise FloatingPointError(f"the loss is not finite at step {step}: {now}")
+        now["accuracy"] = (similarity.argmax(dim=1) == target).float().mean().item()
+        self._schedule.report(source, now["accuracy"])
+        self._enqueue(np.append(ad_rows, extra), ads.detach())
+        self.num_drawn += np.bincount(data.pairs.sources[pairs], minlength=len(self.num_drawn))
+        self.losses = {name: 0.95 * self.losses.get(name, value) + 0.05 * value for name, value in now.items()}
+        self.step += 1
+        note = ", ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
+        self._show("Training the encoder", self.step, settings.num_steps, note)
+
+    def look(self) -> None:
+        """Measure the held-out pairs of every source, if there are any."""
+        if any(map(len, self._held_out)):
+            self.history.append(measure(self._encoder, self._reader, self._data, self._held_out, self.step, self._show))
+
+    def _refresh(self) -> None:
+        """Embed all ads, to choose negatives by."""
+        data = self._data
+        embeddings = Embedder(self._encoder, self._tokenizer).embed_ads(
+            data.ad_texts,
+            data.features,
+            progress=lambda _, done, total, note: self._show("Embedding ads for negatives", done, total, note),
+        )
+        self._encoder.train()
+        self._negatives.embeddings = torch.from_numpy(embeddings).to(self._encoder.device)
+
+    def _own_negatives(self, asked: Asked, rng: np.random.Generator) -> IntArray:
+        """Return each query's explicit negatives (B, C), -1 for none; the last column are those judged irrelevant."""
+        settings = self._settings
+        drawn = self._negatives.draw(asked, self.step / settings.num_steps, rng)
+        judged = np.full((len(drawn), 1), -1, dtype=np.int64)
+        if settings.negatives.judged:
+            judged[:, 0] = self._data.draw_irrelevant(asked.query_rows, rng)
+        return np.append(drawn, judged, axis=1)
+
+    def _masked(self, asked: Asked, extra: IntArray, own: IntArray) -> NDArray[np.bool_]:
+        """Return (B, M) which ads, of the positives and the `extra` ones, are no negatives of which queries."""
+        others = self._data.is_positive(asked.query_rows[:, None], asked.ad_rows[None, :])
+        np.fill_diagonal(others, False)
+        judged = (own[:, -1:] == extra) & ~self._data.is_positive(asked.query_rows[:, None], extra[None, :])
+        return np.append(others, self._negatives.suspects(asked, extra) & ~judged, axis=1)
+
+    def _queued_similarity(self, asked: Asked, queries: Tensor) -> Tensor:
+        """Return scaled cosines (B, queued) with the ads of the batches before, known answers masked."""
+        known = torch.from_numpy(self._data.is_positive(asked.query_rows[:, None], self._queued_rows[None, :]))
+        scaled = queries @ self._queued.T / self._settings.temperature
+        return scaled.masked_fill(known.to(scaled.device), -torch.inf)
+
+    def _enqueue(self, ad_rows: IntArray, embeddings: Tensor) -> None:
+        number = self._settings.negatives.num_queued
+        if number:
+            self._queued_rows = np.append(self._queued_rows, ad_rows)[-number:]
+            self._queued = torch.cat((self._queued, embeddings))[-number:]
+
+    def store(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        renewed = self.step % self._settings.negatives.refresh_steps == 0  # by the next step, in any case
+        progress = {
+            "sources": [source.name for source in self._data.sources],
+            "step": self.step,
+            "losses": self.losses,
+            "schedule": self._schedule.state(),
+            "num_drawn": self.num_drawn.tolist(),
+            "history": [vars(look) for look in self.history],
+            "queued_rows": self._queued_rows.tolist(),
+            "queued": self._queued,
+            "ad_embeddings": None if renewed else self._negatives.embeddings,
+        }
+        store_checkpoint(path, self._encoder, self._optimizers, progress)
+
+    def restore(self, path: Path) -> None:
+        """Take up what `store` wrote, if the file is there."""
+        progress = restore_checkpoint(path, self._encoder, self._optimizers)
+        if progress is None:
+            return
+        names = [source.name for source in self._data.sources]
+        if progress["sources"] != names:
+            raise InputError(
+                f"is of a training from {', '.join(progress['sources'])}, not from {', '.join(names)}",
+                cure="delete it to start again",
+                path=path,
+            )
+        self.step, self.losses = progress["step"], progress["losses"]
+        self._schedule.restore(progress["schedule"])
+        self.num_drawn = np.array(progress["num_drawn"], dtype=np.int64)
+        self.history = [Look(**look) for look in progress["history"]]
+        self._queued_rows = np.array(progress["queued_rows"], dtype=np.int64)
+        self._queued = progress["queued"]
+        self._negatives.embeddings = progress["ad_embeddings"]
+
+
+def _check_features(encoder: BridgeEncoder, data: BridgeData) -> None:
+    if not encoder.settings.reads_augmentation:
+        return
+    if data.features is None:
+        raise InputError(
+            "the encoder reads augmentation and the data has no features",
+            cure="compute them, or turn gate and cross-attention off",
+        )
+    if data.features.dimension != encoder.feature_size:
+        raise InputError(
+            f"features of {data.features.dimension} dimensions for an encoder that takes {encoder.feature_size}",
+            cure="compute them with the encoder that training starts from",
+        )
+
+
+def _weights(data: BridgeData, settings: SamplingSettings) -> NDArray[np.float64]:
+    """Return how often each pair is drawn; those of the first source, the clicks, by their ads' clicks as well."""
+    weights = data.pairs.weights.copy()
+    clicked = np.flatnonzero(data.pairs.sources == 0)
+    ads = data.pairs.ad_rows[clicked]
+    qualities = np.ones(len(ads)) if data.qualities is None else data.qualities[ads]
+    aware = click_weights(data.clicks_of_ads[ads], qualities, settings)
+    weights[clicked] *= aware / aware.mean()  # beside other sources, in one pool, the clicks keep their share
+    return weights

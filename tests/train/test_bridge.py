@@ -1,0 +1,320 @@
+"""Training the BRIDGE encoder on a toy catalogue: what plain is, what is learnt, and that a stop leaves no trace."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from intently.encoder.backbone import CompactBackbone
+from intently.encoder.embedder import Embedder
+from intently.encoder.features import FeatureStore, augmentation_features
+from intently.encoder.model import BridgeEncoder
+from intently.encoder.settings import EncoderSettings
+from intently.errors import InputError, SettingsError
+from intently.models.device import autocast
+from intently.train.bridge import BridgeTrainingSettings, train_bridge
+from intently.train.negatives import NegativeSettings
+from intently.train.sampling import PairSampler, SamplingSettings
+from intently.train.schedule import Order, ScheduleSettings
+from intently.train.sources import BridgeData, Item, Source
+
+KINDS = ("robot", "vacuum", "drill", "pan", "lamp", "kettle", "shoe", "扫地", "水壶", "电灯")
+COLORS = ("red", "blue", "electric", "led", "红", "热")
+ADS = tuple(f"{color} {kind}" for kind in KINDS for color in COLORS)
+OFF = EncoderSettings(layer_fusion=False, gate="none", cross_attention=False)
+ALL = EncoderSettings(num_heads=2)
+TINY = BridgeTrainingSettings(
+    num_steps=12,
+    batch_size=8,
+    learning_rate=5e-3,
+    typo_rate=0.3,
+    schedule=ScheduleSettings(admission_share=0.3),
+    negatives=NegativeSettings(
+        num_per_query=2, hard_last=5, mid_first=6, mid_last=20, refresh_steps=4, num_queued=10, margin=0.2
+    ),
+    num_held_out=6,
+    eval_steps=6,
+    checkpoint_steps=3,
+)
+
+
+def embed(texts):
+    drawn = [np.random.default_rng(list(text.encode())).normal(size=16) for text in texts]
+    return np.array(drawn, dtype=np.float32)
+
+
+def make_data(*names: str) -> BridgeData:
+    clicks = [(f"{kind} for {color}", row) for row, (kind, color) in enumerate((k, c) for k in KINDS for c in COLORS)]
+    generated = [[f"{color} {color} {kind}", f"{kind} {color}"] for kind in KINDS for color in COLORS]
+    keywords = [[kind, color] for kind in KINDS for color in COLORS]
+    every = {
+        "clicks": Source("clicks", tuple(q for q, _ in clicks), np.array([ad for _, ad in clicks])),
+        "generated": Source.of_ads("generated", generated, Item.GENERATED),
+        "keywords": Source.of_ads("keywords", keywords, Item.KEYWORD),
+    }
+    features = FeatureStore(augmentation_features(embed, generated, 4), augmentation_features(embed, keywords, 4))
+    irrelevant = Source(
+        "irrelevant", tuple(q for q, _ in clicks[::3]), (np.array([ad for _, ad in clicks[::3]]) + 7) % 60
+    )
+    return BridgeData(ADS, tuple(every[name] for name in names or every), features, irrelevant)
+
+
+def make_encoder(make_student, parts: EncoderSettings, seed: int = 0) -> BridgeEncoder:
+    return BridgeEncoder(CompactBackbone(make_student(seed).backbone), replace(parts, seed=seed))
+
+
+def overlap(texts, ad_rows):
+    """A teacher that counts the characters which query and ad share."""
+    rows = [[len(set(text) & set(ADS[ad])) for ad in own] for text, own in zip(texts, ad_rows.tolist(), strict=True)]
+    return np.array(rows, dtype=np.float64)
+
+
+def assert_same(one: BridgeEncoder, other: BridgeEncoder) -> None:
+    for (name, left), right in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6, msg=name)
+
+
+class Interruption(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("order", "stop_after"),
+    [(Order.INTERLEAVED, 5), (Order.INTERLEAVED, 11), (Order.SEQUENTIAL, 8), (Order.CONCATENATED, 8)],
+)
+def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, order, stop_after):
+    chosen = replace(TINY, schedule=replace(TINY.schedule, order=order))
+    data, tokenizer = make_data(), make_student(0).tokenizer
+
+    def run(path, seed, progress=None):
+        encoder = make_encoder(make_student, ALL, seed)
+        checkpoint = tmp_path / path
+        return train_bridge(encoder, tokenizer, data, chosen, checkpoint=checkpoint, teacher=overlap, progress=progress)
+
+    def interrupt(stage, done, total, note):
+        if stage == "Training the encoder" and done == stop_after:
+            raise Interruption
+
+    whole = run("whole.pt", 0)
+    with pytest.raises(Interruption):
+        run("c.pt", 0, interrupt)
+    steps = []
+    # Other random weights: everything must come from the checkpoint.
+    resumed = run("c.pt", 1, lambda stage, done, *_: steps.append(done) if stage == "Training the encoder" else None)
+    assert steps == list(range((stop_after - 1) // 3 * 3 + 1, 13))
+    assert_same(whole.encoder, resumed.encoder)
+    assert resumed.losses == pytest.approx(whole.losses, rel=1e-4)
+    assert set(whole.losses) == {"contrastive", "distillation", "regularisation", "accuracy"}
+    assert resumed.num_drawn == whole.num_drawn
+    assert sum(whole.num_drawn.values()) == 12 * 8
+    assert [look.step for look in resumed.history] == [look.step for look in whole.history] == [0, 6, 12]
+    for one, other in zip(whole.history, resumed.history, strict=True):
+        assert one.reciprocal_ranks == pytest.approx(other.reciprocal_ranks)
+        assert one.head_entropies == pytest.approx(other.head_entropies, rel=1e-3)
+
+
+def test_the_seed_decides(make_student, tmp_path):
+    data, tokenizer = make_data(), make_student(0).tokenizer
+    trained = [
+        train_bridge(
+            make_encoder(make_student, ALL), tokenizer, data, replace(TINY, seed=seed), checkpoint=tmp_path / f"{n}.pt"
+        )
+        for n, seed in enumerate([0, 0, 1])
+    ]
+    assert trained[0].losses == trained[1].losses != trained[2].losses
+    assert trained[0].history == trained[1].history
+    assert not trained[0].encoder.training
+
+
+def test_plain_is_plain_fine_tuning(make_student, tmp_path):
+    """The slow twin: one source, the batch's own negatives, one loss, AdamW, and nothing else."""
+    data, student = make_data("clicks"), make_student(0)
+    chosen = replace(TINY, num_steps=6, typo_rate=0.0, num_held_out=0).plain()
+    trained = train_bridge(
+        make_encoder(make_student, OFF), student.tokenizer, data, chosen, checkpoint=tmp_path / "c.pt", teacher=overlap
+    )
+    backbone = make_student(0).backbone
+    backbone.word_embeddings.sparse = False
+    words = backbone.word_embeddings.weight
+    matrices = [p for p in backbone.parameters() if p.ndim > 1 and p is not words]
+    vectors = [p for p in backbone.parameters() if p.ndim == 1]
+    dense = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}])
+    lazy = torch.optim.SparseAdam([words])
+    sampler = PairSampler(np.ones(60), 8, (0, 2, 0))
+    for step in range(6):
+        rate = 5e-3 * min((step + 1) / 1, (6 - step) / 5)
+        pairs = sampler.batch(step)
+        sides = []
+        for texts in ([data.queries[pair] for pair in pairs], [ADS[ad] for ad in data.pairs.ad_rows[pairs]]):
+            ids, lengths = (torch.from_numpy(array) for array in student.tokenizer.encode(texts, 64))
+            with autocast(ids.device):
+                sides.append(backbone.pool(backbone.encode(ids, lengths)[0], lengths))
+        similarity = sides[0] @ sides[1].T / 0.05
+        own = torch.arange(8)
+        loss = F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)
+        backbone.zero_grad()
+        loss.backward()
+        touched = words.grad.abs().sum(dim=1).nonzero()[:, 0]
+        words.grad = torch.sparse_coo_tensor(touched[None], words.grad[touched], words.shape, check_invariants=True)
+        torch.nn.utils.clip_grad_norm_(matrices + vectors, 1.0)
+        for optimizer in (dense, lazy):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+    # Not the weights: attention ignores the keys' bias, whose gradient is rounding errors that Adam makes steps of.
+    ids, lengths = (torch.from_numpy(array) for array in student.tokenizer.encode(ADS, 64))
+    with torch.no_grad():
+        expected, found, before = (
+            one.pool(one.encode(ids, lengths)[0], lengths)
+            for one in (backbone, trained.encoder.backbone.network, make_student(0).backbone)
+        )
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+    assert (found - before).abs().max() > 0.2
+    assert set(trained.losses) == {"contrastive", "accuracy"}
+    assert trained.history == ()
+    assert trained.forgetting() == {}
+
+
+@pytest.mark.parametrize("parts", [OFF, ALL], ids=["plain", "all"])
+def test_a_toy_catalogue_is_learnt(make_student, tmp_path, parts):
+    data, tokenizer = make_data(), make_student(0).tokenizer
+    chosen = replace(TINY, num_steps=60, batch_size=24, num_held_out=12, eval_steps=30, checkpoint_steps=1000)
+    trained = train_bridge(
+        make_encoder(make_student, parts), tokenizer, data, chosen, checkpoint=tmp_path / "c.pt", teacher=overlap
+    )
+    assert not (tmp_path / "c.pt").exists()
+    # None of these was learnt in this form, and a third of what clicks taught was held out.
+    queries = [f"{color} {kind} for {color}" for kind in KINDS for color in COLORS]
+    recalls = []
+    for encoder in (make_encoder(make_student, parts), trained.encoder):
+        embedder = Embedder(encoder, tokenizer)
+        scores = embedder.embed_queries(queries) @ embedder.embed_ads(ADS, data.features).T
+        recalls.append(float(np.mean([row in np.argsort(-own)[:3] for row, own in enumerate(scores)])))
+    assert recalls[1] > max(0.9, recalls[0] + 0.2)
+    first, last = trained.history[0].reciprocal_ranks, trained.history[-1].reciprocal_ranks
+    assert set(first) == {"clicks", "generated", "keywords"}
+    assert min(last.values()) > 0.9
+    assert sum(last.values()) > sum(first.values())
+    assert all(number > 0 for number in trained.num_drawn.values())
+
+
+def conflicting() -> BridgeData:
+    """Two sources that use the same few words for different things."""
+    words = (
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "f",
+        "g",
+        "h",
+        "i",
+        "j",
+        "扫",
+        "地",
+        "机",
+        "器",
+        "人",
+        "红",
+        "色",
+        "水",
+        "壶",
+        "电",
+    )
+    ads = tuple(f"red {word}" for word in words) + tuple(f"blue {word}" for word in words)
+    queries = tuple(f"{word} {other}" for word in words for other in "xyzwv")
+    place = np.repeat(np.arange(len(words)), 5)
+    return BridgeData(
+        ads,
+        (
+            Source("clicks", tuple(f"{query} pan" for query in queries), place),
+            Source("keywords", tuple(f"{query} lamp" for query in queries), (place + 7) % len(words) + len(words)),
+        ),
+    )
+
+
+def test_taking_turns_forgets_less_than_one_after_the_other(make_student, tmp_path):
+    forgotten = {}
+    for order in (Order.INTERLEAVED, Order.SEQUENTIAL):
+        chosen = BridgeTrainingSettings(
+            num_steps=100,
+            batch_size=16,
+            learning_rate=5e-3,
+            typo_rate=0.0,
+            schedule=ScheduleSettings(order=order),
+            negatives=NegativeSettings(num_per_query=0, judged=False),
+            num_held_out=20,
+            eval_steps=25,
+            checkpoint_steps=1000,
+        )
+        trained = train_bridge(
+            make_encoder(make_student, OFF),
+            make_student(0).tokenizer,
+            conflicting(),
+            chosen,
+            checkpoint=tmp_path / f"{order}.pt",
+        )
+        assert max(look.reciprocal_ranks["clicks"] for look in trained.history) > 0.6
+        forgotten[order] = trained.forgetting()["clicks"]
+    assert forgotten[Order.INTERLEAVED] < forgotten[Order.SEQUENTIAL] - 0.1
+
+
+def test_clicks_count_in_what_is_drawn(make_student, tmp_path):
+    """Half of the clicks are on one ad; with α = 1 these weigh as much as the few on another."""
+    names = tuple(f"query {number}" for number in range(80))
+    ad_rows = np.concatenate((np.zeros(40, dtype=np.int64), np.arange(1, 41)))
+    data = BridgeData(ADS, (Source("clicks", names, ad_rows),))
+    shares = []
+    for alpha in (0.0, 1.0):
+        seen = []
+        chosen = replace(
+            TINY,
+            num_steps=10,
+            num_held_out=0,
+            sampling=SamplingSettings(alpha=alpha),
+            negatives=NegativeSettings(num_per_query=0),
+            distillation_weight=1.0,
+        )
+
+        def teacher(texts, rows, seen=seen):
+            seen.extend(rows[:, 0].tolist())
+            return overlap(texts, rows)
+
+        train_bridge(
+            make_encoder(make_student, OFF),
+            make_student(0).tokenizer,
+            data,
+            chosen,
+            checkpoint=tmp_path / f"{alpha}.pt",
+            teacher=teacher,
+        )
+        shares.append(seen.count(0) / len(seen))
+    assert shares[0] == 0.5
+    assert shares[1] == pytest.approx((40 / 41) / (40 / 41 + 40 / 2), abs=0.03)
+
+
+def test_what_does_not_fit_is_named(make_student, tmp_path):
+    tokenizer, data = make_student(0).tokenizer, make_data()
+    with pytest.raises(InputError, match="has no features"):
+        train_bridge(
+            make_encoder(make_student, ALL), tokenizer, replace(data, features=None), TINY, checkpoint=tmp_path / "a.pt"
+        )
+    wide = BridgeEncoder(CompactBackbone(make_student(0).backbone), ALL, feature_size=32)
+    with pytest.raises(InputError, match="features of 16 dimensions for an encoder that takes 32"):
+        train_bridge(wide, tokenizer, data, TINY, checkpoint=tmp_path / "a.pt")
+    train_bridge(make_encoder(make_student, OFF), tokenizer, data, TINY, checkpoint=tmp_path / "b.pt")
+    with pytest.raises(InputError, match=r"b\.pt: is of a training from clicks, generated, keywords, not from clicks"):
+        train_bridge(
+            make_encoder(make_student, OFF), tokenizer, make_data("clicks"), TINY, checkpoint=tmp_path / "b.pt"
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_steps": 0}, {"temperature": 0}, {"typo_rate": 2}, {"batch_size": 1.5}, {"eval_steps": 0}], ids=str
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        BridgeTrainingSettings(**wrong)
