@@ -14,7 +14,7 @@ class PhraseTable:
     """Looks intentions up by their words: stems without stop words, in order."""
 
     def __init__(self, texts: Sequence[str], analyzer: Analyzer) -> None:
-        self._analyzer = analyzer
+        self.analyzer = analyzer
         self._by_terms: dict[tuple[str, ...], int] = {}
         for intention_id, text in enumerate(texts):
             self._by_terms.setdefault(self._terms(text), intention_id)
@@ -23,7 +23,7 @@ class PhraseTable:
         self._speller = Speller(Counter(term for terms in self._by_terms for term in terms))
 
     def _terms(self, text: str) -> tuple[str, ...]:
-        return tuple(stem for _, stem in self._analyzer.phrase(text))
+        return tuple(stem for _, stem in self.analyzer.phrase(text))
 
     def exact(self, text: str) -> int | None:
         """Return the id of the intention that is the whole text, None if there is none."""

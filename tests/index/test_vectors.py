@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from intently.errors import ArtifactError
+from intently.index.coarse import CoarseSettings
 from intently.index.vectors import VectorIndex
 
 
@@ -59,3 +60,36 @@ def test_damaged_file_is_named(vectors, tmp_path, damage):
 def test_missing_file(tmp_path):
     with pytest.raises(ArtifactError, match=r"absent\.npy"):
         VectorIndex.load(tmp_path / "absent.npy")
+
+
+@pytest.mark.parametrize("engine", [None, "exact", "flat"])
+def test_scores_of_some_rows(engine):
+    drawn = np.random.default_rng(1).normal(size=(1_500, 16)).astype(np.float32)
+    index = VectorIndex.build(drawn, CoarseSettings(engine)) if engine else VectorIndex(drawn)
+    query = drawn[9]
+    for rows in (np.array([3, 1_499, 0, 3]), np.empty(0, dtype=np.int64), np.arange(1_500)[::-7], np.array([2], "i4")):
+        np.testing.assert_allclose(index.scores_of(query, rows), index.scores(query)[rows], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [[1_500], [-1], [0, 1 << 40]])
+def test_rows_that_are_not_there(rows):
+    drawn = np.random.default_rng(1).normal(size=(1_500, 16)).astype(np.float32)
+    index = VectorIndex.build(drawn, CoarseSettings("flat"))
+    with pytest.raises(IndexError, match="of 1500 ads"):
+        index.scores_of(drawn[0], np.array(rows))
+    with pytest.raises(ValueError, match=r"of shape \(15,\), not \(16,\)"):
+        index.scores_of(drawn[0, 1:], np.array([0]))
+
+
+def test_search_is_the_sorted_scores(vectors):
+    index = VectorIndex(vectors)
+    for k in (1, 3, 6, 99):
+        rows, scores = index.search(vectors[2], k)
+        expected = np.argsort(-index.scores(vectors[2]), kind="stable")[:k]
+        assert rows.tolist() == expected.tolist()
+        np.testing.assert_array_equal(scores, index.scores(vectors[2])[expected])
+    only = np.array([False, True, False, False, True, False])
+    assert set(index.search(vectors[2], 6, only)[0].tolist()) == {1, 4}
+    assert len(index.search(vectors[2], 3, np.zeros(6, dtype=np.bool_))[0]) == 0
+    with pytest.raises(ValueError, match=r"the mask is of shape \(5,\), not \(6,\)"):
+        index.search(vectors[2], 3, only[1:])

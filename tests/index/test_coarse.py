@@ -1,0 +1,277 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intently.errors import ArtifactError, MissingDependencyError, SettingsError
+from intently.index.coarse import CoarseEngine, CoarseSettings
+from intently.index.coarse_flat import FlatIndex
+from intently.index.coarse_hnsw import HnswIndex
+from intently.index.postings import top_rows
+from intently.index.vectors import VectorIndex
+
+NUM_ADS, DIMENSION, NUM_GROUPS, K = 6_000, 32, 30, 20
+ENGINES = [CoarseEngine.EXACT, CoarseEngine.FLAT, CoarseEngine.HNSW]
+SHARES = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001]
+SETTINGS = {"rescored_share": 0.05, "min_candidates": 100}
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def groups() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, NUM_GROUPS, NUM_ADS)
+
+
+@pytest.fixture(scope="module")
+def embeddings(groups) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return unit(rng.normal(size=(NUM_GROUPS, DIMENSION))[groups] + 0.7 * rng.normal(size=(NUM_ADS, DIMENSION)))
+
+
+@pytest.fixture(scope="module")
+def queries(embeddings) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    return unit(embeddings[rng.integers(0, NUM_ADS, 25)] + 0.1 * rng.normal(size=(25, DIMENSION)))
+
+
+@pytest.fixture(scope="module")
+def indexes(embeddings) -> dict[CoarseEngine, VectorIndex]:
+    return {engine: VectorIndex.build(embeddings, CoarseSettings(engine, **SETTINGS)) for engine in ENGINES}
+
+
+def recall(index: VectorIndex, queries: np.ndarray, masks: list[np.ndarray]) -> float:
+    """Return the share of the truly best that are found, after checking what must hold of every answer."""
+    shares = []
+    for query, mask in zip(queries, masks, strict=True):
+        truth = top_rows(index.scores(query), K, mask)
+        rows, scores = index.search(query, K, mask)
+        assert len(rows) == len(truth) == len(set(rows.tolist()))
+        assert mask[rows].all()
+        np.testing.assert_allclose(scores, index.scores(query)[rows], atol=1e-6)
+        assert (np.diff(scores) <= 0).all()
+        if len(truth):
+            shares.append(np.isin(truth, rows).mean())
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_selectivity_finds_what_the_slow_way_finds(indexes, queries, engine, share):
+    rng = np.random.default_rng(3)
+    masks = [rng.random(NUM_ADS) < share for _ in queries]
+    assert recall(indexes[engine], queries, masks) >= 0.98
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("num", [60, 600, 3_000])
+def test_only_the_nearest_ads_are_eligible(indexes, queries, embeddings, engine, num):
+    masks = []
+    for query in queries:
+        mask = np.zeros(NUM_ADS, dtype=np.bool_)
+        mask[np.argsort(embeddings @ query)[-num:]] = True
+        masks.append(mask)
+    assert recall(indexes[engine], queries, masks) >= 0.98
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("num", [1, 3, 12, 20])
+@pytest.mark.parametrize("nearest", [True, False])
+def test_some_groups_of_ads_are_eligible(indexes, queries, embeddings, groups, engine, num, nearest):
+    """As if a filter admitted categories: those that the query is about, or only others."""
+    masks = [np.isin(groups, near_groups(query, embeddings, groups)[:num]) for query in queries]
+    if not nearest:
+        masks = [np.isin(groups, near_groups(query, embeddings, groups)[-num:]) for query in queries]
+    assert recall(indexes[engine], queries, masks) >= 0.98
+
+
+def near_groups(query: np.ndarray, embeddings: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the groups, that of the ads nearest to the query first."""
+    means = [np.mean(embeddings[groups == group] @ query) for group in range(NUM_GROUPS)]
+    return np.argsort(means)[::-1]
+
+
+def test_the_plan_follows_from_how_many_are_eligible(indexes):
+    few = int(0.05 * NUM_ADS)
+    plans = {engine: [index.plan(K, num).engine for num in (0, few, few + 1, NUM_ADS // 2, NUM_ADS)]
+             for engine, index in indexes.items()}  # fmt: skip
+    exact, flat, hnsw = ENGINES
+    assert plans == {
+        exact: [exact] * 5,
+        flat: [exact, exact, flat, flat, flat],
+        hnsw: [exact, exact, flat, hnsw, hnsw],
+    }
+    assert indexes[flat].plan(K, NUM_ADS).num_candidates == 8 * K
+    assert indexes[flat].plan(1, NUM_ADS).num_candidates == 100
+    assert indexes[flat].plan(100, NUM_ADS).num_candidates == few
+    assert indexes[flat].plan(1_000, NUM_ADS).num_candidates == 2_000  # many are asked for, so many are compared
+    assert indexes[exact].plan(K, 7).num_candidates == 7
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1, 0.001, 0.0])
+def test_candidates_are_as_many_as_asked_for_and_eligible(indexes, queries, share):
+    stage = indexes[CoarseEngine.FLAT].stage
+    flat = stage.engines[CoarseEngine.FLAT]
+    mask = np.random.default_rng(4).random(NUM_ADS) < share
+    for num in (1, 37, 500, 2 * NUM_ADS):
+        rows = flat.candidates(queries[0], num, mask)
+        assert len(rows) == len(set(rows.tolist())) == min(num, mask.sum())
+        assert mask[rows].all()
+
+
+def test_a_graph_that_finds_too_few_hands_over(indexes, queries, embeddings, groups):
+    """Ads of the categories far from the query are eligible: a walk towards it meets the others."""
+    index, query = indexes[CoarseEngine.HNSW], queries[0]
+    mask = np.isin(groups, near_groups(query, embeddings, groups)[-20:])
+    plan = index.plan(K, int(mask.sum()))
+    assert plan.engine is CoarseEngine.HNSW
+    assert len(index.stage.engines[CoarseEngine.HNSW].candidates(query, plan.num_candidates, mask)) < 2 * K
+    assert recall(index, queries[:1], [mask]) >= 0.95
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_equals_are_ordered_by_row(embeddings, engine):
+    index = VectorIndex.build(np.tile(embeddings[:500], (12, 1)), CoarseSettings(engine, **SETTINGS))
+    rows, scores = index.search(embeddings[7], 6)
+    assert rows.tolist() == [7 + 500 * copy for copy in range(6)]
+    assert scores == pytest.approx([1.0] * 6)
+
+
+def test_merged_indexes_are_as_built_at_once(embeddings, queries):
+    settings = CoarseSettings(CoarseEngine.FLAT, **SETTINGS)
+    mask = np.arange(NUM_ADS) % 3 > 0
+    merged = VectorIndex.build(embeddings, settings).kept(mask).joined(VectorIndex(embeddings[:700]))
+    anew = VectorIndex.build(np.concatenate((embeddings[mask], embeddings[:700])), settings)
+    for one, other in zip(merged.stage.engines.values(), anew.stage.engines.values(), strict=True):
+        for name, array in one.arrays().items():
+            np.testing.assert_array_equal(array, other.arrays()[name])
+    for query in queries:
+        np.testing.assert_array_equal(merged.search(query, K)[0], anew.search(query, K)[0])
+
+
+def test_a_catalogue_that_outgrows_exact_search_gets_an_engine(embeddings):
+    small = VectorIndex.build(embeddings[:2_000], CoarseSettings(exact_up_to=3_000))
+    assert not small.stage.engines
+    assert list(small.joined(VectorIndex(embeddings[2_000:])).stage.engines) == [CoarseEngine.FLAT]
+    assert not VectorIndex.build(embeddings[:500], CoarseSettings(CoarseEngine.FLAT)).stage.engines
+    assert VectorIndex(embeddings).stage is None  # no settings, no coarse stage
+
+
+@pytest.mark.parametrize("num_ads", [1_000, 1_001, 1_031])
+@pytest.mark.parametrize("dimension", [12, 14, 15])
+def test_any_number_of_ads_and_dimensions(num_ads, dimension, tmp_path):
+    drawn = unit(np.random.default_rng(5).normal(size=(num_ads, dimension)))
+    flat = FlatIndex.build(drawn)
+    assert flat.shape == (num_ads, dimension)
+    assert sorted(flat.candidates(drawn[0], num_ads, None).tolist()) == list(range(num_ads))
+    assert 3 in flat.candidates(drawn[3], 50, None)
+    np.savez(tmp_path / "flat.npz", **flat.arrays())
+    loaded = FlatIndex.load(tmp_path / "flat.npz")
+    np.testing.assert_array_equal(loaded.candidates(drawn[0], 50, None), flat.candidates(drawn[0], 50, None))
+
+
+def test_codes_have_half_the_bytes_in_large_catalogues(monkeypatch, embeddings):
+    fine = FlatIndex.build(embeddings).arrays()["codes"].nbytes
+    monkeypatch.setattr("intently.index.coarse_flat._FINE_UP_TO", NUM_ADS - 1)
+    assert FlatIndex.build(embeddings).arrays()["codes"].nbytes * 2 == fine
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_saved_and_loaded(indexes, queries, embeddings, engine, tmp_path):
+    first, second = tmp_path / "vectors.npy", tmp_path / "again.npy"
+    indexes[engine].save(first)
+    loaded = VectorIndex.load(first)
+    assert loaded.settings == indexes[engine].settings
+    assert list(loaded.stage.engines) == list(indexes[engine].stage.engines)
+    mask = np.arange(NUM_ADS) % 2 == 0
+    for query in queries:
+        for ours, theirs in zip(loaded.search(query, K, mask), indexes[engine].search(query, K, mask), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    VectorIndex.build(embeddings, indexes[engine].settings).save(second)
+    assert second.with_suffix(".coarse.npz").read_bytes() == first.with_suffix(".coarse.npz").read_bytes()
+    VectorIndex(embeddings).save(first)  # without settings: what was there is no longer true
+    assert VectorIndex.load(first).settings is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        pytest.param({"num_ads": np.array(7)}, "does not hold codes of ads", id="fewer ads"),
+        pytest.param({"num_ads": np.array(-1)}, "does not hold codes of ads", id="negative"),
+        pytest.param({"codes": np.zeros(64, dtype=np.uint8)}, "does not hold codes of ads", id="fewer codes"),
+        pytest.param({"centroids": np.zeros((4, 3, 2), dtype=np.float32)}, "does not hold codes", id="centroids"),
+        pytest.param({"centroids": np.zeros((8, 16, 2), dtype=np.float64)}, "does not hold codes", id="type"),
+        pytest.param({"settings": np.array('{"engine": "flatt"}')}, "does not hold a coarse stage", id="settings"),
+        pytest.param({"settings": np.array("[1]")}, "does not hold a coarse stage", id="list"),
+        pytest.param({"engines": np.array(["tree"])}, "does not hold a coarse stage", id="engine"),
+        pytest.param({"graph": np.zeros(100, dtype=np.uint8)}, "does not hold a graph", id="graph"),
+    ],
+)
+def test_what_does_not_fit_is_named(indexes, damage, told, tmp_path):
+    path = saved(indexes[CoarseEngine.HNSW], tmp_path)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    np.savez(path, **(content | damage))
+    with pytest.raises(ArtifactError, match=rf"vectors\.coarse\.npz {told}"):
+        VectorIndex.load(tmp_path / "vectors.npy")
+
+
+def test_torn_files_and_those_of_other_vectors_are_named(indexes, embeddings, tmp_path):
+    path = saved(indexes[CoarseEngine.FLAT], tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArtifactError, match=r"vectors\.coarse\.npz does not hold"):
+        VectorIndex.load(tmp_path / "vectors.npy")
+    path.write_bytes(whole)
+    np.save(tmp_path / "vectors.npy", embeddings[1:])
+    with pytest.raises(ArtifactError, match=r"is of \(6000, 32\) vectors, not \(5999, 32\)"):
+        VectorIndex.load(tmp_path / "vectors.npy")
+
+
+def saved(index: VectorIndex, directory: Path) -> Path:
+    index.save(directory / "vectors.npy")
+    return directory / "vectors.coarse.npz"
+
+
+def test_without_faiss_small_catalogues_are_searched_and_large_ones_say_what_they_need(
+    monkeypatch, embeddings, indexes, tmp_path
+):
+    saved(indexes[CoarseEngine.FLAT], tmp_path)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    small = VectorIndex.build(embeddings)
+    assert small.search(embeddings[5], 1)[0].tolist() == [5]
+    assert small.scores_of(embeddings[5], np.array([5])) == pytest.approx([1.0])
+    with pytest.raises(MissingDependencyError, match=r"pip install 'intently\[models\]'"):
+        VectorIndex.build(embeddings, CoarseSettings(CoarseEngine.FLAT))
+    with pytest.raises(MissingDependencyError, match="faiss"):
+        VectorIndex.load(tmp_path / "vectors.npy")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"engine": "tree"},
+        {"exact_up_to": -1},
+        {"exact_up_to": 1.5},
+        {"rescored_share": 0},
+        {"rescored_share": 1.1},
+        {"oversampling": 1},
+        {"graph_oversampling": 1},
+        {"min_candidates": 0},
+        {"seed": -1},
+    ],
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        CoarseSettings(**wrong)
+
+
+def test_progress_is_told_to_its_end(embeddings):
+    told: list[tuple[str, int, int, str]] = []
+    VectorIndex.build(embeddings, CoarseSettings(CoarseEngine.HNSW), progress=lambda *step: told.append(step))
+    assert ("Encoding the vectors", NUM_ADS, NUM_ADS, "") in told
+    assert told[-1] == ("Linking the vectors", NUM_ADS, NUM_ADS, "")
+    assert isinstance(HnswIndex.build(embeddings[:100]).shape, tuple)
