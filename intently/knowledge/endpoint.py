@@ -10,7 +10,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import IO, Any
@@ -70,6 +70,15 @@ class EndpointSettings:
         return urlsplit(self.completions_url)._replace(query="").geturl()
 
 
+@dataclass(frozen=True)
+class Completion:
+    """What the model said, "" for an answer that is not what the protocol promises, and the tokens it counted."""
+
+    text: str
+    tokens_in: int = 0  # 0 where the endpoint does not say
+    tokens_out: int = 0
+
+
 class Endpoint:
     """Asks the endpoint, retries what may pass, and counts the answers that were no use."""
 
@@ -99,6 +108,20 @@ class Endpoint:
                 continue
             yield instance
 
+    def complete(self, messages: Sequence[Mapping[str, str]], temperature: float) -> Completion:
+        """Return what the model answers to `messages`. Raises InputError when the endpoint does not answer."""
+        body = {"model": self.settings.model, "temperature": temperature, "messages": list(messages)}
+        try:
+            answer: Any = json.loads(self._post(json.dumps(body).encode()))
+            content: Any = answer["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            return Completion("")
+        used: Any = answer.get("usage")
+        counts = [used.get(name) if isinstance(used, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
+        return Completion(
+            content if isinstance(content, str) else "", *(count if isinstance(count, int) else 0 for count in counts)
+        )
+
     def _ask(self, task: Task, text: str) -> str:
         """Return what the model says; "" for an answer that is not what the protocol promises."""
         language = language_of(text)
@@ -107,13 +130,7 @@ class Endpoint:
             messages.append({"role": "user", "content": example.prompt})
             messages.append({"role": "assistant", "content": example.response})
         messages.append({"role": "user", "content": Instance(task, language, text, "-").prompt})
-        body = {"model": self.settings.model, "temperature": self.settings.temperature, "messages": messages}
-        raw = self._post(json.dumps(body).encode())
-        try:
-            content: Any = json.loads(raw)["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-            return ""
-        return content if isinstance(content, str) else ""
+        return self.complete(messages, self.settings.temperature).text
 
     def _post(self, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json"}
