@@ -21,18 +21,20 @@ class Baseline:
     _function: str  # of the module of that name, or "module.function"
     _options: Mapping[str, Any] = field(default_factory=dict)  # given to the function by keyword
 
-    def run(self, task: Task, budget: Budget, work: Path, progress: Progress) -> Answers:
+    def run(self, task: Task, budget: Budget, work: Path, progress: Progress, **options: Any) -> Answers:
         """Train (where there is something to train) and answer the task's test queries.
 
         What is expensive is kept under `work`, which belongs to one task, and an interrupted run goes on from there.
+        `options` are those of the baseline's function, and go before the register's.
         """
         module, _, function = self._function.rpartition(".")
         loaded = importlib.import_module(f"intently.baselines.{module or function}")
-        answers: Answers = getattr(loaded, function)(task, budget, work, progress, **self._options)
+        answers: Answers = getattr(loaded, function)(task, budget, work, progress, **{**self._options, **options})
         return answers
 
 
-ALL: Mapping[str, Baseline] = {
+# What RARE is compared with.
+RARE: Mapping[str, Baseline] = {
     "simbert": Baseline(
         "SimBERT", "embeds queries and ads, trained to tell pairs apart and to write similar texts", "simbert"
     ),
@@ -69,3 +71,35 @@ ALL: Mapping[str, Baseline] = {
         {"constrained": False},
     ),
 }
+
+# What BRIDGE is compared with: dense and late-interaction retrieval, and BM25 over queries written for the ads.
+BRIDGE: Mapping[str, Baseline] = {
+    "bm25": Baseline("BM25, the package's", "the ads' texts, stemmed, without spelling correction", "lexical.bm25"),
+    "doc2query": Baseline(
+        "doc2query + BM25",
+        "the same over the ads' texts and queries that an encoder-decoder wrote for them",
+        "doc2query",
+    ),
+    "bert-small": Baseline(
+        "Dual encoder, BERT-small class",
+        "embeds queries and ads by the checkpoint's first 4 layers, trained to tell clicked ads from others",
+        "dual_encoder",
+        {"num_layers": 4},
+    ),
+    "bert-base": Baseline(
+        "Dual encoder, BERT-base class",
+        "the same with the 12 layers of all-mpnet-base-v2, twice as wide",
+        "dual_encoder.bert_base",
+    ),
+    "dpr": Baseline("DPR-style", "two towers, trained with the batch's ads and BM25's best as negatives", "dpr"),
+    "colbert": Baseline(
+        "ColBERT-style", "embeds every token; the best match of each query token counts, compared exactly", "colbert"
+    ),
+    "rocketqa": Baseline(
+        "RocketQA-style",
+        "a dual encoder with negatives of other batches, and hard ones that a cross-encoder has looked through",
+        "rocketqa",
+    ),
+}
+
+ALL: Mapping[str, Baseline] = {**RARE, **BRIDGE}

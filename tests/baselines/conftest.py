@@ -1,7 +1,9 @@
 """A world of forty ads, a checkpoint small enough to be trained in seconds, and a budget for that."""
 
+import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -53,6 +55,26 @@ def task() -> Task:
 
 
 @pytest.fixture(scope="session")
+def bilingual(task: Task) -> Task:
+    """The same ads, and Chinese ones of which a query names colour and thing; every fourth query clicks nothing."""
+    pairs = list(product("红蓝绿黑", ("扫地机器人", "水壶", "电钻", "台灯", "鞋")))
+    titles = (*task.titles, *(f"家用{colour}色{thing}" for colour, thing in pairs))
+    queries = (*task.queries, *(f"{thing}{colour}" for colour, thing in pairs))
+    rows = np.arange(len(titles))
+    clicked = rows[rows % 4 != 3]
+    return replace(
+        task,
+        ad_ids=tuple(f"ad{row}" for row in rows.tolist()),
+        ad_texts=titles,
+        titles=titles,
+        keywords=((),) * len(titles),
+        queries=queries,
+        clicks=np.stack((clicked, clicked), axis=1),
+        test_queries=queries,
+    )
+
+
+@pytest.fixture(scope="session")
 def checkpoint(tokenizer: StudentTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a checkpoint in the layout of a BERT encoder, its weights random."""
     directory = tmp_path_factory.mktemp("checkpoint")
@@ -77,6 +99,12 @@ def budget(checkpoint: Path) -> Budget:
         checkpoint=str(checkpoint),
         checkpoint_steps=50,
     )
+
+
+@pytest.fixture
+def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in float32 even where bfloat16 is fast, so that results can be compared closely."""
+    monkeypatch.setattr("intently.baselines.tower.autocast", lambda device: contextlib.nullcontext())
 
 
 def as_bert(backbone: Backbone) -> dict[str, torch.Tensor]:

@@ -1,0 +1,127 @@
+"""Cross-batch and denoised negatives: what the queue holds, what the cross-encoder reads, and what it takes out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from intently.baselines.contrastive import TEMPERATURE, Clicks, fit
+from intently.baselines.dual_encoder import DualEncoder
+from intently.baselines.rocketqa import (
+    CrossBatchEncoder,
+    CrossEncoder,
+    Queue,
+    RocketSettings,
+    click_probabilities,
+    retrieve_negatives,
+    rocketqa,
+)
+from intently.baselines.tower import load_tower
+from intently.errors import InputError, SettingsError
+from tests.baselines.conftest import quiet
+
+pytestmark = pytest.mark.usefixtures("full_precision")
+
+
+def test_the_queue_keeps_the_newest():
+    queue = Queue(5, 2)
+    assert queue.ad_rows.tolist() == [-1] * 5
+    queue.push(torch.tensor([[1.0, 1.0], [2.0, 2.0]]), np.array([7, 8]))
+    queue.push(torch.tensor([[3.0, 3.0]]), np.array([9]))
+    assert queue.ad_rows.tolist() == [9, 7, 8, -1, -1]
+    assert queue.embeddings[:, 0].tolist() == [3.0, 1.0, 2.0, 0.0, 0.0]
+    queue.push(torch.full((7, 2), 4.0), np.arange(7))
+    assert queue.ad_rows.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_ads_of_earlier_batches_are_negatives_unless_clicked(bilingual, budget):
+    clicks = Clicks(bilingual, replace(budget, batch_size=10))
+    tower = load_tower(bilingual, budget)
+    encoder = DualEncoder(tower, tower, budget)
+    model = CrossBatchEncoder(encoder, Queue(25, tower.hidden_size))
+    with torch.no_grad():
+        for step in range(6):  # into a second epoch, in which the queue has ads that queries clicked
+            queued = model.queue.ad_rows.tolist()
+            batch = clicks.batch(step)
+            loss = float(model.loss(bilingual, clicks, step, None))
+            assert model.queue.ad_rows.tolist() == [*batch.ad_rows[: len(batch.query_rows)].tolist(), *queued][:25]
+            candidates = [*batch.ad_rows.tolist(), *(row for row in queued if row >= 0)]
+            scores = encoder.queries(bilingual, batch.query_rows) @ encoder.ads(bilingual, candidates).T / TEMPERATURE
+            expected = []
+            for row, query in enumerate(batch.query_rows.tolist()):
+                own = set(clicks.of(query).tolist())
+                seen = [
+                    column for column, ad in enumerate(candidates) if column == row or ad not in own
+                ]  # nothing is trained here, so that queued embeddings are not old
+                expected.append(float(torch.logsumexp(scores[row, seen], 0) - scores[row, row]))
+            assert loss == pytest.approx(np.mean(expected), rel=1e-4)
+    assert set(queued) & set(batch.ad_rows.tolist())
+
+
+def test_negatives_are_the_nearest_that_were_not_clicked(bilingual, budget):
+    clicks, tower = Clicks(bilingual, budget), load_tower(bilingual, budget)
+    model = DualEncoder(tower, tower, budget)
+    rows = np.array([0, 5, 41])
+    pairs = retrieve_negatives(bilingual, clicks, model, rows, 4, quiet)
+    answers = model.answer(replace(bilingual, test_queries=bilingual.queries), budget, quiet)
+    for row in rows.tolist():
+        ranked = [int(ad[2:]) for ad in answers.rankings[row][0]]
+        expected = [ad for ad in ranked if ad not in clicks.of(row)][:4]
+        assert pairs[pairs[:, 0] == row, 1].tolist() == expected
+
+
+def test_the_cross_encoder_reads_query_and_ad_together(bilingual, budget):
+    model = CrossEncoder(load_tower(bilingual, budget), budget)
+    with torch.no_grad():
+        assert model(bilingual, np.array([0, 1]), np.array([3, 4])).tolist() == [0.0, 0.0]
+        torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+        together = model(bilingual, np.array([0, 45, 2]), np.array([3, 50, 4]))
+        tokenizer = model.tower.tokenizer
+        for row, (query, ad) in enumerate(((0, 3), (45, 50), (2, 4))):
+            texts = tokenizer.encode_bare((bilingual.queries[query], bilingual.ad_texts[ad]))
+            ids = [tokenizer.cls_id, *texts[0], tokenizer.sep_id, *texts[1], tokenizer.sep_id]
+            states, _ = model.tower.read(np.array([ids]), np.array([len(ids)]))
+            torch.testing.assert_close(model.head(states[:, 0])[0, 0], together[row], atol=1e-4, rtol=1e-4)
+
+
+def test_the_cross_encoder_finds_answers_among_the_negatives(bilingual, budget, tmp_path):
+    """Clicks that were left out of the log come back as candidates; the cross-encoder knows them for what they are."""
+    budget = replace(budget, num_steps=250, learning_rate=3e-3)
+    clicks, model = Clicks(bilingual, budget), CrossEncoder(load_tower(bilingual, budget), budget)
+
+    def loss_of(step):
+        drawn, rng = clicks.drawn(step), np.random.default_rng(step)
+        other = (drawn[:, 0] + rng.integers(1, bilingual.num_ads, size=len(drawn))) % bilingual.num_ads
+        return model.loss(bilingual, drawn, np.stack((drawn[:, 0], other), axis=1))
+
+    fit(model, loss_of, budget.num_steps, budget, tmp_path / "cross", quiet)
+    left_out = np.arange(3, bilingual.num_ads, 4)
+    true = click_probabilities(bilingual, model, np.stack((left_out, left_out), axis=1), quiet)
+    false = click_probabilities(
+        bilingual, model, np.stack((left_out, (left_out + 11) % bilingual.num_ads), axis=1), quiet
+    )
+    assert np.mean(true > 0.5) >= 0.5
+    assert np.mean(false > 0.5) <= 0.2
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0.0, "none"), (1.0, "all")])
+def test_candidates_that_look_clicked_are_removed(limit, kept, bilingual, budget, tmp_path):
+    settings = RocketSettings(num_candidates=3, max_probability=limit)
+    rocketqa(bilingual, replace(budget, num_steps=10), tmp_path, quiet, settings)
+    (place,) = tmp_path.glob("rocketqa-*")
+    candidates, negatives = np.load(place / "candidates.npy"), np.load(place / "negatives.npy")
+    assert len(candidates) > 100
+    assert len(negatives) == (0 if kept == "none" else len(candidates))
+
+
+def test_steps_are_split_and_none_is_lost():
+    assert RocketSettings().steps(900) == (360, 180, 360)
+    for number in (3, 4, 5, 7, 10, 99):
+        for settings in (RocketSettings(), RocketSettings(0.0, 0.0), RocketSettings(1.0, 1.0)):
+            assert sum(settings.steps(number)) == number
+            assert min(settings.steps(number)) >= 1
+    with pytest.raises(InputError, match="2 steps"):
+        RocketSettings().steps(2)
+    with pytest.raises(SettingsError, match="'cross_share' is"):
+        RocketSettings(cross_share=1.5)
