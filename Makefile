@@ -36,7 +36,7 @@ lint: .venv/dev
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(BIN)/pip install --quiet --editable '.[models,llm,experiments,dev]'
+	$(BIN)/pip install --quiet --editable '.[models,llm,ocr,experiments,dev]'
 	touch $@
 
 clean:

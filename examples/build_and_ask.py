@@ -11,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from intently import Engine
+from intently.building.settings import BuildSettings
 from intently.catalog import read_queries
 from intently.index.posting_weights import PostingSettings
-from intently.pipeline import BuildSettings, build_engine
+from intently.pipeline import build_engine
 from intently.show import reason_in_words
 from intently.train.student import TrainingSettings
 from intently.world import simulate_world

@@ -83,7 +83,7 @@ def small_engine() -> Engine:
         student,
         IntentionIndex(INTENTIONS, trie, postings, Analyzer(), statistics),
         VectorIndex(vectors),
-        LexicalIndex.build(searchable_texts(catalog, 0.5), LexicalSettings()),
+        LexicalIndex.build(searchable_texts(catalog), LexicalSettings()),
         RetrievalSettings(),
     )
 

@@ -72,7 +72,8 @@ def build(
 ) -> None:
     """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
     _need_models()
-    from intently.pipeline import BuildSettings, build_engine
+    from intently.building.settings import BuildSettings
+    from intently.pipeline import build_engine
     from intently.settings import read_settings
 
     chosen = read_settings(BuildSettings, settings) if settings else BuildSettings()
@@ -235,8 +236,9 @@ def rare(
 ) -> None:
     """RARE's tables 1, 3 and 5 and the cache's figures, as Markdown and as one HTML file."""
     _need_models()
-    from intently.experiments.rare import Files, RareSettings, run_rare
-    from intently.experiments.rare_world import SETTINGS, world_files
+    from intently.experiments.data import Files, world_files
+    from intently.experiments.rare import RareSettings, run_rare
+    from intently.experiments.rare_world import NUM_ADS, SETTINGS
     from intently.settings import read_settings
 
     given = [path for path in (ads, clicks, test) if path]
@@ -250,7 +252,7 @@ def rare(
         if ads and clicks and test:
             files = Files(ads, clicks, test, test, taxonomy)
         else:
-            files = world_files(directory / "world", progress)
+            files = world_files(directory / "world", NUM_ADS, progress)
         report = run_rare(files, directory, chosen, progress=progress, results=results)
     out.print(f"{report}: complete", soft_wrap=True)
 

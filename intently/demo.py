@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from intently.building.settings import BuildSettings
 from intently.catalog import Run, read_judgements, read_qrels, read_queries
 from intently.evaluate.evaluation import evaluate_runs
 from intently.evaluate.latency import measure_latency
-from intently.pipeline import BuildSettings, build_engine
+from intently.pipeline import build_engine
 from intently.progress import StageProgress
 from intently.retrieve.engine import Engine
 from intently.show import show_ranking

@@ -27,9 +27,10 @@ import torch
 from safetensors.torch import save_file
 
 from intently.artifact import MANIFEST, VERSION
+from intently.building.settings import BuildSettings
 from intently.catalog import read_ads, read_judgements, read_qrels, read_queries, read_run
 from intently.cli import main
-from intently.pipeline import BuildSettings, build_engine
+from intently.pipeline import build_engine
 from intently.settings import read_settings
 
 ADS = """\

@@ -15,17 +15,19 @@ pytest.importorskip("peft")
 from test_cli import ADS, CLICKS, files_of, interrupting, write_checkpoint
 
 from intently.artifact import MANIFEST
+from intently.building.settings import BuildSettings
 from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.knowledge.instances import Instance, Task
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings
 from intently.models.student import Runtime
-from intently.pipeline import BuildReport, BuildSettings, build_engine
+from intently.pipeline import BuildReport, build_engine
 from intently.retrieve.cache import CACHE_FILE
 from intently.retrieve.engine import Engine
 from intently.settings import from_mapping
 from intently.teacher import TeacherSettings
+from intently.text.ocr_cleaning import OcrSettings
 from intently.train.format import FormatSettings
 from intently.train.language_model import FineTuningSettings, Method
 from intently.train.student import TrainingSettings
@@ -167,7 +169,7 @@ def test_a_teacher_that_is_kept_is_not_customised_again(inputs, chosen, tmp_path
     kept = replace(chosen, teacher=replace(chosen.teacher, directory=str(tmp_path / "teacher"), max_cached_queries=2))
     built(inputs, tmp_path / "one", kept)
     told = Stages()
-    report = built(inputs, tmp_path / "two", replace(kept, min_ocr_confidence=0.4), told)
+    report = built(inputs, tmp_path / "two", replace(kept, ocr=OcrSettings(high=0.4, low=0.4)), told)
     assert told.seen == [STAGES[0], *STAGES[5:]]  # nor asked again what it said
     assert report.facts["cached_queries"] == 2
 

@@ -13,11 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from intently.baselines.registry import ALL
+from intently.baselines.registry import ALL, RARE
 from intently.baselines.task import Budget, Task
-from intently.catalog import Catalog, Judgements, Queries, read_ads, read_judgements, read_qrels, read_queries
+from intently.building.intentions import choose_vocabulary, training_data
+from intently.building.settings import BuildSettings
+from intently.catalog import read_judgements, read_qrels, read_queries
 from intently.catalog.texts import ad_texts
 from intently.errors import SettingsError
+from intently.experiments.data import Data, Files
 from intently.experiments.rare_report import Measured, sections
 from intently.experiments.rare_systems import answer, as_answers, bm25, cache_facts, equal_budget, fuse, say
 from intently.experiments.report import markdown, replace_block, write_figures, write_html
@@ -25,17 +28,11 @@ from intently.experiments.runner import Answers, Experiment, SystemResult, finge
 from intently.intentions.decode import ScoreMode
 from intently.knowledge import KnowledgeSettings, build_knowledge
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
-from intently.pipeline import (
-    BuildSettings,
-    Interactions,
-    build_engine,
-    choose_vocabulary,
-    match_interactions,
-    training_data,
-)
+from intently.pipeline import build_engine
 from intently.retrieve.engine import Engine
 from intently.settings import check_range
 from intently.teacher import Progress, TeacherSettings, customise
+from intently.train.fusion import FusionSettings
 from intently.types import Path as RetrievalPath
 
 
@@ -44,11 +41,14 @@ class RareSettings:
     """What is built and compared."""
 
     build: BuildSettings = field(
-        default_factory=lambda: BuildSettings(teacher=TeacherSettings(LanguageModelSettings("smollm2")))
+        # Nothing is held out for a learned fusion: all systems learn from the same clicks.
+        default_factory=lambda: BuildSettings(
+            teacher=TeacherSettings(LanguageModelSettings("smollm2")), fusion=FusionSettings(held_out_share=0)
+        )
     )
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     budget: Budget = field(default_factory=lambda: Budget(num_steps=200, batch_size=64))  # of every trained baseline
-    baselines: str = ",".join(ALL)  # names of `intently.baselines.registry`, with commas between them
+    baselines: str = ",".join(RARE)  # names of `intently.baselines.registry`, with commas between them
     num_lm_queries: int = 300  # test queries that the language models of table 3 answer
     lm_beams: int = 50
     min_relevance: float | None = None  # from which an ad counts as relevant in the test
@@ -70,17 +70,6 @@ class RareSettings:
         return [name.strip() for name in self.baselines.split(",") if name.strip()]
 
 
-@dataclass(frozen=True)
-class Files:
-    """The experiment's input: ads, clicks (or judgements) to learn from, judged test queries, and a taxonomy."""
-
-    ads: Path
-    clicks: Path
-    queries: Path  # test queries: any file that `intently run` takes
-    qrels: Path  # their judgements
-    taxonomy: Path | None = None
-
-
 def run_rare(
     files: Files, out: Path, settings: RareSettings, *, progress: Progress, results: Path | None = None
 ) -> Path:
@@ -96,7 +85,7 @@ def run_rare(
     few = slice(settings.num_lm_queries)
     ablation = Experiment(out / "language-models", fingerprint_of(inputs, settings), queries.ids[few])
 
-    data = _Data.read(files, settings, queries)
+    data = Data.read(files, settings.build, queries)
     knowledge = _knowledge(experiment, files, settings, progress)
     teacher = replace(settings.build.teacher, knowledge_file=str(knowledge))
     build = replace(settings.build, teacher=replace(teacher, directory=str(_teacher_directory(experiment, "teacher"))))
@@ -133,36 +122,6 @@ def run_rare(
     return report
 
 
-@dataclass(frozen=True)
-class _Data:
-    """What systems are given: the catalogue, the interactions to learn from, and the queries to answer."""
-
-    catalog: Catalog
-    judgements: Judgements
-    interactions: Interactions
-    queries: Queries
-
-    @classmethod
-    def read(cls, files: Files, settings: RareSettings, queries: Queries) -> "_Data":
-        catalog, judgements = read_ads(files.ads).catalog, read_judgements(files.clicks)
-        interactions = match_interactions(catalog, judgements, settings.build.min_relevance)
-        return cls(catalog, judgements, interactions, queries)
-
-    def task(self, build: BuildSettings) -> Task:
-        """Return the baselines' task, with the vocabulary as it is without a teacher."""
-        return Task(
-            ad_ids=tuple(self.catalog.strings("ad_id")),
-            ad_texts=tuple(ad_texts(self.catalog)),
-            titles=tuple(self.catalog.strings("title")),
-            keywords=tuple(tuple(each) for each in self.catalog.column("keywords").to_pylist()),
-            queries=self.interactions.queries,
-            clicks=self.interactions.clicks,
-            irrelevant=self.interactions.irrelevant,
-            test_queries=self.queries.texts,
-            vocabulary=choose_vocabulary(self.catalog, self.interactions, build),
-        )
-
-
 def _knowledge(experiment: Experiment, files: Files, settings: RareSettings, progress: Progress) -> Path:
     path = experiment.work("knowledge") / "knowledge.jsonl"
 
@@ -181,7 +140,7 @@ def _teacher_directory(experiment: Experiment, name: str) -> Path:
 
 
 def _teacher(
-    experiment: Experiment, name: str, teacher: TeacherSettings, data: _Data, build: BuildSettings, progress: Progress
+    experiment: Experiment, name: str, teacher: TeacherSettings, data: Data, build: BuildSettings, progress: Progress
 ) -> CausalLM:
     """Return the customised language model, training it if it is not there yet."""
     texts = ad_texts(data.catalog)
@@ -197,7 +156,7 @@ def _teacher(
 
 
 def _systems(
-    experiment: Experiment, data: _Data, engine: Engine, settings: RareSettings, progress: Progress
+    experiment: Experiment, data: Data, engine: Engine, settings: RareSettings, progress: Progress
 ) -> dict[str, SystemResult]:
     """Return all systems of table 1 by name."""
     run, texts = experiment.run, data.queries.texts
@@ -229,7 +188,7 @@ def _systems(
 def _language_models(
     ablation: Experiment,
     experiment: Experiment,
-    data: _Data,
+    data: Data,
     engine: Engine,
     build: BuildSettings,
     progress: Progress,

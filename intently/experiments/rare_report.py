@@ -1,23 +1,14 @@
 """What the RARE experiment found, as chapters of a report: tables 1, 3 and 5, the cache, the gain by fusing."""
 
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import torch
 
-import intently
-from intently.catalog import Catalog, Judgements, Qrels, Queries, Run
-from intently.evaluate.evaluation import evaluate_runs
 from intently.evaluate.report import Report
-from intently.evaluate.significance import bootstrap_interval, randomization_test
 from intently.experiments.figures import Figure, line_chart, systems_chart, training_chart
+from intently.experiments.ground import Ground, first_ads, gains, seconds_of, some_of
 from intently.experiments.report import Case, Cell, Row, Section, Shown, Table, systems_table
 from intently.experiments.runner import SystemResult
 from intently.text.analyze import Analyzer
@@ -28,36 +19,21 @@ _METRICS = ("Recall@10", "HR@500", "MAP")
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Ground):
     """All that the report is made of: table 1's `systems`, table 3's `language_models` (on fewer queries), facts."""
 
     systems: Mapping[str, SystemResult]
     language_models: Mapping[str, SystemResult]
-    qrels: Qrels
-    clicks: Judgements
-    catalog: Catalog
-    queries: Queries
     facts: Mapping[str, Any]
     training: Mapping[str, Mapping[str, Any]]
     budget: str
     command: str
-    min_relevance: float | None
-
-    def header(self) -> dict[str, Any]:
-        """Return what stands on top of the report: date, commit, machine, data."""
-        return {
-            "date": datetime.now(UTC).date().isoformat(),
-            "commit": _commit(),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
-            "ads": self.catalog.num_ads,
-            "test queries": len(self.queries),
-        }
 
 
 def sections(measured: Measured) -> list[Section]:
     """Return the chapters of the report, in order."""
     runs = {name: result.run for name, result in measured.systems.items()}
-    report = _evaluated(runs, measured)
+    report = measured.evaluated(runs)
     return [
         _table1(measured, report),
         _fusion(report),
@@ -70,17 +46,6 @@ def sections(measured: Measured) -> list[Section]:
     ]
 
 
-def _evaluated(runs: Mapping[str, Run], measured: Measured, qrels: Qrels | None = None) -> Report:
-    least = measured.min_relevance  # the same for all tables, whatever the scale of some of the judgements
-    return evaluate_runs(
-        runs,
-        qrels or measured.qrels,
-        min_relevance=measured.qrels.default_min_relevance() if least is None else least,
-        clicks=measured.clicks,
-        ad_ids=measured.catalog.column("ad_id"),
-    )
-
-
 def _table1(measured: Measured, report: Report) -> Section:
     systems = measured.systems
     fused = [name for name in systems if " + " in name]
@@ -88,7 +53,7 @@ def _table1(measured: Measured, report: Report) -> Section:
     ours = [name for name in alone if name.startswith("RARE") or name.endswith(" path")]
     built = float(measured.facts["build"].get("costs", {}).get("seconds", 0.0))
     of_engine = [name for name in ours if name != "RARE, the baselines' budget"]
-    costs = {name: _seconds(result) + built * (name in of_engine) for name, result in systems.items()}
+    costs = {name: seconds_of(result) + built * (name in of_engine) for name, result in systems.items()}
     table = systems_table(
         report,
         {"baselines": [name for name in alone if name not in ours], "this project": ours, "fused": fused},
@@ -112,31 +77,11 @@ def _table1(measured: Measured, report: Report) -> Section:
 
 
 def _fusion(report: Report) -> Section:
-    rows: list[Row] = []
-    for without, with_rare in (
-        ("BM25 + dense", "BM25 + dense + RARE"),
-        ("lexical + dense", "lexical + dense + RARE"),
-    ):
-        for metric in _METRICS:
-            before, after = report.runs[without].per_query[metric], report.runs[with_rare].per_query[metric]
-            differences = (after - before)[~np.isnan(before)]
-            low, high = bootstrap_interval(differences)
-            rows.append(
-                [
-                    with_rare,
-                    metric,
-                    Cell(float(np.nanmean(before))),
-                    Cell(float(np.nanmean(after))),
-                    Cell(float(differences.mean())),
-                    f"{low:+.4f} … {high:+.4f}",
-                    Cell(float(randomization_test(differences[:, None])[0])),
-                ]
-            )
-    columns = ["fused", "metric", "without", "with RARE", "difference", "95% interval", "p"]
+    pairs = (("BM25 + dense", "BM25 + dense + RARE"), ("lexical + dense", "lexical + dense + RARE"))
     return Section(
         "What RARE adds to lexical and dense retrieval",
         ("By reciprocal ranks. BM25 is bm25s, lexical this project's path; dense is the same trained student.",),
-        Table(columns, rows, "Paired randomisation test, two-sided; bootstrap interval over queries."),
+        gains(report, pairs, _METRICS),
     )
 
 
@@ -144,14 +89,14 @@ def _table3(measured: Measured) -> Section:
     results = measured.language_models
     some = next(iter(results.values()))
     asked = set(some.run.query_ids) | set(measured.queries.ids[: len(_counts(some))])
-    report = _evaluated({name: result.run for name, result in results.items()}, measured, _of(measured.qrels, asked))
+    report = measured.evaluated({name: result.run for name, result in results.items()}, some_of(measured.qrels, asked))
     counts = {name: result.mean_identifiers for name, result in results.items()}
     table = systems_table(
         report,
         list(results),
         {
             "seconds a query": {
-                name: Cell(_seconds(result) / max(len(asked), 1), digits=2) for name, result in results.items()
+                name: Cell(seconds_of(result) / max(len(asked), 1), digits=2) for name, result in results.items()
             }
         },
         mean_identifiers=counts,
@@ -173,7 +118,6 @@ def _table3(measured: Measured) -> Section:
 def _disjoint(measured: Measured, report: Report) -> Section:
     """Queries that share no stem with any relevant title: what no word match can find."""
     analyzer, qrels = Analyzer(), measured.qrels
-    titles = dict(zip(measured.catalog.strings("ad_id"), measured.catalog.strings("title"), strict=True))
     texts = dict(zip(measured.queries.ids, measured.queries.texts, strict=True))
     relevant: dict[str, list[str]] = {}
     for row in np.flatnonzero(qrels.values >= report.min_relevance).tolist():
@@ -183,7 +127,7 @@ def _disjoint(measured: Measured, report: Report) -> Section:
         if query_id not in texts:  # judged, but not asked
             continue
         terms = set(analyzer.terms(texts[query_id]))
-        if not any(terms & set(analyzer.terms(titles.get(ad_id, ""))) for ad_id in ads):
+        if not any(terms & set(analyzer.terms(measured.titles.get(ad_id, ""))) for ad_id in ads):
             alone.add(query_id)
     at = np.array([query_id in alone for query_id in report.query_ids])
     rows: list[Row] = []
@@ -202,7 +146,6 @@ def _cases(measured: Measured) -> Section:
     lms = measured.language_models
     ids = list(measured.queries.ids[: len(_counts(next(iter(lms.values()))))])
     chosen = ids[:: max(1, len(ids) // NUM_CASES)][:NUM_CASES]
-    titles = dict(zip(measured.catalog.strings("ad_id"), measured.catalog.strings("title"), strict=True))
     judged = {
         (measured.qrels.query_ids[row], ad_id): bool(good)
         for row, ad_id, good in zip(
@@ -218,7 +161,10 @@ def _cases(measured: Measured) -> Section:
         answers = {}
         for name, result in {**lms, "BM25": measured.systems["BM25"]}.items():
             told = result.facts.get("intentions") or []
-            shown = [Shown(titles[ad_id], judged.get((query_id, ad_id))) for ad_id in _first(result.run, query_id)]
+            shown = [
+                Shown(measured.titles[ad_id], judged.get((query_id, ad_id)))
+                for ad_id in first_ads(result.run, query_id, NUM_SHOWN)
+            ]
             answers[name] = (told[at][:NUM_SHOWN] if at < len(told) else [], shown)
         cases.append(Case(measured.queries.texts[at], answers))
     return Section("Cases side by side (RARE, table 5)", ("Chosen by place in the file, not by outcome.",), cases=cases)
@@ -286,45 +232,5 @@ def _training(measured: Measured) -> list[Section]:
     return [Section("How the language models learned", (), figures=(figure,))]
 
 
-def _of(qrels: Qrels, query_ids: set[str]) -> Qrels:
-    """Return the judgements of some queries."""
-    kept = [row for row, query_id in enumerate(qrels.query_ids) if query_id in query_ids]
-    number = {row: position for position, row in enumerate(kept)}
-    pairs = [pair for pair, row in enumerate(qrels.query_rows.tolist()) if row in number]
-    return Qrels(
-        query_ids=tuple(qrels.query_ids[row] for row in kept),
-        query_rows=np.array([number[int(qrels.query_rows[pair])] for pair in pairs], dtype=np.int64),
-        ad_ids=qrels.ad_ids.take(pa.array(pairs, pa.int64())),
-        values=qrels.values[pairs],
-        kind=qrels.kind,
-    )
-
-
 def _counts(result: SystemResult) -> list[Any]:
     return list(result.facts.get("intentions") or result.run.query_ids)
-
-
-def _first(run: Run, query_id: str) -> list[str]:
-    if query_id not in run.query_ids:
-        return []
-    at = np.flatnonzero(run.query_rows == run.query_ids.index(query_id))[:NUM_SHOWN]
-    return [run.ad_ids[int(row)].as_py() for row in at]
-
-
-def _seconds(result: SystemResult) -> float:
-    return float(result.facts.get("costs", {}).get("seconds", 0.0))
-
-
-def _commit() -> str:
-    """Return the checkout's commit, or the version where there is no checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(intently.__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return f"version {intently.__version__}"
-    return found.stdout.strip()

@@ -11,6 +11,7 @@ import Stemmer
 
 from intently.baselines.generative import Identifiers, decode, start, train
 from intently.baselines.task import Budget, Ranking, Task, directory_of, ranked
+from intently.building.interactions import Interactions
 from intently.catalog import Catalog, Run
 from intently.catalog.texts import ad_texts
 from intently.errors import MissingDependencyError
@@ -21,7 +22,6 @@ from intently.intentions.decode import ScoreMode
 from intently.intentions.trie import Trie, as_padded
 from intently.intentions.vocabulary import merge_equal
 from intently.models.causal_lm import CausalLM
-from intently.pipeline import Interactions
 from intently.retrieve.engine import Engine
 from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.search import weighted_intentions

@@ -17,6 +17,7 @@ import pyarrow as pa
 from intently.catalog import Catalog
 from intently.index.lexical import LexicalQuery, analyze
 from intently.index.postings import FloatArray, IntArray, Mask
+from intently.retrieve.fusion_features import Codes
 from intently.retrieve.segment import Segment
 from intently.types import UserContext
 
@@ -58,9 +59,27 @@ class Ads:
         """Return Σ weight · posting weight over intentions for every ad (N,)."""
         return _together([segment.postings.scores(ids, weights) for segment in self.segments])
 
-    def dense_scores(self, embedding: FloatArray) -> FloatArray:
-        """Return the cosine (N,) of every ad with a query embedding (D,)."""
-        return _together([segment.vectors.scores(embedding) for segment in self.segments])
+    def dense_search(self, embedding: FloatArray, k: int, eligible: Mask) -> tuple[IntArray, FloatArray]:
+        """Return the eligible rows nearest to a query embedding (D,), at most `k`, best first, and their cosines."""
+        bounds = [0, *accumulate(segment.num_rows for segment in self.segments)]
+        parts = [
+            segment.vectors.search(embedding, k, eligible[start:end])
+            for segment, start, end in zip(self.segments, bounds, bounds[1:], strict=False)
+        ]
+        rows = np.concatenate([found + start for (found, _), start in zip(parts, bounds, strict=False)])
+        scores = np.concatenate([cosines for _, cosines in parts])
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]
+
+    def dense_scores(self, embedding: FloatArray, ad_rows: IntArray) -> FloatArray:
+        """Return the cosines (C,) of some rows with a query embedding (D,)."""
+        base = self.segments[0].num_rows
+        scores = np.empty(len(ad_rows), dtype=np.float32)
+        first = ad_rows < base
+        scores[first] = self.segments[0].vectors.scores_of(embedding, ad_rows[first])
+        if not first.all():
+            scores[~first] = self.segments[1].vectors.scores_of(embedding, ad_rows[~first] - base)
+        return scores
 
     def lexical_query(self, query: str) -> list[LexicalQuery]:
         """Return the query's known terms as each segment's index numbers them."""
@@ -70,6 +89,16 @@ class Ads:
         """Return every ad's BM25 score (N,) for what `lexical_query` returned."""
         pairs = zip(self.segments, asked, strict=True)
         return _together([segment.lexical.scores(one) for segment, one in pairs])
+
+    def title_terms(self, ad_rows: IntArray) -> Codes:
+        """Return the first terms of some ads' titles, as `TitleTerms.of` does."""
+        base, *tail = self.segments
+        first = ad_rows < base.num_rows
+        if first.all():
+            return base.titles.of(ad_rows)
+        codes = tail[0].titles.of(np.where(first, 0, ad_rows - base.num_rows))
+        codes[first] = base.titles.of(ad_rows[first])
+        return codes
 
     def explain_intentions(self, ids: IntArray, weights: FloatArray, ad_row: int) -> list[tuple[int, float]]:
         """Return (position in `ids`, share of the ad's score) of the intentions that reach an ad, largest first."""

@@ -1,8 +1,9 @@
 """The online story: a query comes in, ranked ads with reasons go out. Ads come and go meanwhile.
 
 query ─ read once by the student ─┬─ decode intentions → postings ─┐
-                                  ├─ embedding → cosine ───────────┼─ eligible only → fuse → ranking (+ why)
-      └─ terms ───────────────────┴─ BM25 ─────────────────────────┘
+      │                           └─ embedding ┐                   │
+      ├─ or by an encoder of its own ──────────┴→ nearest vectors ─┼─ eligible only → fuse → ranking (+ why)
+      └─ terms → BM25 ─────────────────────────────────────────────┘
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,32 +12,42 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intently.artifact import MANIFEST, open_artifact
 from intently.catalog import Catalog
+from intently.encoder.embedder import Embedder
 from intently.errors import ArtifactError, InputError, SettingsError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
-from intently.index.postings import Mask
+from intently.index.postings import IntArray, Mask
 from intently.index.vectors import VectorIndex
 from intently.models.student import Runtime, Student
 from intently.retrieve.ads import Ads
 from intently.retrieve.cache import CACHE_FILE, QueryCache
 from intently.retrieve.fuse import reciprocal_rank_fusion
+from intently.retrieve.fusion_features import Candidates, QueryFacts, TitleTerms, features
+from intently.retrieve.learned_fusion import Features, LearnedFusion
 from intently.retrieve.live import LiveAds
 from intently.retrieve.new_ads import AdReader, IndexSettings
-from intently.retrieve.search import NUM_EVIDENCE, search
+from intently.retrieve.search import NUM_EVIDENCE, Found, search
 from intently.retrieve.segment import Segment
 from intently.retrieve.settings import RetrievalSettings
 from intently.retrieve.timing import timed
 from intently.retrieve.understand import Understood, understand
 from intently.settings import from_mapping
+from intently.text.analyze import Analyzer
+from intently.text.chunk import ChunkSettings
+from intently.text.ocr_cleaning import OcrSettings
 from intently.types import Ad, Intention, Path, Ranking, ScoredAd, UserContext
 
 __all__ = ["MAX_QUERY_LENGTH", "NUM_EVIDENCE", "Engine", "RetrievalSettings"]
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
+# What an artifact may hold beside what it must: an encoder of the dense path, a learned fusion, what that looks at.
+ENCODER, FUSION_FILE, TITLES_FILE = "encoder", "fusion.json", "titles.npz"
+FUSED_PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)  # that are fused
 
 
 class Engine:
@@ -54,18 +65,38 @@ class Engine:
         lexical: LexicalIndex,
         settings: RetrievalSettings,
         *,
+        titles: TitleTerms | None = None,
+        encoder: Embedder | None = None,
+        fusion: LearnedFusion | None = None,
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
     ) -> None:
-        """`indexing` are the build's settings for what an ad is found by, which new ads need; `cache` may answer."""
+        """`encoder` embeds for the dense path, by default the student; `fusion` stands in for reciprocal ranks.
+
+        `titles` are the catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the
+        build's settings for what an ad is found by, which new ads need. Raises `ArtifactError` for a `fusion` with a
+        lexical index that does not know its statistics.
+        """
         self.intentions, self.vectors, self.lexical = intentions, vectors, lexical
-        self.settings, self.cache = settings, cache
+        self.settings, self.cache, self.fusion = settings, cache, fusion
         self.student = student.use(settings.runtime, settings.num_threads)
+        self.encoder = encoder.use(settings.runtime, settings.num_threads) if encoder else None
         self._decoder = student.decoder(intentions.trie)
+        self._analyzer = Analyzer(lexical.settings.stemmer)
+        if fusion and lexical.statistics is None:
+            raise ArtifactError("the lexical index lacks the statistics that the fusion needs; build the engine again")
         reader = AdReader(
-            self.student, self._decoder, intentions, lexical, indexing or IndexSettings(), settings.num_threads
+            self.student,
+            self.encoder,
+            self._decoder,
+            intentions,
+            catalog,
+            lexical,
+            indexing or IndexSettings(),
+            settings.num_threads,
         )
-        self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical)), reader)
+        titles = titles or TitleTerms.build(catalog.strings("title"), self._analyzer)
+        self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical, titles)), reader)
 
     @classmethod
     def load(cls, path: str | FilePath, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
@@ -80,13 +111,20 @@ class Engine:
             told = manifest["settings"]
             settings = from_mapping(RetrievalSettings, told["retrieval"], "settings")
             postings = from_mapping(PostingSettings, told.get("postings", {}), "settings")
-            indexing = IndexSettings(postings, told.get("min_ocr_confidence", IndexSettings.min_ocr_confidence))
+            bridge = told.get("bridge", {})
+            indexing = IndexSettings(
+                postings,
+                from_mapping(OcrSettings, told.get("ocr", {}), "settings"),
+                bridge.get("reads_pages", IndexSettings.reads_pages),
+                from_mapping(ChunkSettings, bridge.get("chunks", {}), "settings"),
+            )
         except (KeyError, AttributeError, SettingsError) as error:
             place = directory / MANIFEST
             raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
         given: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
         intentions = IntentionIndex.load(directory / "intentions")
-        cache = directory / CACHE_FILE
+        optional = (TITLES_FILE, ENCODER, FUSION_FILE, CACHE_FILE)
+        titles, encoder, fusion, cache = (directory / name for name in optional)
         return cls(
             catalog=Catalog.load(directory / "catalog.arrow"),
             student=Student.load(directory / "student"),
@@ -94,6 +132,9 @@ class Engine:
             vectors=VectorIndex.load(directory / "vectors.npy"),
             lexical=LexicalIndex.load(directory / "lexical"),
             settings=replace(settings, **{name: value for name, value in given.items() if value is not None}),
+            titles=TitleTerms.load(titles) if titles.exists() else None,
+            encoder=Embedder.load(encoder) if encoder.exists() else None,
+            fusion=LearnedFusion.load(fusion) if fusion.exists() else None,
             cache=QueryCache(cache, intentions.version) if cache.exists() else None,
             indexing=indexing,
         )
@@ -160,26 +201,38 @@ class Engine:
             for ranking in self._retrieve_batch(queries[start : start + batch_size], k, ads, eligible, path, explain)
         )
 
+    def candidates(self, queries: Sequence[str], *, batch_size: int = 32) -> Iterator[tuple[IntArray, Features]]:
+        """Yield for each query the rows (C,) that reciprocal rank fusion finds, best first, and their features (C, F).
+
+        This is what a fusion learns from. The query cache is not asked: what is to be learned is how to answer queries
+        that nobody prepared.
+        """
+        ads = self._live.ads
+        eligible, depth = ads.eligible(None), self.settings.num_candidates
+        for start in range(0, len(queries), batch_size):
+            part = queries[start : start + batch_size]
+            everything = understand(part, FUSED_PATHS, self.student, self.encoder, self._decoder, None, self.settings)
+            for query, understood in zip(part, everything, strict=True):
+                found = search(query, understood, ads, self.intentions, FUSED_PATHS, depth, eligible, self.settings)
+                rows, scores = self._by_reciprocal_ranks(found)
+                one = Candidates.of(rows, scores, found.best, found.scores_of)
+                yield rows, features(one, self._facts(query, found), ads.title_terms(rows))
+
     def _retrieve_batch(
         self, queries: Sequence[str], k: int, ads: Ads, eligible: Mask, path: Path, explain: bool
     ) -> Iterator[Ranking]:
-        paths = (Path.INTENTION, Path.DENSE, Path.LEXICAL) if path is Path.FUSED else (path,)
+        paths = FUSED_PATHS if path is Path.FUSED else (path,)
         depth = max(k, self.settings.num_candidates)
-        everything = understand(queries, paths, self.student, self._decoder, self.cache, self.settings)
+        everything = understand(queries, paths, self.student, self.encoder, self._decoder, self.cache, self.settings)
         for query, understood in zip(queries, everything, strict=True):
             timings = understood.timings_ms
             with timed(timings, "search"):
                 found = search(query, understood, ads, self.intentions, paths, depth, eligible, self.settings)
             with timed(timings, "fuse"):
                 if path is Path.FUSED:
-                    rows, scores = reciprocal_rank_fusion(
-                        [found.rows[each] for each in paths],
-                        [self._weight(each) for each in paths],
-                        self.settings.fusion_constant,
-                    )
+                    rows, scores = self._fused(query, found)
                 else:
-                    rows = found.rows[path]
-                    scores = found.scores[path][rows].astype(np.float64)
+                    rows, scores = found.hits[path].rows, found.hits[path].scores.astype(np.float64)
             with timed(timings, "explain"):
                 ranked = tuple(
                     ScoredAd(ads.ad_id(row), rank, score, found.reasons(row) if explain else ())
@@ -189,6 +242,23 @@ class Engine:
                 )
             yield Ranking(query, ranked, self._told(understood), timings, understood.cached)
 
+    def _fused(self, query: str, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
+        """Return all that the paths found and its scores, best first."""
+        rows, scores = self._by_reciprocal_ranks(found)
+        if self.fusion is None:
+            return rows, scores
+        facts = self._facts(query, found)
+        return self.fusion.rank(rows, scores, found.best, found.scores_of, facts, found.ads.title_terms)
+
+    def _by_reciprocal_ranks(self, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
+        settings = self.settings
+        weights = (settings.intention_weight, settings.dense_weight, settings.lexical_weight)
+        return reciprocal_rank_fusion([found.best[path] for path in FUSED_PATHS], weights, settings.fusion_constant)
+
+    def _facts(self, query: str, found: Found) -> QueryFacts:
+        assert self.lexical.statistics is not None
+        return QueryFacts.of(query, found.lexical, found.num_literal, self._analyzer, self.lexical.statistics)
+
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
         """Return a query's decoded intentions as they are shown."""
         found = understood.intentions
@@ -196,14 +266,6 @@ class Engine:
             return ()
         pairs = zip(found.intention_ids.tolist(), found.log_probs.tolist(), strict=True)
         return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
-
-    def _weight(self, path: Path) -> float:
-        settings = self.settings
-        return {
-            Path.INTENTION: settings.intention_weight,
-            Path.DENSE: settings.dense_weight,
-            Path.LEXICAL: settings.lexical_weight,
-        }[path]
 
 
 def _check(query: object, position: int) -> None:

@@ -4,22 +4,31 @@ Its intentions are decoded from the present vocabulary, as at the build (source:
 and nothing of the other ads changes. Only clicks are not known yet.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
+from intently.encoder.embedder import Embedder
+from intently.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.errors import ArtifactError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
-from intently.index.postings import IntArray
+from intently.index.postings import FloatArray, IntArray
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import ConstrainedDecoder, DecodeSettings
 from intently.models.device import intra_op_threads
 from intently.models.student import Student
+from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
+from intently.retrieve.fusion_features import TitleTerms
 from intently.retrieve.segment import Segment
+from intently.text.analyze import Analyzer
+from intently.text.chunk import ChunkSettings
+from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 
 _BATCH_SIZE = 64  # ads of similar length that the student reads at once
 
@@ -29,7 +38,9 @@ class IndexSettings:
     """Those settings of the build that decide what an ad is found by."""
 
     postings: PostingSettings = field(default_factory=PostingSettings)
-    min_ocr_confidence: float = 0.5  # from which an OCR span can be found lexically
+    ocr: OcrSettings = field(default_factory=OcrSettings)
+    reads_pages: bool = False  # the encoder: after title and description, the best chunks of an ad's landing page
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
 
 
 @dataclass(frozen=True)
@@ -37,8 +48,10 @@ class AdReader:
     """Makes segments of new ads with an engine's student, vocabulary, statistics and settings."""
 
     student: Student
+    encoder: Embedder | None  # of the dense path, if that is not the student
     decoder: ConstrainedDecoder
     intentions: IntentionIndex
+    catalog: Catalog  # as built, whose words a page is cleaned by
     lexical: LexicalIndex  # as built: new ads are scored by its settings and statistics
     settings: IndexSettings
     num_threads: int
@@ -51,18 +64,39 @@ class AdReader:
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
-        decoded, log_probs, vectors = self._read(ad_texts(catalog))
+        decoded, log_probs, embeddings = self._read(ad_texts(catalog))
         nobody = np.empty((0, 2), dtype=np.int64)
         ads = AdIntentions(self._given(catalog), nobody, decoded, log_probs)
-        texts = searchable_texts(catalog, self.settings.min_ocr_confidence)
+        pages = self._pages(catalog)
         return Segment(
             catalog,
-            weigh(ads, vectors.embeddings, self.intentions.statistics, self.settings.postings),
-            vectors,
-            LexicalIndex.build(texts, self.lexical.settings, self.lexical.statistics),
+            weigh(ads, embeddings, self.intentions.statistics, self.settings.postings),
+            VectorIndex(embeddings if self.encoder is None else self._encoded(self.encoder, catalog, pages)),
+            LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
+            TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
         )
 
-    def _read(self, texts: list[str]) -> tuple[IntArray, np.ndarray, VectorIndex]:
+    def _pages(self, catalog: Catalog) -> Sequence[str]:
+        """Return what is left of the OCR spans of ads (N,); nothing if none has any."""
+        if not any(spans for spans in landing_spans(catalog)):
+            return [""] * catalog.num_ads
+        return clean_landing_pages(catalog, self._cleaner).texts
+
+    def _encoded(self, encoder: Embedder, catalog: Catalog, pages: Sequence[str]) -> FloatArray:
+        """Return the encoder's embeddings (N, D); nobody generated queries for these ads yet."""
+        texts = ad_texts(catalog)
+        if self.settings.reads_pages:
+            embed = partial(self.student.embed, max_tokens=MAX_SENTENCE_TOKENS)
+            texts = encoder_texts(catalog, pages, [()] * catalog.num_ads, embed, self.settings.chunks)
+        with intra_op_threads(self.num_threads):
+            return encoder.embed_ads(texts)
+
+    @cached_property
+    def _cleaner(self) -> OcrCleaner:
+        """What cleans pages; its lexicon is made when the first page comes, as many engines never get one."""
+        return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
+
+    def _read(self, texts: list[str]) -> tuple[IntArray, np.ndarray, FloatArray]:
         """Return decoded (intention_id, ad_row) pairs (P, 2), their log-probabilities (P,), and embeddings (N, D)."""
         settings = self.settings.postings
         decoding = DecodeSettings(num_beams=settings.num_beams)
@@ -75,7 +109,7 @@ class AdReader:
                     ids = found.intention_ids
                     pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
                     log_probs.append(found.log_probs)
-        return np.concatenate(pairs), np.concatenate(log_probs), VectorIndex(vectors)
+        return np.concatenate(pairs), np.concatenate(log_probs), vectors
 
     def _given(self, catalog: Catalog) -> IntArray:
         """Return the (intention_id, ad_row) pairs (P, 2) of the intentions that the ads name themselves."""

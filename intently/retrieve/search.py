@@ -18,24 +18,46 @@ NUM_EVIDENCE = 3  # pieces of evidence told per reason
 
 
 @dataclass(frozen=True)
+class Hits:
+    """The best eligible rows (C,) of one path, best first, and their scores (C,)."""
+
+    rows: IntArray
+    scores: FloatArray
+
+
+@dataclass(frozen=True)
 class Found:
-    """What one query found in `ads`: every ad's score (N,) on each path and the best eligible rows, best first."""
+    """What one query found in `ads`, path by path, and what is needed to say why."""
 
     ads: Ads
     intentions: IntentionIndex
     intention_ids: IntArray
     intention_weights: FloatArray
+    num_literal: int  # of the intentions: those that the query contains word by word
     lexical: list[LexicalQuery]
-    scores: dict[Path, FloatArray] = field(default_factory=dict)
-    rows: dict[Path, IntArray] = field(default_factory=dict)
+    embedding: FloatArray | None
+    hits: dict[Path, Hits] = field(default_factory=dict)
+    everywhere: dict[Path, FloatArray] = field(default_factory=dict)  # every ad's score (N,) on the sparse paths
+
+    @property
+    def best(self) -> dict[Path, IntArray]:
+        """The best eligible rows of each path, best first."""
+        return {path: hits.rows for path, hits in self.hits.items()}
+
+    def scores_of(self, path: Path, ad_rows: IntArray) -> FloatArray:
+        """Return the scores (C,) of any rows on a path that was searched, whether it found them or not."""
+        if path is Path.DENSE:
+            assert self.embedding is not None
+            return self.ads.dense_scores(self.embedding, ad_rows)
+        return self.everywhere[path][ad_rows]
 
     def reasons(self, ad_row: int) -> tuple[Reason, ...]:
         """Return what each path that found the ad saw in it."""
         reasons = []
-        for path, rows in self.rows.items():
-            at = np.flatnonzero(rows == ad_row)
+        for path, hits in self.hits.items():
+            at = np.flatnonzero(hits.rows == ad_row)
             if len(at):
-                score = float(self.scores[path][ad_row])
+                score = float(hits.scores[at[0]])
                 reasons.append(Reason(path, int(at[0]) + 1, score, self._told(path, ad_row, score)[:NUM_EVIDENCE]))
         return tuple(reasons)
 
@@ -58,22 +80,23 @@ def search(
     eligible: Mask,
     settings: RetrievalSettings,
 ) -> Found:
-    """Score every ad on each of `paths` and keep the best `depth` eligible ones."""
+    """Return the best `depth` eligible ads of each of `paths`."""
     ids, weights = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+    literal = ids
     if understood.intentions is not None:
-        ids, weights = weighted_intentions(query, understood.intentions, intentions, settings)
+        literal = intentions.literal(query)
+        ids, weights = _weighted(understood.intentions, literal, settings)
     asked = ads.lexical_query(query) if Path.LEXICAL in paths else []
-    found = Found(ads, intentions, ids, weights, asked)
+    found = Found(ads, intentions, ids, weights, len(literal), asked, understood.embedding)
     for path in paths:
-        if path is Path.INTENTION:
-            scores, above = ads.intention_scores(ids, weights), 0.0
-        elif path is Path.DENSE:
-            assert understood.embedding is not None
-            scores, above = ads.dense_scores(understood.embedding), -np.inf
+        if path is Path.DENSE:
+            assert found.embedding is not None
+            found.hits[path] = Hits(*ads.dense_search(found.embedding, depth, eligible))
         else:
-            scores, above = ads.lexical_scores(asked), 0.0
-        found.scores[path] = scores
-        found.rows[path] = top_rows(scores, depth, eligible, above)
+            by_intention = path is Path.INTENTION
+            scores = ads.intention_scores(ids, weights) if by_intention else ads.lexical_scores(asked)
+            rows = top_rows(scores, depth, eligible, above=0.0)
+            found.everywhere[path], found.hits[path] = scores, Hits(rows, scores[rows])
     return found
 
 
@@ -81,9 +104,12 @@ def weighted_intentions(
     query: str, found: Decoded, intentions: IntentionIndex, settings: RetrievalSettings
 ) -> tuple[IntArray, FloatArray]:
     """Return the intentions that stand for a query, decoded ones and literal ones, with their weights."""
+    return _weighted(found, intentions.literal(query), settings)
+
+
+def _weighted(found: Decoded, literal: IntArray, settings: RetrievalSettings) -> tuple[IntArray, FloatArray]:
     shares = np.exp(settings.intention_power * found.log_probs)
     weight_of = dict(zip(found.intention_ids.tolist(), (shares / shares.sum()).tolist(), strict=True))
-    literal = intentions.literal(query).tolist()
-    for intention_id in literal:
+    for intention_id in literal.tolist():
         weight_of[intention_id] = weight_of.get(intention_id, 0.0) + settings.literal_weight / len(literal)
     return np.array(list(weight_of), dtype=np.int64), np.array(list(weight_of.values()), dtype=np.float32)

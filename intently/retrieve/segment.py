@@ -9,17 +9,19 @@ from intently.catalog import Catalog
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import Mask, Postings
 from intently.index.vectors import VectorIndex
+from intently.retrieve.fusion_features import TitleTerms
 from intently.retrieve.targeting import Targeting
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """S ads, row by row the same in all parts: columns, postings of intentions, vectors, BM25 and targeting."""
+    """S ads, row by row the same in all parts: columns, postings of intentions, vectors, BM25, titles and targeting."""
 
     catalog: Catalog
     postings: Postings
     vectors: VectorIndex
     lexical: LexicalIndex
+    titles: TitleTerms
 
     @property
     def num_rows(self) -> int:
@@ -38,7 +40,7 @@ class Segment:
 
     def warmed(self) -> "Segment":
         """Return this segment after computing what the first query would otherwise wait for."""
-        _ = self.targeting, self.ad_ids
+        _ = self.targeting, self.ad_ids, self.vectors.stage
         return self
 
     def joined(self, other: "Segment") -> "Segment":
@@ -49,6 +51,7 @@ class Segment:
             self.postings.joined(other.postings),
             self.vectors.joined(other.vectors),
             self.lexical.joined(other.lexical),
+            self.titles.joined(other.titles),
         )
 
     def kept(self, mask: Mask) -> "Segment":
@@ -58,4 +61,5 @@ class Segment:
             self.postings.kept(mask),
             self.vectors.kept(mask),
             self.lexical.kept(mask),
+            self.titles.kept(mask),
         )

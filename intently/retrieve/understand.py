@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from intently.index.postings import FloatArray
 from intently.intentions.decode import ConstrainedDecoder, Decoded
@@ -24,18 +25,28 @@ class Understood:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
+class QueryEncoder(Protocol):
+    """What turns queries into embeddings when the student's own are not used."""
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit embeddings (B, D)."""
+        ...
+
+
 def understand(
     queries: Sequence[str],
     paths: Sequence[Path],
     student: Student,
+    encoder: QueryEncoder | None,
     decoder: ConstrainedDecoder,
     cache: QueryCache | None,
     settings: RetrievalSettings,
 ) -> list[Understood]:
     """Return what each query is known by for these paths, in order; a batch gives what its queries give one by one.
 
-    Queries that the cache knows are not decoded, and not even read unless their embedding is asked for. The time of a
-    stage is shared equally by the queries that went through it.
+    Without an `encoder` of its own the dense path takes the student's embedding. Queries that the cache knows are not
+    decoded, and the student reads them only if its embedding is asked for. The time of a stage is shared equally by the
+    queries that went through it.
     """
     understood = [Understood() for _ in queries]
     if cache is not None and Path.INTENTION in paths:
@@ -45,26 +56,36 @@ def understand(
             one.cached = one.intentions is not None
     asked = list(zip(queries, understood, strict=True))
     to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
-    only_embed = [pair for pair in asked if Path.DENSE in paths and (Path.INTENTION not in paths or pair[1].cached)]
+    to_embed = asked if Path.DENSE in paths else []
     with intra_op_threads(settings.num_threads):
-        if only_embed:
-            _read(only_embed, student, settings)
         if to_decode:
             reading = _read(to_decode, student, settings)
+            if to_embed and encoder is None:  # one pass of the student serves both
+                _embedded(to_decode, reading.embeddings)
+                to_embed = [pair for pair in asked if pair[1].embedding is None]
             with _shared(to_decode, "decode"):
                 decoded = decoder.decode(reading.prompt, settings.decode)
             for (_, one), found in zip(to_decode, decoded, strict=True):
                 one.intentions = found
+        if to_embed and encoder is not None:
+            with _shared(to_embed, "embed"):
+                embeddings = encoder.embed_queries([query for query, _ in to_embed])
+            _embedded(to_embed, embeddings)
+        elif to_embed:
+            _embedded(to_embed, _read(to_embed, student, settings).embeddings)
     return understood
 
 
 def _read(pairs: Sequence[tuple[str, Understood]], student: Student, settings: RetrievalSettings) -> Reading:
-    """Let the student read queries, and note their embeddings."""
+    """Let the student read queries."""
     with _shared(pairs, "encode"):
-        reading = student.read([query for query, _ in pairs], settings.max_query_tokens)
-    for (_, one), embedding in zip(pairs, reading.embeddings, strict=True):
+        return student.read([query for query, _ in pairs], settings.max_query_tokens)
+
+
+def _embedded(pairs: Sequence[tuple[str, Understood]], embeddings: FloatArray) -> None:
+    """Note the queries' embeddings (B, D)."""
+    for (_, one), embedding in zip(pairs, embeddings, strict=True):
         one.embedding = embedding
-    return reading
 
 
 @contextmanager

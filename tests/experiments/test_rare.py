@@ -16,12 +16,15 @@ pytest.importorskip("torch")
 import torch
 from test_cli import write_checkpoint
 
-from intently.baselines.registry import ALL
+from intently.baselines.registry import RARE
 from intently.baselines.task import Budget
+from intently.building.interactions import Interactions
+from intently.building.settings import BuildSettings
 from intently.catalog import Catalog, Judgements, Qrels, Queries, Run, read_run
 from intently.errors import InputError, SettingsError
-from intently.experiments import rare_report, rare_systems
-from intently.experiments.rare import Files, RareSettings, run_rare
+from intently.experiments import ground, rare_report, rare_systems
+from intently.experiments.data import Files
+from intently.experiments.rare import RareSettings, run_rare
 from intently.experiments.rare_report import Measured, sections
 from intently.experiments.rare_systems import answer, bm25, cache_facts, fuse, say
 from intently.experiments.report import Section
@@ -35,7 +38,6 @@ from intently.knowledge import KnowledgeSettings
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings, Said
 from intently.models.student import Runtime
-from intently.pipeline import BuildSettings, Interactions
 from intently.retrieve.settings import RetrievalSettings
 from intently.teacher import TeacherSettings
 from intently.text.analyze import Analyzer
@@ -283,7 +285,7 @@ def test_without_a_teacher_there_is_no_experiment(tmp_path):
 
 
 def test_baselines_are_named_with_commas():
-    assert RareSettings().baseline_names == list(ALL)
+    assert RareSettings().baseline_names == list(RARE)
     assert RareSettings(baselines=" dsi,simbert , ").baseline_names == ["dsi", "simbert"]
     assert RareSettings(baselines="").baseline_names == []
 
@@ -421,7 +423,7 @@ METRICS = ("Recall@10", "HR@500", "MAP")
 
 
 def test_what_fusing_adds_is_the_mean_of_differences(measured, chapters):
-    found = {(row[0].value, row[1].value): [cell.value for cell in row[2:]] for row in chapters["fusion"].table.cells()}
+    found = {(row[0].value, row[2].value): [cell.value for cell in row[3:]] for row in chapters["fusion"].table.cells()}
     assert len(found) == 6
     for without in ("BM25 + dense", "lexical + dense"):
         for metric in METRICS:
@@ -559,15 +561,15 @@ def test_the_curve_is_of_held_out_losses(chapters):
 
 
 def test_judgements_of_some_queries():
-    some = rare_report._of(QRELS, {"跑", "one", "unknown"})
+    some = ground.some_of(QRELS, {"跑", "one", "unknown"})
     assert some.query_ids == ("跑", "one")
     pairs = zip(some.query_rows.tolist(), some.ad_ids.to_pylist(), some.values.tolist(), strict=True)
     assert list(pairs) == [(0, "a2", 2.0), (0, "a3", 0.0), (1, "a4", 2.0), (1, "a6", 2.0)]
     assert some.kind == QRELS.kind
-    whole = rare_report._of(QRELS, set(ASKED))
+    whole = ground.some_of(QRELS, set(ASKED))
     assert whole.query_ids == QRELS.query_ids
     assert whole.query_rows.tolist() == QRELS.query_rows.tolist()
-    none = rare_report._of(QRELS, set())
+    none = ground.some_of(QRELS, set())
     assert (none.query_ids, len(none), none.ad_ids.to_pylist()) == ((), 0, [])
 
 

@@ -66,7 +66,7 @@ def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
     clicked = np.empty((0, 2), dtype=np.int64)
     ad_intentions = AdIntentions(np.array(GIVEN), clicked, np.array(pairs), np.array(log_probs))
     postings, statistics = build_postings(ad_intentions, embeddings, student.embed(TEXTS, 24), PostingSettings())
-    lexical = LexicalIndex.build(searchable_texts(catalog, 0.5), LexicalSettings())
+    lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())
     intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics)
     return Engine(catalog, student, intentions, VectorIndex(embeddings), lexical, settings)
 

@@ -17,12 +17,15 @@ from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
+from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon
 from intently.retrieve import live
 from intently.retrieve.engine import Engine
 from intently.retrieve.new_ads import IndexSettings
+from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 from intently.types import Ad, Path, Span, UserContext
 
-INDEXING = IndexSettings(PostingSettings(num_beams=4, max_ad_tokens=20), min_ocr_confidence=0.4)
+INDEXING = IndexSettings(PostingSettings(num_beams=4, max_ad_tokens=20), OcrSettings(high=0.4, low=0.4))
+CLEANER = OcrCleaner(domain_lexicon(Catalog.from_ads(ADS), TEXTS), INDEXING.ocr)
 PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
 
 
@@ -94,7 +97,7 @@ class Twin:
         )
         empty = np.empty((0, engine.student.dimension), dtype=np.float32)
         vectors = np.concatenate([empty, *(self.vectors[ad_id][None] for ad_id in self.ads)])
-        texts = searchable_texts(catalog, INDEXING.min_ocr_confidence)
+        texts = searchable_texts(catalog, clean_landing_pages(catalog, CLEANER).texts)
         lexical = LexicalIndex.build(texts, engine.lexical.settings, engine.lexical.statistics)
         intentions = replace(engine.intentions, postings=postings)
         return Engine(catalog, engine.student, intentions, VectorIndex(vectors), lexical, SETTINGS)

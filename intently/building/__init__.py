@@ -1,0 +1,1 @@
+"""The stages of a build that `intently.pipeline` strings together."""

@@ -1,0 +1,202 @@
+"""The encoder of the dense path: what it learns from, how it is trained, and how it reads all ads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intently.augment.augmentation import Augmentation
+from intently.augment.importance import ImportanceSettings, quality
+from intently.building.interactions import Interactions
+from intently.building.settings import BackboneKind, BridgeSettings
+from intently.building.work import ENCODER, finish, is_finished
+from intently.catalog import Catalog
+from intently.catalog.texts import ad_texts
+from intently.encoder.backbone import CompactBackbone, TextBackbone, TextTokenizer
+from intently.encoder.embedder import Embedder
+from intently.encoder.features import FeatureStore, augmentation_features
+from intently.encoder.hugging_face import HuggingFaceBackbone
+from intently.encoder.model import BridgeEncoder
+from intently.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
+from intently.encoder.settings import EncoderSettings, Gate
+from intently.index.lexical import LexicalIndex
+from intently.index.postings import IntArray
+from intently.intentions.vocabulary import Vocabulary
+from intently.models.pretrained import grow_vocabulary, load_pretrained
+from intently.models.student import Student
+from intently.teacher import Progress
+from intently.train.bridge import TrainedEncoder, train_bridge
+from intently.train.sources import BridgeData, Item, Source
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderMaterial:
+    """What an encoder is made from: N ads, what is known of them, and what it starts from."""
+
+    ad_texts: tuple[str, ...]
+    titles: tuple[str, ...]
+    interactions: Interactions
+    vocabulary: Vocabulary
+    augmentation: Augmentation | None
+    lexical: LexicalIndex  # which teaches it
+    checkpoint: str  # the student's
+
+
+def read_by_encoder(
+    catalog: Catalog,
+    pages: Sequence[str],
+    interactions: Interactions,
+    student: Student,
+    settings: BridgeSettings,
+    show: Progress,
+) -> list[str]:
+    """Return what the encoder reads of each ad (N,); `pages (N,)` are the cleaned texts of their landing pages."""
+    if not settings.reads_pages:
+        return ad_texts(catalog)
+    asked: list[list[str]] = [[] for _ in range(catalog.num_ads)]
+    for query, ad in interactions.clicks.tolist():
+        asked[ad].append(interactions.queries[query])
+    return encoder_texts(
+        catalog, pages, asked, partial(student.embed, max_tokens=MAX_SENTENCE_TOKENS), settings.chunks, show
+    )
+
+
+def start_encoder(material: EncoderMaterial, settings: BridgeSettings) -> tuple[TextBackbone, TextTokenizer]:
+    """Load what training starts from, its vocabulary grown by the characters of ads and queries where it can be."""
+    checkpoint = settings.checkpoint or material.checkpoint
+    if settings.kind is BackboneKind.HUGGING_FACE:
+        return HuggingFaceBackbone.load(checkpoint)
+    backbone, tokenizer = load_pretrained(checkpoint)
+    tokenizer = tokenizer.extended_by((*material.ad_texts, *material.interactions.queries))
+    return CompactBackbone(grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)), tokenizer
+
+
+def build_features(
+    backbone: TextBackbone,
+    tokenizer: TextTokenizer,
+    augmentation: Augmentation,
+    settings: BridgeSettings,
+    show: Progress,
+) -> FeatureStore:
+    """Return the features of all ads' augmentation, computed with what training starts from."""
+    plain = EncoderSettings(layer_fusion=False, gate=Gate.NONE, cross_attention=False)
+    start = Embedder(BridgeEncoder(backbone, plain), tokenizer)
+    generated, keywords = (
+        augmentation_features(start.embed_queries, items, most, show, stage=f"Reading {what}")
+        for items, most, what in (
+            (augmentation.queries, settings.max_generated, "generated queries"),
+            (augmentation.keywords, settings.max_keywords, "keywords"),
+        )
+    )
+    return FeatureStore(generated, keywords)
+
+
+def bridge_data(material: EncoderMaterial, features: FeatureStore | None, settings: BridgeSettings) -> BridgeData:
+    """Return the pairs that the encoder learns from, by source; a source without pairs is left out.
+
+    Intentions weigh by how rare they are: that of many ads says little of one.
+    """
+    interactions, vocabulary, augmentation = material.interactions, material.vocabulary, material.augmentation
+    num_ads = len(material.ad_texts)
+    sources = [_clicked("clicks", interactions.queries, interactions.clicks)]
+    if augmentation and settings.generated_queries:
+        chosen = [queries[: settings.max_generated] for queries in augmentation.queries]
+        sources.append(Source.of_ads("generated queries", chosen, Item.GENERATED))
+    if augmentation and settings.keywords:
+        chosen = [keywords[: settings.max_keywords] for keywords in augmentation.keywords]
+        sources.append(Source.of_ads("keywords", chosen, Item.KEYWORD))
+    if settings.intentions:
+        pairs = vocabulary.ad_pairs
+        rarity = np.log1p(num_ads / (1.0 + np.bincount(pairs[:, 0], minlength=len(vocabulary))))
+        texts = tuple(vocabulary.texts[intention_id] for intention_id in pairs[:, 0].tolist())
+        sources.append(Source("intentions", texts, pairs[:, 1], rarity[pairs[:, 0]]))
+    liked = np.bincount(interactions.clicks[:, 1], minlength=num_ads)
+    disliked = np.bincount(interactions.irrelevant[:, 1], minlength=num_ads)
+    return BridgeData(
+        ad_texts=material.ad_texts,
+        sources=tuple(source for source in sources if len(source)),
+        features=features,
+        irrelevant=_clicked("irrelevant", interactions.queries, interactions.irrelevant),
+        titles=material.titles,
+        num_clicks=np.bincount(interactions.clicks[:, 1], interactions.counts, num_ads).astype(np.int64),
+        qualities=quality(liked + disliked, liked, ImportanceSettings()),
+    )
+
+
+def _clicked(name: str, queries: Sequence[str], pairs: IntArray) -> Source:
+    return Source(name, tuple(queries[row] for row in pairs[:, 0].tolist()), pairs[:, 1])
+
+
+@dataclass(frozen=True)
+class LexicalTeacher:
+    """Scores candidates by BM25: what the words say that an encoder tends to blur."""
+
+    lexical: LexicalIndex
+
+    def __call__(self, queries: Sequence[str], ad_rows: IntArray) -> NDArray[np.float32]:
+        """Return the scores (B, C) of candidates `ad_rows (B, C)`. Cost: one lexical search a query."""
+        scores = [self.lexical.scores(self.lexical.analyze(query)) for query in queries]
+        return np.stack([of_all[rows] for of_all, rows in zip(scores, ad_rows, strict=True)])
+
+
+def train_encoder(
+    material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress
+) -> tuple[TrainedEncoder, TextTokenizer]:
+    """Train an encoder from its start, going on from a checkpoint in `work` if there is one."""
+    features = _features(material, settings, work, show)
+    backbone, tokenizer = start_encoder(material, settings)
+    trained = train_bridge(
+        BridgeEncoder(backbone, settings.encoder),
+        tokenizer,
+        bridge_data(material, features, settings),
+        settings.training,
+        checkpoint=work / "checkpoint.pt",
+        teacher=LexicalTeacher(material.lexical),
+        progress=show,
+    )
+    return trained, tokenizer
+
+
+def build_encoder(
+    material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress
+) -> tuple[Embedder, NDArray[np.float32]]:
+    """Return the trained encoder and the embeddings (N, D) of all ads; both are kept in `work`."""
+    directory, vectors = work / ENCODER, work / "vectors.npy"
+    if not is_finished(directory):
+        trained, tokenizer = train_encoder(material, settings, work, show)
+        Embedder(trained.encoder, tokenizer).save(directory)
+        finish(directory)
+    embedder = Embedder.load(directory)
+    if not vectors.is_file():
+        embeddings = embed_all_ads(embedder, material, settings, work, show)
+        partial = vectors.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, embeddings)
+        partial.replace(vectors)
+    return embedder, np.load(vectors)
+
+
+def embed_all_ads(
+    embedder: Embedder, material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress
+) -> NDArray[np.float32]:
+    """Return the embeddings (N, D) of all ads, read with their augmentation."""
+    return embedder.embed_ads(
+        material.ad_texts,
+        _features(material, settings, work, show),
+        progress=lambda _, done, total, note: show("Embedding the ads", done, total, note),
+    )
+
+
+def _features(material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress) -> FeatureStore | None:
+    """Return the features of all ads, kept in `work`; None if there is no augmentation to read."""
+    if material.augmentation is None or not settings.encoder.reads_augmentation:
+        return None
+    directory = work / "features"
+    if not is_finished(directory):
+        backbone, tokenizer = start_encoder(material, settings)
+        build_features(backbone, tokenizer, material.augmentation, settings, show).save(directory)
+        finish(directory)
+    return FeatureStore.load(directory)

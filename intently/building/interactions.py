@@ -1,0 +1,68 @@
+"""Clicks and judgements as rows of the catalogue."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intently.catalog import Catalog, Judgements
+from intently.errors import InputError
+from intently.index.postings import IntArray
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Clicks and judgements as rows: positives and judged-irrelevant pairs, each (P, 2) of (query_row, ad_row)."""
+
+    queries: tuple[str, ...]
+    clicks: IntArray
+    irrelevant: IntArray
+    num_unknown_ads: int  # pairs left out because the catalogue does not have the ad
+    counts: IntArray  # (P,) how often each click was made, 1 where that is not known
+
+    def of_queries(self, mask: NDArray[np.bool_]) -> "Interactions":
+        """Return the interactions of the queries (Q,) where `mask` holds, as if there were no others."""
+        number = np.cumsum(mask) - 1
+
+        def kept(pairs: IntArray) -> IntArray:
+            pairs = pairs[mask[pairs[:, 0]]]
+            return np.stack((number[pairs[:, 0]], pairs[:, 1]), axis=1)
+
+        return replace(
+            self,
+            queries=tuple(query for query, chosen in zip(self.queries, mask.tolist(), strict=True) if chosen),
+            clicks=kept(self.clicks),
+            irrelevant=kept(self.irrelevant),
+            counts=self.counts[mask[self.clicks[:, 0]]],
+        )
+
+    def by_frequency(self) -> list[str]:
+        """Return the queries that were clicked, those with the most clicks first."""
+        total = np.bincount(self.clicks[:, 0], weights=self.counts, minlength=len(self.queries))
+        order = np.argsort(-total, kind="stable")
+        return [self.queries[row] for row in order[: np.count_nonzero(total)]]
+
+
+def match_interactions(catalog: Catalog, judgements: Judgements | None, min_relevance: float | None) -> Interactions:
+    """Return clicks or judgements as rows of the catalogue; judged pairs below `min_relevance` are irrelevant ones."""
+    none = np.empty((0, 2), dtype=np.int64)
+    if judgements is None:
+        return Interactions((), none, none, 0, none[:, 0])
+    ad_rows = catalog.ad_rows(judgements.ad_ids)
+    known = ad_rows >= 0
+    if not known.any():
+        raise InputError("no click names an ad of the catalogue", cure="check that both files use the same ad ids")
+    positive = judgements.positives(min_relevance)
+    pairs = np.stack((judgements.query_rows, ad_rows), axis=1)
+    return Interactions(
+        judgements.queries,
+        pairs[known & positive],
+        pairs[known & ~positive],
+        int((~known).sum()),
+        _click_counts(judgements)[known & positive],
+    )
+
+
+def _click_counts(judgements: Judgements) -> IntArray:
+    """Return how often each pair (P,) was clicked; a judged pair counts once."""
+    return judgements.values.astype(np.int64) if judgements.kind == "clicks" else np.ones(len(judgements), np.int64)

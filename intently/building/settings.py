@@ -1,0 +1,75 @@
+"""All settings of a build."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from intently.encoder.settings import EncoderSettings
+from intently.index.lexical import LexicalSettings
+from intently.index.posting_weights import PostingSettings
+from intently.intentions.candidates import CandidateSettings
+from intently.intentions.vocabulary import VocabularySettings
+from intently.models.pretrained import DEFAULT_CHECKPOINT
+from intently.models.student import Runtime
+from intently.retrieve.settings import RetrievalSettings
+from intently.settings import check_choice, check_range
+from intently.teacher import TeacherSettings
+from intently.text.chunk import ChunkSettings
+from intently.text.ocr_cleaning import OcrSettings
+from intently.train.bridge import BridgeTrainingSettings
+from intently.train.fusion import FusionSettings
+from intently.train.student import TrainingSettings
+
+
+class BackboneKind(StrEnum):
+    """What an encoder stands on."""
+
+    COMPACT = "compact"  # as the student: int8 on CPUs
+    HUGGING_FACE = "hugging-face"  # any encoder of that library
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """Whether the dense path has an encoder of its own, and how that is made."""
+
+    enabled: bool = False  # otherwise the student's embedding serves it
+    kind: BackboneKind = BackboneKind.COMPACT
+    checkpoint: str = ""  # that training starts from: a directory, or a name; empty: the student's
+    augmentation_file: str = ""  # that `intently augment` wrote; empty: ads are read without any
+    max_generated: int = 4  # generated queries of an ad that it is read with
+    max_keywords: int = 8
+    generated_queries: bool = True  # are a source of pairs
+    keywords: bool = True
+    intentions: bool = True
+    reads_pages: bool = False  # after title and description, the best chunks of an ad's landing page
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    training: BridgeTrainingSettings = field(default_factory=BridgeTrainingSettings)
+
+    def __post_init__(self) -> None:
+        check_choice(self, "kind", BackboneKind)
+        check_range(self, "max_generated", "max_keywords", low=1, whole=True)
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """All settings of a build, a table a stage; what a settings file may contain."""
+
+    checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
+    min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
+    runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    postings: PostingSettings = field(default_factory=PostingSettings)
+    ocr: OcrSettings = field(default_factory=OcrSettings)
+    lexical: LexicalSettings = field(default_factory=LexicalSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
+    fusion: FusionSettings = field(default_factory=FusionSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+
+    def __post_init__(self) -> None:
+        check_choice(self, "runtime", Runtime)
+        if self.min_relevance is not None:
+            check_range(self, "min_relevance", low=-math.inf)
