@@ -16,6 +16,7 @@ from intently.types import Path as RetrievalPath
 from intently.types import UserContext
 
 if TYPE_CHECKING:
+    from intently.experiments.data import Files
     from intently.retrieve.engine import Engine
 
 app = typer.Typer(
@@ -65,6 +66,9 @@ def build(
     queries: Annotated[
         Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
     ] = None,
+    pages: Annotated[
+        Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")
     ] = None,
@@ -78,7 +82,9 @@ def build(
 
     chosen = read_settings(BuildSettings, settings) if settings else BuildSettings()
     with StageProgress(err) as progress:
-        report = build_engine(ads, clicks, directory, chosen, queries=queries, skip_bad=skip_bad, progress=progress)
+        report = build_engine(
+            ads, clicks, directory, chosen, queries=queries, pages=pages, skip_bad=skip_bad, progress=progress
+        )
     out.print(f"{report.directory}: complete", soft_wrap=True)
     for name, value in report.facts.items():
         out.print(
@@ -220,41 +226,130 @@ def _experiments() -> None:
     """Reproduce published tables on a simulated world or on your own data. Resumable; hours on a real catalogue."""
 
 
+_Out = Annotated[Path, typer.Option("--out", help="Where all of it is kept.", show_default=False)]
+_Ads = Annotated[Path | None, typer.Option(help="Ads. Without: a simulated world.", show_default=False)]
+_Clicks = Annotated[Path | None, typer.Option(help="Clicks or judgements to learn from.", show_default=False)]
+_Test = Annotated[Path | None, typer.Option(help="Judged queries to measure on.", show_default=False)]
+_Settings = Annotated[Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")]
+_Results = Annotated[
+    Path | None, typer.Option(help="A Markdown file whose block for this is replaced.", show_default=False)
+]
+
+
 @experiment.command()
 def rare(
-    directory: Annotated[Path, typer.Option("--out", help="Where all of it is kept.", show_default=False)],
-    ads: Annotated[Path | None, typer.Option(help="Ads. Without: a simulated world.", show_default=False)] = None,
-    clicks: Annotated[Path | None, typer.Option(help="Clicks or judgements to learn from.", show_default=False)] = None,
-    test: Annotated[Path | None, typer.Option(help="Judged queries to measure on.", show_default=False)] = None,
+    directory: _Out,
+    ads: _Ads = None,
+    clicks: _Clicks = None,
+    test: _Test = None,
     taxonomy: Annotated[Path | None, typer.Option(help="Google's product taxonomy as TSV.", show_default=False)] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")
-    ] = None,
-    results: Annotated[
-        Path | None, typer.Option(help="A Markdown file whose `rare` block is replaced.", show_default=False)
-    ] = None,
+    settings: _Settings = None,
+    results: _Results = None,
 ) -> None:
     """RARE's tables 1, 3 and 5 and the cache's figures, as Markdown and as one HTML file."""
     _need_models()
-    from intently.experiments.data import Files, world_files
+    from intently.experiments.data import world_files
     from intently.experiments.rare import RareSettings, run_rare
     from intently.experiments.rare_world import NUM_ADS, SETTINGS
     from intently.settings import read_settings
 
-    given = [path for path in (ads, clicks, test) if path]
-    if given and len(given) < 3:
-        raise InputError("--ads, --clicks and --test belong together", cure="give all three, or none for a world")
-    if taxonomy and not given:
-        raise InputError("--taxonomy goes with --ads, --clicks and --test", cure="leave it out for a world")
-    default = RareSettings() if given else SETTINGS
+    files = _files(ads, clicks, test, taxonomy)
+    default = RareSettings() if files else SETTINGS
     chosen = read_settings(RareSettings, settings, default) if settings else default
     with StageProgress(err) as progress:
-        if ads and clicks and test:
-            files = Files(ads, clicks, test, test, taxonomy)
-        else:
-            files = world_files(directory / "world", NUM_ADS, progress)
+        files = files or world_files(directory / "world", NUM_ADS, progress)
         report = run_rare(files, directory, chosen, progress=progress, results=results)
     out.print(f"{report}: complete", soft_wrap=True)
+
+
+@experiment.command()
+def bridge(
+    directory: _Out,
+    ads: _Ads = None,
+    clicks: _Clicks = None,
+    test: _Test = None,
+    settings: _Settings = None,
+    results: _Results = None,
+) -> None:
+    """BRIDGE's tables 1 and 2 and the fused engine, as Markdown and as one HTML file."""
+    _need_models()
+    from intently.experiments.bridge import BridgeExperimentSettings, run_bridge
+    from intently.experiments.bridge_world import NUM_ADS, SETTINGS
+    from intently.experiments.data import world_files
+    from intently.settings import read_settings
+
+    files = _files(ads, clicks, test, None)
+    default = BridgeExperimentSettings() if files else SETTINGS
+    chosen = read_settings(BridgeExperimentSettings, settings, default) if settings else default
+    with StageProgress(err) as progress:
+        files = files or world_files(directory / "world", NUM_ADS, progress)
+        report = run_bridge(files, directory, chosen, progress=progress, results=results)
+    out.print(f"{report}: complete", soft_wrap=True)
+
+
+def _files(ads: Path | None, clicks: Path | None, test: Path | None, taxonomy: Path | None) -> "Files | None":
+    """Return the files that an experiment was given, None if it was given none."""
+    from intently.experiments.data import Files
+
+    if ads and clicks and test:
+        return Files(ads, clicks, test, test, taxonomy)
+    if ads or clicks or test:
+        raise InputError("--ads, --clicks and --test belong together", cure="give all three, or none for a world")
+    if taxonomy:
+        raise InputError("--taxonomy goes with --ads, --clicks and --test", cure="leave it out for a world")
+    return None
+
+
+@app.command()
+def augment(
+    ads: Annotated[
+        Path, typer.Option(help="Ads: TSV, CSV, JSONL or Parquet, plain or compressed.", show_default=False)
+    ],
+    file: Annotated[Path, typer.Option("--out", help="JSON lines to write, plain or compressed.", show_default=False)],
+    clicks: _Clicks = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
+    ] = None,
+    settings: _Settings = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")] = False,
+) -> None:
+    """Let language models write queries for ads, and find keywords for all: what BRIDGE's encoder reads beside them.
+
+    Name the result in a build's settings: bridge.augmentation_file. Safe to interrupt.
+    """
+    _need_models()
+    from intently.augment.augment import AugmentSettings, augment_catalog, report_path
+    from intently.settings import read_settings
+
+    chosen = read_settings(AugmentSettings, settings) if settings else AugmentSettings()
+    with StageProgress(err) as progress:
+        report = augment_catalog(
+            ads, file, chosen, clicks=clicks, queries=queries, skip_bad=skip_bad, progress=progress
+        )
+    out.print(f"{report.path}: {report.num_ads:,} ads", soft_wrap=True)
+    out.print(f"  queries: {report.num_queries:,} for {report.num_ads_with_queries:,} ads")
+    out.print(f"  keywords: {report.num_keywords:,} for {report.num_ads_with_keywords:,} ads")
+    out.print(f"  costs: {report_path(report.path)}", soft_wrap=True)
+    if report.query_model is None:
+        err.print("note: no language model is named ('queries.model.name'), so no queries were written")
+    for note in report.notes:
+        err.print(f"note: {note}", soft_wrap=True)
+
+
+@app.command("read-pages")
+def read_pages(
+    pages: Annotated[Path, typer.Argument(help="Directory of landing pages, a file an ad: AD_ID.png, .jpg, .html")],
+    file: Annotated[Path, typer.Option("--out", help="JSON lines to write: ad_id, landing_spans.", show_default=False)],
+    chromium: Annotated[str, typer.Option(help="The browser that renders HTML.")] = "",
+) -> None:
+    """Read pictures of landing pages by OCR, to be joined to the ads by `ad_id`."""
+    from intently.ocr.reading import PageReader, ReadingSettings, write_pages
+    from intently.ocr.reading import read_pages as read
+
+    with StageProgress(err) as progress:
+        settings = ReadingSettings(chromium=chromium) if chromium else ReadingSettings()
+        number = write_pages(read(pages, PageReader(settings), progress), file)
+    out.print(f"{file}: {number:,} pages", soft_wrap=True)
 
 
 @app.command()

@@ -16,14 +16,12 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from intently.artifact import MANIFEST, open_artifact, write_atomically, write_manifest
 from intently.augment.augmentation import Augmentation
 from intently.building.encoder import EncoderMaterial, build_encoder, read_by_encoder
-from intently.building.fusion import learn_fusion
+from intently.building.fusion import held_out_queries, learn_fusion
 from intently.building.intentions import build_intentions
 from intently.building.interactions import Interactions, match_interactions
 from intently.building.settings import BuildSettings
@@ -34,14 +32,14 @@ from intently.errors import ArtifactError
 from intently.index.lexical import LexicalIndex
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
-from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon
+from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon, join_pages
+from intently.ocr.pages import load_pages
 from intently.retrieve.cache import CACHE_FILE
 from intently.retrieve.engine import FUSION_FILE, TITLES_FILE, Engine
 from intently.retrieve.fusion_features import TitleTerms
 from intently.teacher import Progress, fill_query_cache
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner
-from intently.train.fusion import FusionSettings, held_out
 
 
 @dataclass(frozen=True)
@@ -60,28 +58,30 @@ def build_engine(
     settings: BuildSettings | None = None,
     *,
     queries: Path | None = None,
+    pages: Path | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`.
 
-    `queries` gives the texts of clicks that name queries by id only. Without clicks the student learns from the ads
-    alone. An engine that is in `out` answers until the new one is written. Raises `InputError` for wrong input, and for
-    an `out` that holds something else.
+    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
+    clicks the student learns from the ads alone. An engine that is in `out` answers until the new one is there. Raises
+    `InputError` for wrong input, and for an `out` that holds something else.
     """
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
     show("Reading", 0, 0, "")
-    fingerprints = fingerprints_of([ads, clicks, queries], settings, skip_bad)
+    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
     done = _finished(out, fingerprints, settings)
     if done:
         return done
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
-    catalog, texts = read.catalog, ad_texts(read.catalog)
+    catalog = join_pages(read.catalog, load_pages(pages)) if pages else read.catalog
+    texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
     judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
     interactions = match_interactions(catalog, judgements, settings.min_relevance)
-    aside = _held_out(interactions, settings.fusion)
+    aside = held_out_queries(interactions, settings.fusion)
     learnt = interactions.of_queries(~aside)
     work = prepare(out, fingerprints)
 
@@ -89,14 +89,14 @@ def build_engine(
     show("Indexing", 0, 0, "")
     analyzer = Analyzer(settings.lexical.stemmer)
     cleaner = OcrCleaner(domain_lexicon(catalog, said.vocabulary.texts), settings.ocr)
-    pages = clean_landing_pages(catalog, cleaner, show)
-    lexical = LexicalIndex.build(searchable_texts(catalog, pages.texts), settings.lexical)
+    landing = clean_landing_pages(catalog, cleaner, show)
+    lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
     titles = TitleTerms.build(catalog.strings("title"), analyzer)
     encoder, embeddings = None, said.embeddings
     if settings.bridge.enabled:
         file = settings.bridge.augmentation_file
         material = EncoderMaterial(
-            tuple(read_by_encoder(catalog, pages.texts, learnt, said.student, settings.bridge, show)),
+            tuple(read_by_encoder(catalog, landing.texts, learnt, said.student, settings.bridge, show)),
             tuple(catalog.strings("title")),
             learnt,
             said.vocabulary,
@@ -104,7 +104,8 @@ def build_engine(
             lexical,
             settings.checkpoint,
         )
-        encoder, embeddings = build_encoder(material, settings.bridge, work / ENCODER, show)
+        built = build_encoder(material, settings.bridge, work / ENCODER, show)
+        encoder, embeddings = built.embedder, built.embeddings
     vectors = VectorIndex(embeddings)
     fused = None
     if aside.any():
@@ -148,7 +149,7 @@ def build_engine(
         "postings": len(intentions.postings.ad_rows),
         "cached_queries": num_cached,
         **(fused.facts() if fused else {}),
-        **{f"ocr_spans_{fate}": number for fate, number in asdict(pages.report).items() if number},
+        **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
     }
     notes = _notes(read.num_skipped, read.problems, judgements, interactions)
     if aside.any() and not fused:
@@ -174,14 +175,6 @@ def _finished(out: Path, fingerprints: Fingerprints, settings: BuildSettings) ->
     manifest["settings"] = asdict(settings)
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
     return BuildReport(out, manifest["facts"], (*manifest["notes"], "already built from the same input and settings"))
-
-
-def _held_out(interactions: Interactions, settings: FusionSettings) -> NDArray[np.bool_]:
-    """Return which queries (Q,) are kept for the fusion to learn from: none if they would be too few."""
-    chosen = held_out(interactions.queries, settings.held_out_share, settings.seed)
-    clicked = np.zeros(len(chosen), dtype=np.bool_)
-    clicked[interactions.clicks[:, 0]] = True
-    return chosen if np.count_nonzero(chosen & clicked) >= settings.min_queries else np.zeros_like(chosen)
 
 
 def _notes(

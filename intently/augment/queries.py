@@ -57,7 +57,7 @@ _MAX_CHARS = 80
 class Refusal(StrEnum):
     """Why an answer is no query."""
 
-    EMPTY = "empty"
+    EMPTY = "empty"  # or a single character
     LONG = "long"  # too many words, or it did not end
     ODD = "odd"  # markup, addresses, broken characters
     PROMPT = "prompt"  # repeats what the model was told
@@ -177,7 +177,7 @@ def refuse(query: str, is_whole: bool, analyzer: Analyzer, settings: QuerySettin
     Of a model that is shown examples, what has one of their queries or four words in a row of their ads repeats them.
     """
     words = analyzer.words(query)
-    if not words:
+    if len("".join(words)) < 2:
         return Refusal.EMPTY
     if _OF_PROMPT.search(query) or (not settings.tune and not _shown_phrases(analyzer).isdisjoint(_runs(words))):
         return Refusal.PROMPT

@@ -110,8 +110,7 @@ def fit(
 ) -> None:
     """Train in place by `loss_of(step)`, or go on from what `place` (a path without suffix) holds of it.
 
-    Buffers are kept as weights are; of a training that is done only these. Raises `FloatingPointError` if a loss is not
-    finite.
+    Of a training that is done only the weights are kept. Raises `FloatingPointError` if a loss is not finite.
     """
     checkpoint, weights = place.with_suffix(".checkpoint"), place.with_suffix(".weights")
     if restore_checkpoint(weights, model, []) is not None:

@@ -1,13 +1,16 @@
 """The encoder of the dense path: what it learns from, how it is trained, and how it reads all ads."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.artifact import write_atomically
 from intently.augment.augmentation import Augmentation
 from intently.augment.importance import ImportanceSettings, quality
 from intently.building.interactions import Interactions
@@ -142,11 +145,53 @@ class LexicalTeacher:
         return np.stack([of_all[rows] for of_all, rows in zip(scores, ad_rows, strict=True)])
 
 
-def train_encoder(
-    material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress
+@dataclass(frozen=True, eq=False)
+class BuiltEncoder:
+    """A trained encoder, the embeddings (N, D) of all ads, and how training went, as JSON knows it."""
+
+    embedder: Embedder
+    embeddings: NDArray[np.float32]
+    training: dict[str, Any]
+
+
+def build_encoder(
+    material: EncoderMaterial,
+    settings: BridgeSettings,
+    work: Path,
+    show: Progress,
+    *,
+    features_directory: Path | None = None,
+) -> BuiltEncoder:
+    """Train an encoder, going on from what `work` holds of it, and let it read all ads.
+
+    The features of the ads' augmentation are kept in `features_directory`, which several encoders may share that read
+    the same and start from the same.
+    """
+    features = _features(material, settings, features_directory or work / "features", show)
+    directory, vectors, history = work / ENCODER, work / "vectors.npy", work / "training.json"
+    if not is_finished(directory):
+        trained, tokenizer = _train(material, features, settings, work, show)
+        Embedder(trained.encoder, tokenizer).save(directory)
+        write_atomically(history, json.dumps(_told(trained), indent=1))
+        finish(directory)
+    embedder = Embedder.load(directory)
+    if not vectors.is_file():
+        embeddings = embedder.embed_ads(
+            material.ad_texts,
+            features,
+            progress=lambda _, done, total, note: show("Embedding the ads", done, total, note),
+        )
+        partial_file = vectors.with_suffix(".partial")
+        with partial_file.open("wb") as file:
+            np.save(file, embeddings)
+        partial_file.replace(vectors)
+    training = json.loads(history.read_text(encoding="utf-8")) if history.is_file() else {}
+    return BuiltEncoder(embedder, np.load(vectors), training)
+
+
+def _train(
+    material: EncoderMaterial, features: FeatureStore | None, settings: BridgeSettings, work: Path, show: Progress
 ) -> tuple[TrainedEncoder, TextTokenizer]:
-    """Train an encoder from its start, going on from a checkpoint in `work` if there is one."""
-    features = _features(material, settings, work, show)
     backbone, tokenizer = start_encoder(material, settings)
     trained = train_bridge(
         BridgeEncoder(backbone, settings.encoder),
@@ -160,41 +205,22 @@ def train_encoder(
     return trained, tokenizer
 
 
-def build_encoder(
-    material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress
-) -> tuple[Embedder, NDArray[np.float32]]:
-    """Return the trained encoder and the embeddings (N, D) of all ads; both are kept in `work`."""
-    directory, vectors = work / ENCODER, work / "vectors.npy"
-    if not is_finished(directory):
-        trained, tokenizer = train_encoder(material, settings, work, show)
-        Embedder(trained.encoder, tokenizer).save(directory)
-        finish(directory)
-    embedder = Embedder.load(directory)
-    if not vectors.is_file():
-        embeddings = embed_all_ads(embedder, material, settings, work, show)
-        partial = vectors.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.save(file, embeddings)
-        partial.replace(vectors)
-    return embedder, np.load(vectors)
+def _told(trained: TrainedEncoder) -> dict[str, Any]:
+    return {
+        "num_steps": trained.num_steps,
+        "losses": trained.losses,
+        "num_drawn": trained.num_drawn,
+        "forgetting": trained.forgetting(),
+        "history": [asdict(look) for look in trained.history],
+    }
 
 
-def embed_all_ads(
-    embedder: Embedder, material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress
-) -> NDArray[np.float32]:
-    """Return the embeddings (N, D) of all ads, read with their augmentation."""
-    return embedder.embed_ads(
-        material.ad_texts,
-        _features(material, settings, work, show),
-        progress=lambda _, done, total, note: show("Embedding the ads", done, total, note),
-    )
-
-
-def _features(material: EncoderMaterial, settings: BridgeSettings, work: Path, show: Progress) -> FeatureStore | None:
-    """Return the features of all ads, kept in `work`; None if there is no augmentation to read."""
+def _features(
+    material: EncoderMaterial, settings: BridgeSettings, directory: Path, show: Progress
+) -> FeatureStore | None:
+    """Return the features of all ads, kept in `directory`; None if there is no augmentation to read."""
     if material.augmentation is None or not settings.encoder.reads_augmentation:
         return None
-    directory = work / "features"
     if not is_finished(directory):
         backbone, tokenizer = start_encoder(material, settings)
         build_features(backbone, tokenizer, material.augmentation, settings, show).save(directory)

@@ -4,12 +4,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intently.building.interactions import Interactions
 from intently.retrieve.engine import FUSED_PATHS, Engine
+from intently.retrieve.fusion_features import rising
 from intently.retrieve.learned_fusion import LearnedFusion
 from intently.teacher import Progress
-from intently.train.fusion import FusionExample, FusionSettings, TrainedFusion, train_fusion
+from intently.train.fusion import FusionExample, FusionSettings, TrainedFusion, held_out, train_fusion
+
+
+def held_out_queries(interactions: Interactions, settings: FusionSettings) -> NDArray[np.bool_]:
+    """Return which queries (Q,) are kept for the fusion to learn from: none if they would be too few."""
+    chosen = held_out(interactions.queries, settings.held_out_share, settings.seed)
+    clicked = np.zeros(len(chosen), dtype=np.bool_)
+    clicked[interactions.clicks[:, 0]] = True
+    return chosen if np.count_nonzero(chosen & clicked) >= settings.min_queries else np.zeros_like(chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,27 +40,25 @@ class Learned:
         }
 
 
-def learn_fusion(engine: Engine, held_out: Interactions, settings: FusionSettings, show: Progress) -> Learned | None:
+def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Learned | None:
     """Return a fusion learned from how the engine's paths answer queries that none of them has learned from.
 
     None if too few of these have a relevant ad among the candidates, or if reciprocal ranks order those better.
     """
-    examples = list(_examples(engine, held_out, settings, show))
+    examples = list(_examples(engine, aside, settings, show))
     if sum(bool(example.gains.any()) for example in examples) < settings.min_queries:
         return None
-    trained = train_fusion(examples, settings, show)
+    trained = train_fusion(examples, rising(FUSED_PATHS), settings, show)
     if trained.precision <= trained.baseline:
         return None
     return Learned(LearnedFusion(FUSED_PATHS, trained.model, settings.depth), trained)
 
 
-def _examples(
-    engine: Engine, held_out: Interactions, settings: FusionSettings, show: Progress
-) -> Iterator[FusionExample]:
-    order = np.argsort(held_out.clicks[:, 0], kind="stable")
-    bounds = np.searchsorted(held_out.clicks[order, 0], np.arange(len(held_out.queries) + 1))
-    ad_rows = held_out.clicks[order, 1]
-    for row, (rows, table) in enumerate(engine.candidates(held_out.queries)):
+def _examples(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Iterator[FusionExample]:
+    order = np.argsort(aside.clicks[:, 0], kind="stable")
+    bounds = np.searchsorted(aside.clicks[order, 0], np.arange(len(aside.queries) + 1))
+    ad_rows = aside.clicks[order, 1]
+    for row, (rows, table) in enumerate(engine.candidates(aside.queries)):
         clicked = np.isin(rows[: settings.depth], ad_rows[bounds[row] : bounds[row + 1]])
         yield FusionExample(table[: settings.depth], clicked.astype(np.int64))
-        show("Answering held-out queries", row + 1, len(held_out.queries), "")
+        show("Answering held-out queries", row + 1, len(aside.queries), "")

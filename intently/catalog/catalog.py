@@ -83,9 +83,10 @@ class Catalog:
         """
         for batch in self.table.select(list(dict.fromkeys(names))).to_batches(max_chunksize=batch_size):
             texts = [_joined(batch.column(name), separator) for name in names]
-            filled = [pc.if_else(pc.equal(text, ""), None, text) for text in texts]
-            joined: list[str] = pc.binary_join_element_wise(*filled, separator, null_handling="skip").to_pylist()
-            yield joined
+            # Not by Arrow's element-wise join, which drops the rows that are null in every column.
+            yield [
+                separator.join(filter(None, parts)) for parts in zip(*(text.to_pylist() for text in texts), strict=True)
+            ]
 
     def ad(self, ad_row: int) -> Ad:
         """Return one row as an `Ad`. Raises IndexError when `ad_row` is not in 0 … N−1."""

@@ -29,9 +29,9 @@ def encoder_texts(
 ) -> list[str]:
     """Return what the encoder reads of each ad (N,).
 
-    `pages (N,)` are the cleaned texts of landing pages read by OCR; `asked (N,)` queries that led to each ad, beside
-    which its title and bid keywords tell what is worth reading. Sentences, queries and keywords are compared as `embed` sees
-    them, each different text once in a block of ads.
+    `pages (N,)` are the cleaned texts of landing pages read by OCR, `asked (N,)` queries that led to each ad; beside
+    these its title and bid keywords tell what is worth reading. All are compared as `embed` sees them, each different
+    text read once in a block of ads.
     """
     texts, titles, bids = ad_texts(catalog), catalog.strings("title"), catalog.column("keywords").to_pylist()
     written = (text for batch in catalog.iter_text("landing_text") for text in batch)

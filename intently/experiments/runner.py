@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -116,6 +117,10 @@ class Experiment:
         path = self.directory / "work" / _file_name(name)
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def forget(self, name: str) -> None:
+        """Delete the checkpoints of the step `name`, which is finished: hundreds of megabytes each add up."""
+        shutil.rmtree(self.directory / "work" / _file_name(name), ignore_errors=True)
 
     def _path(self, name: str, suffix: str) -> Path:
         return self.directory / "steps" / (_file_name(name) + suffix)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from intently.catalog.catalog import Catalog
 from intently.catalog.fields import SPANS_TYPE
 from intently.errors import InputError
-from intently.ocr.reading import Page
+from intently.ocr.pages import Page
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.ocr_lexicon import OcrLexicon
 from intently.types import Span
@@ -46,7 +46,7 @@ def landing_spans(catalog: Catalog) -> Iterator[tuple[Span, ...]]:
 
 
 def clean_landing_pages(catalog: Catalog, cleaner: OcrCleaner, progress: Progress | None = None) -> CleanedPages:
-    """Clean the OCR spans of all ads. One core cleans about a thousand new spans a second, without a language model."""
+    """Clean the OCR spans of all ads. One core cleans one to three thousand a second."""
     texts: list[str] = []
     report = OcrReport()
     for row, spans in enumerate(landing_spans(catalog)):

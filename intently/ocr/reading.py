@@ -4,8 +4,7 @@ The models come in RapidOCR's wheel and are given to it by path, so that nothing
 reading order, the doubtful ones too: what to make of them is for `intently.text.ocr_cleaning` to say.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intently.errors import InputError, MissingDependencyError
+from intently.ocr.pages import Page
 from intently.ocr.rendering import render_html
 from intently.settings import check_range
 from intently.types import Span
@@ -46,14 +46,6 @@ class ReadingSettings:
 
     def __post_init__(self) -> None:
         check_range(self, "num_threads", "page_width", "page_height", low=1, whole=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What was read on the landing page of one ad."""
-
-    ad_id: str
-    spans: tuple[Span, ...]
 
 
 class PageReader:
@@ -142,17 +134,6 @@ def read_pages(source: Path | Sequence[Path], reader: PageReader, progress: Prog
         yield Page(path.stem, reader.read(path))
     if progress:
         progress("reading pages", len(paths), len(paths), "")
-
-
-def write_pages(pages: Iterable[Page], path: Path) -> int:
-    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalogue has them; return how many."""
-    count = 0
-    with path.open("w", encoding="utf-8") as file:
-        for page in pages:
-            spans = [{"text": span.text, "confidence": round(span.confidence, 4)} for span in page.spans]
-            file.write(json.dumps({"ad_id": page.ad_id, "landing_spans": spans}, ensure_ascii=False) + "\n")
-            count += 1
-    return count
 
 
 def strips(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""The learned fusion: boosted trees that rank the candidates of all paths, best first by reciprocal rank fusion, anew."""
+"""The learned fusion: boosted trees rank anew what all paths found and reciprocal rank fusion put in order."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -31,17 +31,21 @@ class FeatureShare:
 
 
 class LearnedFusion:
-    """Ranks candidates by a LightGBM model over `fusion_features`. Holds no state between queries."""
+    """Ranks candidates by a LightGBM model over `fusion_features` and a weighted sum of them. Has no state."""
 
-    def __init__(self, paths: Sequence[Path], model: str, depth: int) -> None:
-        """`model` is LightGBM's own text of one learned from candidates of `paths`; `depth` of a query's are ranked."""
-        self.paths, self.model, self.depth = tuple(paths), model, depth
-        self.feature_names = feature_names(self.paths)
+    def __init__(self, paths: Sequence[Path], model: str, weights: Sequence[float], depth: int) -> None:
+        """`model` is LightGBM's own text of one learned from candidates of `paths`; `depth` of a query's are ranked.
+
+        `weights (F,)` are those of the sum that is the model's last feature.
+        """
+        self.paths, self.model, self.weights, self.depth = tuple(paths), model, tuple(weights), depth
+        self.feature_names = (*feature_names(self.paths), "weighted sum")
+        self._weights = np.array(self.weights, dtype=np.float64)
         self._booster = _booster(model)
-        if self._booster.num_feature() != len(self.feature_names):
+        if not self._booster.num_feature() == len(self.weights) + 1 == len(self.feature_names):
             raise ArtifactError(
-                f"the learned fusion has {self._booster.num_feature()} features, not {len(self.feature_names)}; "
-                "build the engine again"
+                f"the learned fusion has {self._booster.num_feature()} features and {len(self.weights)} weights, not "
+                f"{len(self.feature_names)} and one less; build the engine again"
             )
 
     def rank(
@@ -55,13 +59,13 @@ class LearnedFusion:
     ) -> tuple[IntArray, NDArray[np.float64]]:
         """Return the rows (C,) that reciprocal rank fusion found, ranked anew, with scores (C,), best first.
 
-        The first `depth` are ranked by the model, ties by row; the others follow as they were. `best` are the rows of
-        each path, `scores_of` and `titles_of` return a path's scores and the title terms of any rows.
+        The first `depth` are ranked by the model, equal ones as they were; the others follow as they were. `best` are
+        the rows of each path, `scores_of` and `titles_of` return a path's scores and the title terms of any rows.
         """
         first, rest = slice(self.depth), slice(self.depth, None)
         candidates = Candidates.of(rows[first], fused[first], {path: best[path] for path in self.paths}, scores_of)
         scores = self.scores(features(candidates, query, titles_of(candidates.rows)))
-        order = np.lexsort((candidates.rows, -scores))
+        order = np.argsort(-scores, kind="stable")
         below = scores.min(initial=0.0) - 1.0 + fused[rest] - fused[rest].max(initial=0.0)
         return np.concatenate((rows[first][order], rows[rest])), np.concatenate((scores[order], below))
 
@@ -69,7 +73,7 @@ class LearnedFusion:
         """Return the model's scores (C,) of candidates with these features (C, F); higher is better."""
         if not len(table):  # which LightGBM refuses
             return np.empty(0)
-        found = self._booster.predict(table, raw_score=True, num_threads=1, validate_features=False)
+        found = self._booster.predict(self._with_sum(table), raw_score=True, num_threads=1, validate_features=False)
         return np.asarray(found, dtype=np.float64)
 
     def contributions(self, table: Features, number: int = 3) -> list[tuple[FeatureShare, ...]]:
@@ -80,6 +84,7 @@ class LearnedFusion:
         """
         if not len(table):
             return []
+        table = self._with_sum(table)
         found = self._booster.predict(table, pred_contrib=True, num_threads=1, validate_features=False)
         shares = np.asarray(found, dtype=np.float64)[:, :-1]  # without the mean score
         order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :number]
@@ -88,9 +93,18 @@ class LearnedFusion:
             for best, values, moved in zip(order, table, shares, strict=True)
         ]
 
+    def _with_sum(self, table: Features) -> Features:
+        return np.column_stack((table, (table @ self._weights).astype(np.float32)))
+
     def save(self, path: FilePath) -> None:
         """Write to one JSON file."""
-        content = {"paths": self.paths, "features": self.feature_names, "depth": self.depth, "model": self.model}
+        content = {
+            "paths": self.paths,
+            "features": self.feature_names,
+            "depth": self.depth,
+            "weights": self.weights,
+            "model": self.model,
+        }
         write_atomically(path, json.dumps(content))
 
     @classmethod
@@ -99,10 +113,10 @@ class LearnedFusion:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             paths, depth, model = [Path(each) for each in content["paths"]], int(content["depth"]), content["model"]
-            told = tuple(content["features"])
+            told, weights = tuple(content["features"]), [float(each) for each in content["weights"]]
             if not isinstance(model, str):
                 raise ValueError("the model is no text")
-            fusion = cls(paths, model, depth)
+            fusion = cls(paths, model, weights, depth)
         except (OSError, ValueError, TypeError, KeyError, ArtifactError) as error:
             raise ArtifactError(f"{path} does not hold a learned fusion ({error}); build the engine again") from error
         if told != fusion.feature_names:

@@ -112,7 +112,11 @@ class OcrCleaner:
     """Cleans spans against one lexicon. Keeps what it found out about chunks of text, so use one for many pages."""
 
     def __init__(self, lexicon: OcrLexicon, settings: OcrSettings, repair: Repair | None = None) -> None:
-        """`repair` is asked for spans that the lexicon cannot repair; its answers are held to `max_edits`."""
+        """`repair` is asked for spans that the lexicon cannot repair.
+
+        Its answer is taken if it is within `max_edits`, leaves all numbers, has no fewer letters in known words than
+        the lexicon's reading of the span, and nothing that the lexicon would still repair.
+        """
         self._lexicon, self.settings, self._repair = lexicon, settings, repair
         self._cache: dict[str, _Parsed] = {}
 
@@ -129,9 +133,9 @@ class OcrCleaner:
                 return CleanedSpan(span.text, Fate.CONFIRMED)
             return CleanedSpan(read.text, Fate.LEXICON)
         if self._repair is not None:
-            repaired = normalize(self._repair(text))
-            if repaired and self._within_budget(text, repaired) and numbers_of(repaired) == numbers_of(text):
-                return CleanedSpan(repaired, Fate.MODEL)
+            answer = normalize(self._repair(text))
+            if self._is_supported(answer, text, read) and self._within_budget(text, answer):
+                return CleanedSpan(answer, Fate.MODEL)
         return CleanedSpan("", Fate.DROPPED)
 
     def clean_page(self, spans: Sequence[Span]) -> tuple[str, OcrReport]:
@@ -141,6 +145,12 @@ class OcrCleaner:
 
     def _is_known(self, read: _Parsed) -> bool:
         return read.num_letters > 0 and read.num_known >= self.settings.min_known * read.num_letters
+
+    def _is_supported(self, answer: str, text: str, read: _Parsed) -> bool:
+        """Return whether a model's answer to `text` says something new that the lexicon's own reading agrees with."""
+        again = self._read(answer)
+        is_settled = again.text == answer and again.num_known >= max(read.num_known, 1)
+        return answer != text and is_settled and numbers_of(answer) == numbers_of(text)
 
     def _within_budget(self, text: str, repaired: str) -> bool:
         a, b = text.replace(" ", ""), repaired.replace(" ", "")

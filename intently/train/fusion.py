@@ -4,7 +4,8 @@ The paths were themselves trained on clicks, and rank the ads of a query they ha
 one. Trees that learned from such queries would trust the trained paths too much. So some queries are held out from all
 other training (`held_out`), and the fusion learns from these alone. They are few and what is not judged is not known
 to be irrelevant: trees that are free to fit that rank worse than reciprocal rank fusion. What holds them is that their
-scores may only rise with evidence such as a path's score.
+scores may only rise with evidence such as a path's score, and that one of their features is the score of a linear
+ranker: it draws the slanted lines that few steps along single features cannot.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Called with (stage, done, total, note).
 Progress = Callable[[str, int, int, str], None]
 _STAGE = "Learning the fusion"
+_NEWTON_STEPS = 30  # far more than it takes
 
 
 @dataclass(frozen=True)
@@ -35,30 +37,31 @@ class FusionSettings:
     min_queries: int = 100  # with a relevant candidate; with fewer, reciprocal rank fusion stays
     depth: int = 500  # candidates of a query that are ranked anew, when learning and when answering
     num_negatives: int = 300  # candidates of a query that are learned from beside the relevant ones
-    max_trees: int = 400
-    patience: int = 40  # trees without a better ranking of the validation queries, after which learning ends
-    validation_share: float = 0.2  # of the held-out queries: tell how many trees are enough, and whether they help
+    max_trees: int = 150
+    num_folds: int = 5  # of the held-out queries: tell how many trees are best, and whether they help
     num_leaves: int = 8
     learning_rate: float = 0.05
     min_leaf: int = 200  # candidates in a leaf
     feature_share: float = 0.6  # drawn for each tree
     l2: float = 5.0
+    linear_l2: float = 0.1  # of the linear ranker's weights, per standard deviation
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_range(self, "held_out_share", high=0.5)
-        check_range(self, "min_queries", "num_leaves", low=2, whole=True)
-        check_range(self, "depth", "num_negatives", "max_trees", "patience", low=1, whole=True)
+        check_range(self, "num_leaves", "num_folds", low=2, whole=True)
+        check_range(self, "min_queries", low=self.num_folds, whole=True)
+        check_range(self, "depth", "num_negatives", "max_trees", low=1, whole=True)
         check_range(self, "min_leaf", low=1, whole=True)
-        check_range(self, "validation_share", high=0.5, exclusive=True)
         check_range(self, "learning_rate", "feature_share", high=1, exclusive=True)
         check_range(self, "l2")
+        check_range(self, "linear_l2", exclusive=True)
         check_range(self, "seed", high=2**31 - 1, whole=True)
 
 
 @dataclass(frozen=True, eq=False)
 class FusionExample:
-    """One held-out query: the features (C, F) of its candidates and their gains (C,) from 0 to 30, 0 for one not relevant.
+    """One held-out query: the features (C, F) of its candidates and their gains (C,), from 0 (irrelevant) to 30.
 
     The candidates are in the order of reciprocal rank fusion, best first, which is what has to be beaten.
     """
@@ -69,13 +72,14 @@ class FusionExample:
 
 @dataclass(frozen=True)
 class TrainedFusion:
-    """A model as LightGBM's own text, and the mean average precision on queries that it had not learned from.
+    """A model as LightGBM's own text, and how well such a one ranks queries that it has not learned from.
 
-    `precision` is that of the trees before they learned from these queries too, `baseline` that of reciprocal rank
-    fusion; both count the relevant candidates only.
+    `precision` is the mean average precision of the folds, each ranked by trees of the others, with as many trees;
+    `baseline` that of reciprocal rank fusion. Both count the candidates only.
     """
 
     model: str
+    weights: tuple[float, ...]  # (F,) of the linear ranker, whose score is the last feature of the trees
     num_trees: int
     num_queries: int
     precision: float
@@ -100,9 +104,12 @@ def train_fusion(
 ) -> TrainedFusion:
     """Return trees learned from held-out queries; those without a relevant candidate teach nothing and are left out.
 
-    `rising (F,)` tells for which features more can only be better. A validation part of the queries tells after how many trees to stop; then all queries are learned from with that
-    many. The same examples and settings give the same model. Raises `InputError` if fewer than `min_queries` are left.
+    `rising (F,)` tells for which features more can only be better. The queries are learned from in folds, each ranked
+    by trees of the others, to find with how many trees that is best; then all are learned from with that many. The same
+    examples and settings give the same model. Raises `InputError` if fewer than `min_queries` are left. Cost: half a
+    minute for a thousand queries.
     """
+    _need_lightgbm()
     show = progress or (lambda *_: None)
     examples = [example for example in examples if example.gains.any()]
     if len(examples) < settings.min_queries:
@@ -111,17 +118,36 @@ def train_fusion(
             cure=f"give more clicks, or lower min_queries ({settings.min_queries})",
         )
     rng = np.random.default_rng(settings.seed)
-    order = rng.permutation(len(examples))
-    num_validation = max(1, round(settings.validation_share * len(examples)))
-    validation, learned = ([examples[at] for at in part] for part in np.split(order, [num_validation]))
-    draft = _boost(learned, rising, settings, settings.max_trees, rng, show, validation)
-    num_trees = max(draft.best_iteration, 1)
-    precision = [_average_precision(_ranked(draft, example)) for example in validation]
-    baseline = [_average_precision(example.gains) for example in validation]
-    final = _boost(examples, rising, settings, num_trees, rng, show)
+    fold_of = rng.permutation(len(examples)) % settings.num_folds
+    precision = np.zeros(settings.max_trees)  # by number of trees
+    for fold in range(settings.num_folds):
+        show(_STAGE, fold, settings.num_folds + 1, "")
+        learned = [example for example, at in zip(examples, fold_of, strict=True) if at != fold]
+        others = [example for example, at in zip(examples, fold_of, strict=True) if at == fold]
+        curve = _boost(learned, rising, settings, settings.max_trees, rng, others).curve
+        precision += np.array(curve) * len(others) / len(examples)
+    num_trees = int(precision.argmax()) + 1
+    show(_STAGE, settings.num_folds, settings.num_folds + 1, "")
+    final = _boost(examples, rising, settings, num_trees, rng)
+    show(_STAGE, settings.num_folds + 1, settings.num_folds + 1, f"{num_trees} trees")
+    baseline = float(np.mean([_average_precision(example.gains) for example in examples]))
     return TrainedFusion(
-        final.model_to_string(), num_trees, len(examples), float(np.mean(precision)), float(np.mean(baseline))
+        final.booster.model_to_string(),
+        tuple(final.weights.tolist()),
+        num_trees,
+        len(examples),
+        float(precision.max()),
+        baseline,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Boosted:
+    """Trees, the weights (F,) of the linear ranker, and the precision on other queries after each tree."""
+
+    booster: "lightgbm.Booster"
+    weights: NDArray[np.float64]
+    curve: list[float]
 
 
 def _boost(
@@ -130,14 +156,14 @@ def _boost(
     settings: FusionSettings,
     num_trees: int,
     rng: np.random.Generator,
-    show: Progress,
-    validation: Sequence[FusionExample] = (),
-) -> "lightgbm.Booster":
-    """Return trees learned from `examples`, at most `num_trees`, fewer if those rank `validation` best."""
-    lightgbm = _lightgbm()
+    others: Sequence[FusionExample] = (),
+) -> _Boosted:
+    """Return trees learned from `examples`, and with `others` their mean average precision there after each tree."""
+    import lightgbm
+
     params = {
         "objective": "rank_xendcg",
-        "monotone_constraints": [int(each) for each in rising],
+        "monotone_constraints": [*(int(each) for each in rising), 1],
         "num_leaves": settings.num_leaves,
         "learning_rate": settings.learning_rate,
         "min_data_in_leaf": settings.min_leaf,
@@ -150,37 +176,85 @@ def _boost(
         "verbosity": -1,
         "metric": "None",
     }
+    ends = np.cumsum([len(example.gains) for example in others])[:-1]
 
     def mean_precision(scores: NDArray[np.float64], _: object) -> tuple[str, float, bool]:
-        ends = np.cumsum([len(example.gains) for example in validation])[:-1]
-        parts = zip(np.split(scores, ends), validation, strict=True)
+        parts = zip(np.split(scores, ends), others, strict=True)
         found = [_average_precision(example.gains[np.argsort(-part, kind="stable")]) for part, example in parts]
         return "MAP", float(np.mean(found)), True
 
-    data = _dataset([_sampled(example, settings.num_negatives, rng) for example in examples], params)
-    callbacks: list[Callable[..., None]] = [lambda env: show(_STAGE, env.iteration + 1, num_trees, "")]
-    if validation:
-        callbacks.append(lightgbm.early_stopping(settings.patience, verbose=False))
-    return lightgbm.train(
+    sampled = [_sampled(example, settings.num_negatives, rng) for example in examples]
+    weights = _linear_ranker(sampled, settings.linear_l2)
+    data = _dataset(sampled, weights, params)
+    if not others:
+        return _Boosted(lightgbm.train(params, data, num_trees), weights, [])
+    told: dict[str, dict[str, list[float]]] = {}
+    booster = lightgbm.train(
         params,
         data,
         num_trees,
-        valid_sets=[_dataset(validation, params, data)] if validation else None,
-        feval=mean_precision if validation else None,
-        callbacks=callbacks,
+        valid_sets=[_dataset(others, weights, params, data)],
+        feval=mean_precision,
+        callbacks=[lightgbm.record_evaluation(told)],
     )
+    return _Boosted(booster, weights, told["valid_0"]["MAP"])
 
 
 def _dataset(
-    examples: Sequence[FusionExample], params: dict[str, object], reference: "lightgbm.Dataset | None" = None
+    examples: Sequence[FusionExample],
+    weights: NDArray[np.float64],
+    params: dict[str, object],
+    reference: "lightgbm.Dataset | None" = None,
 ) -> "lightgbm.Dataset":
-    return _lightgbm().Dataset(
-        np.concatenate([example.features for example in examples]),
+    import lightgbm
+
+    table = np.concatenate([example.features for example in examples])
+    return lightgbm.Dataset(
+        np.column_stack((table, (table @ weights).astype(np.float32))),
         np.concatenate([example.gains for example in examples]),
         group=[len(example.gains) for example in examples],
         params=params,
         reference=reference,
     )
+
+
+def _linear_ranker(examples: Sequence[FusionExample], l2: float) -> NDArray[np.float64]:
+    """Return weights (F,) of features whose sum ranks candidates: a softmax over those of a query, by Newton's method.
+
+    Minimises the mean cross-entropy between it and an even share for each relevant candidate (ListNet: Cao et al., ICML
+    2007) plus `l2` times the squared weights of features of unit deviation, which is convex.
+    """
+    table = np.concatenate([example.features for example in examples]).astype(np.float64)
+    deviations = table.std(axis=0)
+    deviations[deviations < 1e-6] = 1.0  # of a constant, which gets no weight
+    table /= deviations
+    counts = np.array([len(example.gains) for example in examples])
+    starts = np.cumsum(counts) - counts
+    shares = np.concatenate([(example.gains > 0) / np.count_nonzero(example.gains) for example in examples])
+
+    def softmax(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = table @ weights
+        scores -= np.repeat(np.maximum.reduceat(scores, starts), counts)
+        log_sums = np.repeat(np.log(np.add.reduceat(np.exp(scores), starts)), counts)
+        loss = -shares @ (scores - log_sums) / len(examples) + l2 * weights @ weights
+        return float(loss), np.exp(scores - log_sums)
+
+    weights: NDArray[np.float64] = np.zeros(table.shape[1])
+    loss, chances = softmax(weights)
+    for _ in range(_NEWTON_STEPS):
+        slope = table.T @ (chances - shares) / len(examples) + 2 * l2 * weights
+        means = np.add.reduceat(table * chances[:, None], starts)
+        bend = (table.T @ (table * chances[:, None]) - means.T @ means) / len(examples)
+        step = np.linalg.solve(bend + 2 * l2 * np.eye(len(weights)), slope)
+        size = 1.0
+        while softmax(weights - size * step)[0] > loss and size > 1e-6:
+            size /= 2
+        weights = weights - size * step
+        before, (loss, chances) = loss, softmax(weights)
+        if before - loss < 1e-9:
+            break
+    weights /= deviations
+    return weights
 
 
 def _sampled(example: FusionExample, num_negatives: int, rng: np.random.Generator) -> FusionExample:
@@ -192,22 +266,16 @@ def _sampled(example: FusionExample, num_negatives: int, rng: np.random.Generato
     return FusionExample(example.features[kept], example.gains[kept])
 
 
-def _ranked(booster: "lightgbm.Booster", example: FusionExample) -> NDArray[np.int64]:
-    scores = np.asarray(booster.predict(example.features, num_threads=1, validate_features=False))
-    return example.gains[np.argsort(-scores, kind="stable")]
-
-
 def _average_precision(gains: NDArray[np.int64]) -> float:
     """Return the mean precision at the ranks of the relevant ones of ranked candidates, some of which are."""
     ranks = np.flatnonzero(gains) + 1
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 
-def _lightgbm():  # type: ignore[no-untyped-def]
+def _need_lightgbm() -> None:
     try:
-        import lightgbm
+        import lightgbm  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
             f"learning the fusion needs LightGBM ({error}); run: pip install 'intently[models]'"
         ) from error
-    return lightgbm

@@ -61,7 +61,7 @@ def test_is_greedy(lm):
 
 
 def test_a_cleaner_takes_it(lm):
-    lexicon = OcrLexicon({"robot": 3})
+    lexicon = OcrLexicon({"robot": 3, "cleaner": 2})
     span = Span("roomba cieanur", 0.6)
     assert OcrCleaner(lexicon, OcrSettings(), Saying(lm, "Roomba cleaner")).clean(span).fate is Fate.MODEL
     assert OcrCleaner(lexicon, OcrSettings(), Saying(lm, "a vacuum cleaner")).clean(span).fate is Fate.DROPPED

@@ -64,6 +64,7 @@ def test_answers_are_cleaned(said, query):
     [
         ("", Refusal.EMPTY),
         ("...", Refusal.EMPTY),
+        ("用", Refusal.EMPTY),
         ("camping battery", Refusal.PROMPT),  # an example it was shown
         ("水管爆了找谁修", Refusal.PROMPT),
         ("Ad: pan", Refusal.PROMPT),
@@ -120,9 +121,9 @@ def test_sifting_counts_what_it_leaves_out():
 
 def test_the_round_trip_keeps_what_leads_back():
     index = LexicalIndex.build(["electric kettle tea", "红色水壶", "red pan tea tea tea"], LexicalSettings())
-    told = [written(0, "electric tea", "tea", "boil water", "pan"), written(1, "红色", "电")]
+    told = [written(0, "electric tea", "tea", "boil water", "pan"), written(1, "红色", "电灯")]
     for limit, expected in (
-        (0, {0: ("electric tea", "tea", "boil water", "pan"), 1: ("红色", "电")}),
+        (0, {0: ("electric tea", "tea", "boil water", "pan"), 1: ("红色", "电灯")}),
         (1, {0: ("electric tea",), 1: ("红色",)}),
         (2, {0: ("electric tea", "tea"), 1: ("红色",)}),
     ):

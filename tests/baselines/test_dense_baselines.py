@@ -21,7 +21,7 @@ METHODS = {
     "one layer": lambda *given: dual_encoder(*given, num_layers=1),
     "dpr": dpr,
     "colbert": colbert,
-    "rocketqa": lambda *given: rocketqa(*given, RocketSettings(queue_batches=2, num_candidates=3)),
+    "rocketqa": lambda *given: rocketqa(*given, RocketSettings(other_batches=2, num_candidates=3)),
 }
 STAGES = {"rocketqa": ("Training the encoder", "Training the cross-encoder", "Training with hard negatives")}
 
@@ -33,15 +33,14 @@ def share_found(answers, rows, depth):
 
 @pytest.fixture
 def quick(budget):
-    return replace(budget, num_steps=120, batch_size=24, learning_rate=4e-3)
+    return replace(budget, num_steps=150, batch_size=24, learning_rate=2e-3)
 
 
 @pytest.fixture
 def other_words(bilingual):
     """Queries that share no word with the ads that they click, nor a Chinese character."""
-    colours = dict(
-        zip((*COLOURS, *"红蓝绿黑"), ["ruby", "azure", "olive", "jet", "ivory", "amber", "rose", "ash", "朱", "青", "翠", "玄"], strict=True)
-    )
+    names = "ruby azure olive jet ivory amber rose ash 朱 青 翠 玄"
+    colours = dict(zip((*COLOURS, *"红蓝绿黑"), names.split(), strict=True))
     things = dict(zip(THINGS, ("android", "hoover", "borer", "light", "jug"), strict=True))
     things |= {"扫地机器人": "吸尘", "水壶": "烧煮", "电钻": "打孔", "台灯": "照明", "鞋": "靴"}
     english = [f"{things[thing]} {colours[colour]}" for thing, colour in map(str.split, bilingual.queries[:40])]

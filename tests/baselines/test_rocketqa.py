@@ -1,4 +1,4 @@
-"""Cross-batch and denoised negatives: what the queue holds, what the cross-encoder reads, and what it takes out."""
+"""Cross-batch and denoised negatives: what counts as one, what the cross-encoder reads, and what it takes out."""
 
 from dataclasses import replace
 
@@ -9,11 +9,10 @@ import torch
 from intently.baselines.contrastive import TEMPERATURE, Clicks, fit
 from intently.baselines.dual_encoder import DualEncoder
 from intently.baselines.rocketqa import (
-    CrossBatchEncoder,
     CrossEncoder,
-    Queue,
     RocketSettings,
     click_probabilities,
+    cross_batch_loss,
     retrieve_negatives,
     rocketqa,
 )
@@ -24,39 +23,31 @@ from tests.baselines.conftest import quiet
 pytestmark = pytest.mark.usefixtures("full_precision")
 
 
-def test_the_queue_keeps_the_newest():
-    queue = Queue(5, 2)
-    assert queue.ad_rows.tolist() == [-1] * 5
-    queue.push(torch.tensor([[1.0, 1.0], [2.0, 2.0]]), np.array([7, 8]))
-    queue.push(torch.tensor([[3.0, 3.0]]), np.array([9]))
-    assert queue.ad_rows.tolist() == [9, 7, 8, -1, -1]
-    assert queue.embeddings[:, 0].tolist() == [3.0, 1.0, 2.0, 0.0, 0.0]
-    queue.push(torch.full((7, 2), 4.0), np.arange(7))
-    assert queue.ad_rows.tolist() == [0, 1, 2, 3, 4]
-
-
-def test_ads_of_earlier_batches_are_negatives_unless_clicked(bilingual, budget):
-    clicks = Clicks(bilingual, replace(budget, batch_size=10))
+@pytest.mark.parametrize("num_batches", [0, 1, 3])
+def test_ads_of_earlier_batches_are_negatives_unless_clicked(num_batches, bilingual, budget):
+    several = np.concatenate((bilingual.clicks, np.stack((np.arange(40), np.arange(40) + 20), axis=1)))
+    clicks = Clicks(replace(bilingual, clicks=several), replace(budget, batch_size=10))
     tower = load_tower(bilingual, budget)
-    encoder = DualEncoder(tower, tower, budget)
-    model = CrossBatchEncoder(encoder, Queue(25, tower.hidden_size))
-    with torch.no_grad():
-        for step in range(6):  # into a second epoch, in which the queue has ads that queries clicked
-            queued = model.queue.ad_rows.tolist()
-            batch = clicks.batch(step)
-            loss = float(model.loss(bilingual, clicks, step, None))
-            assert model.queue.ad_rows.tolist() == [*batch.ad_rows[: len(batch.query_rows)].tolist(), *queued][:25]
-            candidates = [*batch.ad_rows.tolist(), *(row for row in queued if row >= 0)]
-            scores = encoder.queries(bilingual, batch.query_rows) @ encoder.ads(bilingual, candidates).T / TEMPERATURE
-            expected = []
-            for row, query in enumerate(batch.query_rows.tolist()):
-                own = set(clicks.of(query).tolist())
-                seen = [
-                    column for column, ad in enumerate(candidates) if column == row or ad not in own
-                ]  # nothing is trained here, so that queued embeddings are not old
-                expected.append(float(torch.logsumexp(scores[row, seen], 0) - scores[row, row]))
-            assert loss == pytest.approx(np.mean(expected), rel=1e-4)
-    assert set(queued) & set(batch.ad_rows.tolist())
+    model = DualEncoder(tower, tower, budget)
+    num_left_out = 0
+    for step in (0, 1, 7):
+        batch = clicks.batch(step)
+        loss = cross_batch_loss(model, bilingual, clicks, step, num_batches)
+        before = {ad for one in range(max(0, step - num_batches), step) for ad in clicks.drawn(one)[:, 1].tolist()}
+        candidates = [*batch.ad_rows.tolist(), *sorted(before - set(batch.ad_rows.tolist()))]
+        assert (len(candidates) > len(batch.ad_rows)) == (num_batches > 0 and step > 0)
+        with torch.no_grad():
+            scores = model.queries(bilingual, batch.query_rows) @ model.ads(bilingual, candidates).T / TEMPERATURE
+        expected = []
+        for row, query in enumerate(batch.query_rows.tolist()):
+            own = set(clicks.of(query).tolist())
+            seen = [column for column, ad in enumerate(candidates) if column == row or ad not in own]
+            num_left_out += sum(ad in own for ad in candidates[len(batch.ad_rows) :])
+            expected.append(float(torch.logsumexp(scores[row, seen], 0) - scores[row, row]))
+        assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
+        loss.backward()
+    assert (num_left_out > 0) == (num_batches > 0)
+    assert tower.backbone.network.layers[0].qkv.weight.grad.abs().sum() > 0
 
 
 def test_negatives_are_the_nearest_that_were_not_clicked(bilingual, budget):

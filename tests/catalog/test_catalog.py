@@ -120,3 +120,9 @@ def test_the_last_of_many_chunks_is_found():
     assert catalog.ad_rows(["69999", "0"]).tolist() == [69_999, 0]
     with pytest.raises(InputError, match=r"ads:70001 .* on line 8 already"):
         Catalog.from_ads(Ad(str(number if number < 70_000 else 7), "t") for number in range(70_001))
+
+
+def test_ads_without_any_text_keep_their_places():
+    catalog = Catalog.from_ads([Ad("a", "x"), Ad("b", "y", landing_text="买"), Ad("c", "z", keywords=("k",))])
+    assert list(catalog.iter_text("landing_text")) == [["", "买", ""]]
+    assert list(catalog.iter_text("landing_text", "keywords")) == [["", "买", "k"]]

@@ -11,14 +11,21 @@ def fusion() -> LayerFusion:
     return LayerFusion(8, 4, EncoderSettings())
 
 
-def test_the_middle_layers_begin_ahead():
-    bias = initial_bias(24, EncoderSettings())
+def test_the_last_layer_begins_ahead():
+    weights = torch.softmax(initial_bias(6, EncoderSettings()), dim=0)
+    assert weights.argmax() == 5
+    assert weights[5] > 0.95
+
+
+def test_the_middle_layers_begin_ahead_as_in_the_paper():
+    paper = EncoderSettings(favoured_depth_low=0.5, favoured_depth_high=0.67, layer_bias=4.0)
+    bias = initial_bias(24, paper)
     assert torch.nonzero(bias == bias.max()).flatten().tolist() == [11, 12, 13, 14, 15]  # layers 12 to 16 of 24
     assert (bias[1:12] > bias[:11]).all()
     assert (bias[16:] < bias[15:-1]).all()
     assert bias[0].item() == pytest.approx(-4 * (0.5 - 1 / 24))
     assert bias[-1].item() == pytest.approx(-4 * 0.33)
-    assert initial_bias(1, EncoderSettings()).shape == (1,)
+    assert initial_bias(1, paper).shape == (1,)
     assert (initial_bias(6, EncoderSettings(layer_bias=0)) == 0).all()
 
 

@@ -17,7 +17,7 @@ def test_settings_from_a_file():
     ("wrong", "told"),
     [
         ({"gate": "sum"}, "'gate' is 'sum'; it takes one of gate, concat, none"),
-        ({"favoured_depth_low": 0.9}, "'favoured_depth_low' 0.9 is above 'favoured_depth_high' 0.67"),
+        ({"favoured_depth_high": 0.9}, "'favoured_depth_low' 1.0 is above 'favoured_depth_high' 0.9"),
         ({"favoured_depth_high": 1.5}, "'favoured_depth_high' is 1.5"),
         ({"temperature": 0.0}, "'temperature' is 0.0; it takes a number > 0"),
         ({"num_heads": 0}, "'num_heads' is 0"),

@@ -14,7 +14,7 @@ from intently.index.vectors import VectorIndex
 NUM_ADS, DIMENSION, NUM_GROUPS, K = 6_000, 32, 30, 20
 ENGINES = [CoarseEngine.EXACT, CoarseEngine.FLAT, CoarseEngine.HNSW]
 SHARES = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001]
-SETTINGS = {"rescored_share": 0.05, "min_candidates": 100}
+SETTINGS = {"rescored_share": 0.05}  # 300 of the ads
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -104,11 +104,14 @@ def test_the_plan_follows_from_how_many_are_eligible(indexes):
         flat: [exact, exact, flat, flat, flat],
         hnsw: [exact, exact, flat, hnsw, hnsw],
     }
-    assert indexes[flat].plan(K, NUM_ADS).num_candidates == 8 * K
-    assert indexes[flat].plan(1, NUM_ADS).num_candidates == 100
-    assert indexes[flat].plan(100, NUM_ADS).num_candidates == few
+    assert indexes[flat].plan(K, NUM_ADS).num_candidates == few
     assert indexes[flat].plan(1_000, NUM_ADS).num_candidates == 2_000  # many are asked for, so many are compared
     assert indexes[exact].plan(K, 7).num_candidates == 7
+
+
+def test_how_many_candidates(embeddings):
+    index = VectorIndex.build(embeddings, CoarseSettings(CoarseEngine.FLAT, rescored_share=0.1, min_candidates=200))
+    assert [index.plan(k, NUM_ADS).num_candidates for k in (1, 20, 40, 100, 400)] == [200, 240, 480, 600, 800]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1, 0.001, 0.0])

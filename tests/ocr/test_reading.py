@@ -10,7 +10,8 @@ from intently.catalog import Catalog, read_ads
 from intently.errors import InputError, MissingDependencyError, SettingsError
 from intently.ocr import reading
 from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon, join_pages, landing_spans
-from intently.ocr.reading import Page, PageReader, ReadingSettings, page_paths, read_pages, strips, write_pages
+from intently.ocr.pages import Page, load_pages, write_pages
+from intently.ocr.reading import PageReader, ReadingSettings, page_paths, read_pages, strips
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport, OcrSettings
 from intently.types import Ad, Span
 
@@ -215,3 +216,27 @@ def test_strips_make_the_page_again_and_cut_between_lines():
     assert all((strip[0] == 255).all() or number == 0 for number, strip in enumerate(cut))
     assert strips(pixels[4800:]) == []
     assert [len(strip) for strip in strips(pixels[:100])] == [95]
+
+
+def test_pages_are_written_and_loaded(tmp_path):
+    pages = [Page("a1", (Span("扫地机器人", 0.5), Span("sale", 1.0))), Page("a2", ())]
+    path = tmp_path / "pages.jsonl"
+    assert write_pages(pages, path) == 2
+    assert load_pages(path) == pages
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", ":2: not valid JSON"),
+        ("[]", ":2 field 'ad_id': no page of an ad"),
+        ('{"ad_id": 1, "landing_spans": []}', ":2 field 'ad_id': no page of an ad"),
+        ('{"ad_id": "a", "landing_spans": "text"}', ":2 field 'landing_spans': not a list of spans"),
+        ('{"ad_id": "a", "landing_spans": [{"text": "x", "confidence": 7}]}', "field 'landing_spans'"),
+    ],
+)
+def test_a_line_that_is_no_page(tmp_path, line, told):
+    path = tmp_path / "pages.jsonl"
+    path.write_text('{"ad_id": "a1", "landing_spans": []}\n' + line + "\n")
+    with pytest.raises(InputError, match=told):
+        load_pages(path)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -191,7 +193,7 @@ def test_matching_equals_going_through_the_terms(terms, titles):
     columns = dict(zip(feature_names(()), table.T.tolist(), strict=True))
     numbers = [term for term in terms if term == "5"]
     words = [term for term in terms if term not in ("5", "gal")]
-    pairs = list(zip(terms, terms[1:], strict=False))
+    pairs = list(pairwise(terms))
     for row, title in enumerate(titles):
         shared = [term in terms for term in title]
         asked = sum(weight for term, weight in zip(terms, idf, strict=True) if term in title) / idf.sum()
@@ -199,7 +201,7 @@ def test_matching_equals_going_through_the_terms(terms, titles):
         assert columns["title in query"][row] == pytest.approx(sum(shared) / max(len(title), 1))
         assert columns["numbers in title"][row] == (float("5" in title) if numbers else 1)
         assert columns["last word in title"][row] == (float(words[-1] in title) if words else 1)
-        beside = [pair in set(zip(title, title[1:], strict=False)) for pair in pairs]
+        beside = [pair in set(pairwise(title)) for pair in pairs]
         assert columns["pairs in title"][row] == pytest.approx(np.mean(beside) if pairs else 1)
         assert columns["first match"][row] == pytest.approx(shared.index(True) / len(title) if any(shared) else 1)
 

@@ -26,7 +26,8 @@ def fusion() -> LearnedFusion:
     rng = np.random.default_rng(0)
     tables = [rng.normal(size=(40, len(NAMES))).astype(np.float32) for _ in range(40)]
     examples = [FusionExample(table, (table[:, LEXICAL] > 1).astype(np.int64)) for table in tables]
-    return LearnedFusion(PATHS, train_fusion(examples, rising(PATHS), SETTINGS).model, depth=4)
+    trained = train_fusion(examples, rising(PATHS), SETTINGS)
+    return LearnedFusion(PATHS, trained.model, trained.weights, depth=4)
 
 
 def rank(fusion: LearnedFusion, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -45,16 +46,17 @@ def test_the_best_are_ranked_anew_and_the_others_follow(fusion):
     assert scores[3] > scores[4] > scores[5]
 
 
-def test_ties_are_ordered_by_row(fusion):
+def test_equal_ones_stay_in_order(fusion):
     table = np.zeros((3, len(NAMES)), np.float32)
     assert len(set(fusion.scores(table).tolist())) == 1
     scores = {path: np.zeros(6, np.float32) for path in PATHS}
     twins = TitleTerms.build(["lamp"] * 6, Analyzer())
     best = {path: np.empty(0, np.int64) for path in PATHS}
-    rows, _ = fusion.rank(
+    rows, scores_of_all = fusion.rank(
         np.array([4, 1, 3]), np.full(3, 0.1), best, lambda path, at: scores[path][at], QUERY, twins.of
     )
-    assert rows.tolist() == [1, 3, 4]
+    assert len(set(scores_of_all.tolist())) == 1
+    assert rows.tolist() == [4, 1, 3]
 
 
 def test_fewer_than_the_depth_and_none(fusion):
@@ -69,11 +71,12 @@ def test_fewer_than_the_depth_and_none(fusion):
 def test_scores_equal_walking_down_every_tree(fusion):
     table = np.random.default_rng(1).normal(size=(25, len(NAMES))).astype(np.float32)
     trees = [tree["tree_structure"] for tree in fusion._booster.dump_model()["tree_info"]]
-    expected = [sum(_walk(tree, row) for tree in trees) for row in table]
+    with_sum = [[*row.tolist(), np.float32(row @ np.array(fusion.weights))] for row in table]
+    expected = [sum(_walk(tree, row) for tree in trees) for row in with_sum]
     assert fusion.scores(table).tolist() == pytest.approx(expected)
 
 
-def _walk(node: dict, row: np.ndarray) -> float:
+def _walk(node: dict, row: list[float]) -> float:
     while "leaf_value" not in node:
         assert node["decision_type"] == "<="
         node = node["left_child" if row[node["split_feature"]] <= node["threshold"] else "right_child"]
@@ -82,14 +85,14 @@ def _walk(node: dict, row: np.ndarray) -> float:
 
 def test_contributions_add_up_and_name_what_counts(fusion):
     table = np.random.default_rng(2).normal(size=(5, len(NAMES))).astype(np.float32)
-    every = fusion.contributions(table, number=len(NAMES))
+    every = fusion.contributions(table, number=len(NAMES) + 1)
     rest = [score - sum(one.share for one in told) for score, told in zip(fusion.scores(table), every, strict=True)]
     assert rest == pytest.approx([rest[0]] * 5)  # the mean score, the same for all
     for told, row in zip(fusion.contributions(table, number=2), table, strict=True):
         assert len(told) == 2
         assert abs(told[0].share) >= abs(told[1].share)
-        assert told[0].feature == "lexical score"
-        assert told[0].value == pytest.approx(row[LEXICAL])
+        told_of = {"lexical score": row[LEXICAL], "weighted sum": row @ np.array(fusion.weights)}
+        assert told[0].value == pytest.approx(told_of[told[0].feature], rel=1e-5)
     assert fusion.contributions(table[:0]) == []
 
 
@@ -98,7 +101,7 @@ def test_comes_back_from_disk(fusion, tmp_path):
     loaded = LearnedFusion.load(tmp_path / "fusion.json")
     table = np.random.default_rng(3).normal(size=(9, len(NAMES))).astype(np.float32)
     assert loaded.scores(table).tolist() == fusion.scores(table).tolist()
-    assert (loaded.paths, loaded.depth, loaded.model) == (fusion.paths, fusion.depth, fusion.model)
+    assert (loaded.paths, loaded.depth, loaded.weights) == (fusion.paths, fusion.depth, fusion.weights)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,9 @@ def test_comes_back_from_disk(fusion, tmp_path):
         ({"model": "no trees"}, "cannot be read"),
         ({"model": None}, "no text"),
         ({"depth": None}, "int"),
-        ({"features": NAMES[::-1]}, "other features"),
+        ({"weights": [1.0]}, "1 weights"),
+        ({"weights": ["heavy"]}, "heavy"),
+        ({"features": [*NAMES[::-1], "weighted sum"]}, "other features"),
     ],
 )
 def test_what_cannot_be_trusted_is_refused(fusion, tmp_path, change, problem):

@@ -11,8 +11,9 @@ from intently.text.ocr_lexicon import OcrLexicon
 from intently.types import Span
 
 TEXTS = [
-    "Robot vacuum cleaner for hardwood floors", "Cordless robot vacuum with docking station", "Modern kitchen lamp",
-    "Stainless steel electric kettle", "Free shipping on all window blinds", "Robot vacuum cleaner, 5 year warranty",
+    "Robot vacuum cleaner for hardwood floors", "Cordless robot vacuum with docking station",
+    "Modern kitchen lamp filter", "Stainless steel electric kettle",
+    "Free shipping on all window blinds", "Robot vacuum cleaner, 5 year warranty",
     "扫地机器人 全自动", "扫地机器人 大吸力", "未来牌扫地机器人", "土豆切片机 免费送货", "电热水壶 免费送货",
     "大吸力油烟机 买一送一",
 ] * 3  # fmt: skip
@@ -44,6 +45,8 @@ def clean(text, confidence=0.6, repair=None, **changed):
         ("士豆切片机", "土豆切片机"),
         ("大吸刀油烟机", "大吸力油烟机"),
         ("扫地机~器人", "扫地机器人"),
+        ("扫地{器人", "扫地机器人"),  # a mark for a character
+        ("扫地机器|人 免费送货*", "扫地机器人 免费送货"),
         ("免费迭货", "免费送货"),
         ("elcctric kettle 免费迭货", "electric kettle 免费送货"),
     ],
@@ -121,6 +124,8 @@ class TestModel:
             ("roomba fiIter set", "roomba filter set 2"),
             ("roomba fiIter for two", "roomba filter for ten"),
             ("roomba fiIter set", ""),
+            ("roomba fiIter set", "roomba fiIter set"),  # no better than it was
+            ("roomba fiIter set", "roomba fillet set"),
             ("roomba fiIter set", "the corrected line is: roomba filter set"),
             ("科沃斯滤心三个", "科沃斯滤芯四个"),
         ],

@@ -14,8 +14,8 @@ from intently.encoder.model import BridgeEncoder
 from intently.encoder.settings import EncoderSettings
 from intently.errors import InputError, SettingsError
 from intently.models.device import autocast
-from intently.train.bridge import BridgeTrainingSettings, train_bridge
-from intently.train.negatives import NegativeSettings
+from intently.train.bridge import BridgeTrainingSettings, _Run, train_bridge
+from intently.train.negatives import Asked, NegativeSettings
 from intently.train.sampling import PairSampler, SamplingSettings
 from intently.train.schedule import Order, ScheduleSettings
 from intently.train.sources import BridgeData, Item, Source
@@ -294,6 +294,40 @@ def test_clicks_count_in_what_is_drawn(make_student, tmp_path):
         shares.append(seen.count(0) / len(seen))
     assert shares[0] == 0.5
     assert shares[1] == pytest.approx((40 / 41) / (40 / 41 + 40 / 2), abs=0.03)
+
+
+def asked_run(make_student, **changed) -> tuple[_Run, Asked]:
+    """A training that has not begun, and the first eight clicks with random embeddings."""
+    data, student = make_data(), make_student(0)
+    chosen = replace(TINY, negatives=replace(TINY.negatives, **changed))
+    run = _Run(make_encoder(make_student, OFF), student.tokenizer, data, chosen, None, lambda *_: None)
+    embeddings = F.normalize(torch.randn(8, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    return run, Asked(data.pairs.query_rows[:8], data.pairs.ad_rows[:8], embeddings)
+
+
+def test_ads_of_the_batches_before_are_negatives_too(make_student):
+    run, asked = asked_run(make_student, num_queued=5)
+    assert run._queued_similarity(asked, asked.embeddings).shape == (8, 0)
+    ads = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(1)), dim=1)
+    run._enqueue(np.array([50, 51, 52]), ads[:3])
+    run._enqueue(np.array([3, 0, 53, 54]), ads[3:])
+    found = run._queued_similarity(asked, asked.embeddings)
+    expected = asked.embeddings @ ads[2:].T / 0.05  # the newest five
+    expected[3, 1] = expected[0, 2] = -torch.inf  # what answers the query
+    torch.testing.assert_close(found, expected)
+
+
+def test_judged_irrelevant_ads_are_negatives_however_similar(make_student):
+    run, asked = asked_run(make_student, margin=-2.0)  # every ad is a suspect
+    run._refresh()
+    extra = np.array([7, 10, 13, 40])  # judged irrelevant to the queries 0, 3 and 6, and drawn for 1
+    own = np.full((8, 2), -1, dtype=np.int64)
+    own[[0, 3, 6], 1], own[1, 0] = [7, 10, 13], 40
+    masked = run._masked(asked, extra, own)
+    assert not masked[:, :8].any()
+    expected = np.ones((8, 4), dtype=bool)
+    expected[[0, 3, 6], [0, 1, 2]] = False
+    assert np.array_equal(masked[:, 8:], expected)
 
 
 def test_what_does_not_fit_is_named(make_student, tmp_path):

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 
 from intently.errors import InputError, SettingsError
-from intently.train.fusion import FusionExample, FusionSettings, _average_precision, _sampled, held_out, train_fusion
+from intently.train.fusion import (
+    FusionExample,
+    FusionSettings,
+    _average_precision,
+    _linear_ranker,
+    _sampled,
+    held_out,
+    train_fusion,
+)
 
 RISING = (False, True, False)
 SETTINGS = FusionSettings(
-    min_queries=10, num_negatives=20, max_trees=30, patience=5, num_leaves=4, min_leaf=5, learning_rate=0.2
+    min_queries=10, num_negatives=20, max_trees=30, num_folds=3, num_leaves=4, min_leaf=5, learning_rate=0.2
 )
 
 
@@ -48,19 +56,30 @@ def test_learns_what_makes_candidates_relevant():
     booster = lightgbm.Booster(model_str=trained.model)
     assert booster.num_trees() == trained.num_trees
     for example in examples(5, seed=1):
-        order = np.argsort(-booster.predict(example.features), kind="stable")
+        table = np.column_stack((example.features, example.features @ np.array(trained.weights)))
+        order = np.argsort(-booster.predict(table), kind="stable")
         assert _average_precision(example.gains[order]) > 0.9
 
 
 def test_scores_never_fall_with_what_can_only_be_better():
     lightgbm = pytest.importorskip("lightgbm")
-    rng = np.random.default_rng(0)
-    few = [FusionExample(each.features, rng.permutation(each.gains)) for each in examples(40)]  # nothing but noise
-    free, held = (train_fusion(few, (False, bound, False), SETTINGS).model for bound in (False, True))
-    table = np.zeros((50, 3), dtype=np.float32)
+    # Where the lowest are the relevant ones, trees that may fall do so.
+    lowest = [FusionExample(each.features, (each.features[:, 1] < -1).astype(np.int64)) for each in examples(40)]
+    free, held = (train_fusion(lowest, (False, bound, False), SETTINGS).model for bound in (False, True))
+    table = np.zeros((50, 4), dtype=np.float32)
     table[:, 1] = np.linspace(-3, 3, 50)
     falls = [(np.diff(lightgbm.Booster(model_str=model).predict(table)) < 0).any() for model in (free, held)]
     assert falls == [True, False]
+
+
+def test_noise_is_not_better_than_reciprocal_rank_fusion():
+    rng = np.random.default_rng(0)
+    noise = [
+        FusionExample(rng.normal(size=(40, 3)).astype(np.float32), (np.arange(40) < 5).astype(np.int64))
+        for _ in range(40)
+    ]
+    trained = train_fusion(noise, RISING, SETTINGS)
+    assert trained.baseline == 1 > trained.precision
 
 
 def test_the_same_examples_give_the_same_model():
@@ -73,14 +92,39 @@ def test_queries_without_relevant_candidates_are_left_out():
     nothing = FusionExample(np.zeros((4, 3), dtype=np.float32), np.zeros(4, dtype=np.int64))
     with_nothing = [each for example in examples(20) for each in (nothing, example)]
     assert train_fusion(with_nothing, RISING, SETTINGS) == train_fusion(examples(20), RISING, SETTINGS)
-    with pytest.raises(InputError, match="5 held-out queries .* min_queries"):
+    with pytest.raises(InputError, match=r"5 held-out queries .* min_queries"):
         train_fusion([*examples(5), nothing, nothing, nothing, nothing, nothing], RISING, SETTINGS)
 
 
 def test_tells_how_far_it_is():
     told = []
     trained = train_fusion(examples(20), RISING, SETTINGS, lambda *step: told.append(step))
-    assert told[-1] == ("Learning the fusion", trained.num_trees, trained.num_trees, "")
+    assert told[-1] == ("Learning the fusion", 4, 4, f"{trained.num_trees} trees")
+    assert [done for _, done, _, _ in told] == [0, 1, 2, 3, 4]
+
+
+def test_the_linear_ranker_is_at_the_minimum():
+    rng = np.random.default_rng(0)
+    few = [FusionExample(rng.normal(size=(12, 3)).astype(np.float32), rng.integers(0, 2, 12)) for _ in range(20)]
+    for each in few:
+        each.gains[0] = 1
+        each.features[:, 2] = 7.0  # says nothing
+    deviations = np.concatenate([each.features for each in few]).std(axis=0)
+    deviations[2] = 1.0
+
+    def loss(weights: np.ndarray) -> float:
+        total = 0.0
+        for each in few:
+            scores = each.features.astype(np.float64) @ weights
+            log_chances = scores - np.log(np.exp(scores).sum())
+            total -= log_chances[each.gains > 0].mean()
+        return total / len(few) + 0.05 * ((weights * deviations) ** 2).sum()
+
+    best = _linear_ranker(few, 0.05)
+    assert best[2] == pytest.approx(0, abs=1e-9)
+    for at in range(3):
+        for move in (-1e-3, 1e-3):
+            assert loss(best + move * np.eye(3)[at]) > loss(best)
 
 
 def test_samples_all_relevant_ones_the_first_others_and_some_more():
@@ -106,5 +150,7 @@ def test_wrong_settings_are_refused():
         FusionSettings(held_out_share=0.9)
     with pytest.raises(SettingsError, match="num_leaves"):
         FusionSettings(num_leaves=1)
-    with pytest.raises(SettingsError, match="validation_share"):
-        FusionSettings(validation_share=0)
+    with pytest.raises(SettingsError, match="num_folds"):
+        FusionSettings(num_folds=1)
+    with pytest.raises(SettingsError, match="min_queries"):
+        FusionSettings(min_queries=4, num_folds=5)

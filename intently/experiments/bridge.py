@@ -1,0 +1,345 @@
+"""BRIDGE's tables on one's own data: its baselines, what each of its parts is worth, schedules, and the fused engine.
+
+    augmentation → systems, encoders without one part each, schedules → engine (paths, fusion) → tables → report
+
+Everything is a step of a resumable experiment (`intently.experiments.runner`). The queries that the learned fusion
+learns from are held out of all that is trained here, so that every system learns from the same clicks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intently.augment.augment import AugmentSettings, augment, report_path
+from intently.augment.augmentation import Augmentation
+from intently.augment.records import AdsAndClicks
+from intently.baselines.registry import ALL, BRIDGE
+from intently.baselines.task import Budget, Task
+from intently.building.encoder import EncoderMaterial, build_encoder, read_by_encoder
+from intently.building.fusion import held_out_queries
+from intently.building.intentions import choose_vocabulary
+from intently.building.settings import BridgeSettings, BuildSettings
+from intently.catalog import read_qrels, read_queries
+from intently.catalog.texts import ad_texts, searchable_texts
+from intently.encoder.settings import Gate
+from intently.errors import SettingsError
+from intently.experiments.bridge_report import Measured, sections
+from intently.experiments.data import Data, Files
+from intently.experiments.rare_systems import answer, as_answers, bm25
+from intently.experiments.report import markdown, replace_block, write_figures, write_html
+from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
+from intently.index.lexical import LexicalIndex
+from intently.index.postings import top_rows
+from intently.models.pretrained import load_pretrained
+from intently.models.student import Student
+from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
+from intently.pipeline import build_engine
+from intently.retrieve.engine import Engine
+from intently.teacher import Progress
+from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
+from intently.train.sampling import SamplingSettings
+from intently.train.schedule import Order
+from intently.types import Path as RetrievalPath
+
+DEPTH = 500  # ads a query
+
+
+@dataclass(frozen=True)
+class BridgeExperimentSettings:
+    """What is built and compared."""
+
+    build: BuildSettings = field(default_factory=lambda: BuildSettings(bridge=BridgeSettings(enabled=True)))
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    budget: Budget = field(default_factory=lambda: Budget(num_steps=300, batch_size=64))  # of every trained baseline
+    baselines: str = ",".join(BRIDGE)  # names of `intently.baselines.registry`, with commas between them
+    variants: str = ""  # of `VARIANTS`, with commas between them; empty: all
+    min_relevance: float | None = None  # from which an ad counts as relevant in the test
+
+    def __post_init__(self) -> None:
+        for setting, known in (("baselines", ALL), ("variants", VARIANTS)):
+            unknown = [name for name in _names(getattr(self, setting)) if name not in known]
+            if unknown:
+                raise SettingsError(f"'{setting}' names {unknown[0]!r}; known are {', '.join(known)}")
+        if not self.build.bridge.enabled:
+            raise SettingsError("'build.bridge.enabled' is false; the experiment measures that encoder")
+        if self.build.bridge.augmentation_file:
+            raise SettingsError("'build.bridge.augmentation_file' is given; the experiment makes its own")
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
+def everything(settings: BridgeSettings) -> BridgeSettings:
+    """Return the settings with every part of BRIDGE on, whatever measured best here or elsewhere."""
+    training = settings.training
+    negatives = training.negatives if training.negatives.mines else type(training.negatives)()
+    return replace(
+        settings,
+        generated_queries=True,
+        keywords=True,
+        intentions=True,
+        reads_pages=True,
+        encoder=replace(settings.encoder, layer_fusion=True, gate=Gate.GATE, cross_attention=True),
+        training=replace(
+            training,
+            schedule=replace(training.schedule, order=Order.INTERLEAVED),
+            negatives=negatives,
+            sampling=training.sampling if training.sampling.alpha else SamplingSettings(),
+            distillation_weight=training.distillation_weight or 0.5,
+        ),
+    )
+
+
+def plain(settings: BridgeSettings) -> BridgeSettings:
+    """Return plain fine-tuning on the clicks: what BRIDGE has to beat."""
+    return replace(
+        settings,
+        generated_queries=False,
+        keywords=False,
+        intentions=False,
+        reads_pages=False,
+        encoder=replace(settings.encoder, layer_fusion=False, gate=Gate.NONE, cross_attention=False),
+        training=settings.training.plain(),
+    )
+
+
+def _ordered(settings: BridgeSettings, order: Order) -> BridgeSettings:
+    training = settings.training
+    return replace(settings, training=replace(training, schedule=replace(training.schedule, order=order)))
+
+
+def _trained(settings: BridgeSettings, **changes: Any) -> BridgeSettings:
+    return replace(settings, training=replace(settings.training, **changes))
+
+
+def _easy(settings: BridgeSettings) -> BridgeSettings:
+    negatives = replace(settings.training.negatives, mid_share=0.0, hard_share=0.0)
+    return _trained(settings, negatives=negatives)
+
+
+# What is left out of BRIDGE, and the settings without it.
+VARIANTS: Mapping[str, Callable[[BridgeSettings], BridgeSettings]] = {
+    "interleaving": lambda settings: _ordered(settings, Order.CONCATENATED),
+    "generated queries": lambda settings: replace(settings, generated_queries=False),
+    "keywords": lambda settings: replace(settings, keywords=False),
+    "intentions": lambda settings: replace(settings, intentions=False),
+    "gate": lambda settings: replace(settings, encoder=replace(settings.encoder, gate=Gate.CONCAT)),
+    "cross-attention": lambda settings: replace(settings, encoder=replace(settings.encoder, cross_attention=False)),
+    "layer fusion": lambda settings: replace(settings, encoder=replace(settings.encoder, layer_fusion=False)),
+    "last layers first": lambda settings: replace(  # the paper favours the middle ones when training starts
+        settings,
+        encoder=replace(settings.encoder, favoured_depth_low=0.5, favoured_depth_high=0.67, layer_bias=4.0),
+    ),
+    "hierarchical negatives": _easy,
+    "click-aware sampling": lambda settings: _trained(settings, sampling=SamplingSettings(alpha=0, gamma=0)),
+    "distillation": lambda settings: _trained(settings, distillation_weight=0.0),
+    "landing pages": lambda settings: replace(settings, reads_pages=False),
+    "OCR cleaning": lambda settings: settings,  # the texts differ
+}
+_SEQUENTIAL = "BRIDGE, sequential"
+_OF_PAGES = ("landing pages", "OCR cleaning")
+
+
+def run_bridge(
+    files: Files, out: Path, settings: BridgeExperimentSettings, *, progress: Progress, results: Path | None = None
+) -> Path:
+    """Run what is missing of the experiment in `out`, and return the path of its HTML report.
+
+    `results` is a Markdown file with `<!-- bridge -->` and `<!-- /bridge -->` marks, between which the tables go.
+    """
+    queries = read_queries(files.queries)
+    inputs = {name: path for name, path in vars(files).items() if path is not None}
+    experiment = Experiment(out / "all", fingerprint_of(inputs, settings), queries.ids)
+    every = Data.read(files, settings.build, queries)
+    aside = held_out_queries(every.interactions, settings.build.fusion)
+    data = replace(every, interactions=every.interactions.of_queries(~aside))
+
+    written = _augmentation(experiment, data, settings, progress)
+    path = experiment.work("augmentation") / "augmentation.jsonl"
+    lab = _Laboratory(experiment, data, settings, Augmentation.load(path, data.catalog), progress)
+    systems = _baselines(experiment, data, settings, progress)
+    systems |= lab.systems()
+    bridge = replace(settings.build.bridge, augmentation_file=str(path))
+    engine_path = experiment.work("engine") / "engine"
+    build = experiment.facts(
+        "build",
+        lambda: (
+            build_engine(
+                files.ads, files.clicks, engine_path, replace(settings.build, bridge=bridge), progress=progress
+            ).facts
+        ),
+    )
+    systems |= _paths(experiment, Engine.load(engine_path, num_threads=2), data.queries.texts, progress)
+    measured = Measured(
+        qrels=read_qrels(files.qrels),
+        clicks=data.judgements,
+        catalog=data.catalog,
+        queries=queries,
+        min_relevance=settings.min_relevance,
+        systems=systems,
+        build=build,
+        augmentation=written,
+        budget=f"{settings.budget.num_steps} steps of {settings.budget.batch_size} pairs",
+        training=f"{settings.build.bridge.training.num_steps} of {settings.build.bridge.training.batch_size}",
+        command="intently experiment bridge",
+    )
+    told = sections(measured)
+    report = out / "bridge.html"
+    write_html(report, "BRIDGE: augmented ads, an encoder trained in turns, two stages", told, measured.header())
+    if results:
+        figures = results.parent / "figures"
+        write_figures(figures, told)
+        replace_block(results, "bridge", markdown(told, level=3, figures=figures.name))
+    return report
+
+
+def _augmentation(
+    experiment: Experiment, data: Data, settings: BridgeExperimentSettings, progress: Progress
+) -> dict[str, Any]:
+    path = experiment.work("augmentation") / "augmentation.jsonl"
+
+    def write() -> dict[str, Any]:
+        interactions, num_ads = data.interactions, data.catalog.num_ads
+        liked, disliked = (
+            np.bincount(pairs[:, 1], minlength=num_ads) for pairs in (interactions.clicks, interactions.irrelevant)
+        )
+        gathered = AdsAndClicks(
+            titles=data.catalog.strings("title"),
+            texts=ad_texts(data.catalog),
+            bids=data.catalog.column("keywords").to_pylist(),
+            queries=interactions.queries,
+            clicks=interactions.clicks,
+            counts=interactions.counts,
+            num_judged=liked + disliked,
+            num_positive=liked,
+        )
+        augmentation, report = augment(data.catalog, gathered, settings.augment, path, progress)
+        augmentation.save(path, data.catalog)
+        report.save(report_path(path))
+        return {**asdict(report), "path": path.name}
+
+    return experiment.facts("augmentation", write)
+
+
+def _baselines(
+    experiment: Experiment, data: Data, settings: BridgeExperimentSettings, progress: Progress
+) -> dict[str, SystemResult]:
+    systems = {"BM25": experiment.run("BM25", partial(bm25, data.catalog, data.queries.texts))}
+    task, work = data.task(settings.build), experiment.work("baselines")
+    for name in _names(settings.baselines):
+        run = partial(_baseline, name, task, settings.budget, work, progress)
+        systems[ALL[name].title] = experiment.run(ALL[name].title, run)
+    return systems
+
+
+def _baseline(name: str, task: Task, budget: Budget, work: Path, progress: Progress) -> Answers:
+    found = ALL[name].run(task, budget, work, progress)
+    return Answers(as_answers(found.rankings), found.num_identifiers)
+
+
+def _paths(
+    experiment: Experiment, engine: Engine, queries: Sequence[str], progress: Progress
+) -> dict[str, SystemResult]:
+    """Return the engine's paths, and their fusion by reciprocal ranks and as learned."""
+    ask = partial(answer, engine, queries, progress=progress)
+    systems = {
+        f"engine, {path}": experiment.run(f"engine, {path}", partial(ask, path))
+        for path in (RetrievalPath.LEXICAL, RetrievalPath.DENSE, RetrievalPath.INTENTION)
+    }
+    learned, engine.fusion = engine.fusion, None
+    name = "engine, fused by reciprocal ranks"
+    systems[name] = experiment.run(name, partial(ask, RetrievalPath.FUSED))
+    engine.fusion = learned
+    if learned:
+        name = "engine, fused as learned"
+        systems[name] = experiment.run(name, partial(ask, RetrievalPath.FUSED))
+    return systems
+
+
+class _Laboratory:
+    """Trains encoders that differ in one thing each, on the same material."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        data: Data,
+        settings: BridgeExperimentSettings,
+        augmentation: Augmentation,
+        progress: Progress,
+    ) -> None:
+        self._experiment, self._data, self._settings, self._progress = experiment, data, settings, progress
+        self._augmentation = augmentation
+        self._has_spans = any(spans for spans in landing_spans(data.catalog))
+        self._has_pages = self._has_spans or any(data.catalog.strings("landing_text"))
+        build = settings.build
+        self._vocabulary = choose_vocabulary(data.catalog, data.interactions, build)
+        self._cleaner = OcrCleaner(domain_lexicon(data.catalog, self._vocabulary.texts), build.ocr)
+        pages = clean_landing_pages(data.catalog, self._cleaner).texts
+        self._lexical = LexicalIndex.build(searchable_texts(data.catalog, pages), build.lexical)
+
+    def systems(self) -> dict[str, SystemResult]:
+        """Return plain fine-tuning, BRIDGE, BRIDGE without each part, and BRIDGE trained source after source."""
+        full = everything(self._settings.build.bridge)
+        systems = {
+            "plain fine-tuning": self._run("plain fine-tuning", plain(full)),
+            "BRIDGE": self._run("BRIDGE", full),
+        }
+        for part in _names(self._settings.variants) or VARIANTS:
+            if (part in _OF_PAGES and not self._has_pages) or (part == "OCR cleaning" and not self._has_spans):
+                continue
+            name = f"BRIDGE − {part}"
+            systems[name] = self._run(name, VARIANTS[part](full), cleaned=part != "OCR cleaning")
+        systems[_SEQUENTIAL] = self._run(_SEQUENTIAL, _ordered(full, Order.SEQUENTIAL))
+        return systems
+
+    def _run(self, name: str, settings: BridgeSettings, *, cleaned: bool = True) -> SystemResult:
+        result = self._experiment.run(name, partial(self._answers, name, settings, cleaned))
+        self._experiment.forget(name)
+        return result
+
+    def _answers(self, name: str, settings: BridgeSettings, cleaned: bool) -> Answers:
+        work, queries = self._experiment.work(name), self._data.queries.texts
+        material = self._material(settings, cleaned)
+        read = [kind for kind, items in vars(material.augmentation).items() if any(items)]
+        features = self._experiment.work("features") / ("-".join(read) or "none")
+        built = build_encoder(material, settings, work, self._progress, features_directory=features)
+        ad_ids = self._data.catalog.strings("ad_id")
+        rankings = []
+        for query in built.embedder.embed_queries(queries):
+            scores = built.embeddings @ query
+            rows = top_rows(scores, DEPTH)
+            rankings.append(([ad_ids[row] for row in rows.tolist()], scores[rows].tolist()))
+        return Answers(rankings, facts={**built.training, "settings": asdict(settings)})
+
+    def _material(self, settings: BridgeSettings, cleaned: bool) -> EncoderMaterial:
+        """Return what an encoder learns from; pages that are not cleaned are read as OCR read them."""
+        data, build = self._data, self._settings.build
+        texts = self._texts(cleaned) if settings.reads_pages and self._has_pages else ad_texts(data.catalog)
+        augmentation = Augmentation(
+            self._augmentation.queries if settings.generated_queries else ((),) * len(texts),
+            self._augmentation.keywords if settings.keywords else ((),) * len(texts),
+        )
+        return EncoderMaterial(
+            tuple(texts),
+            tuple(data.catalog.strings("title")),
+            data.interactions,
+            self._vocabulary,
+            augmentation,
+            self._lexical,
+            build.checkpoint,
+        )
+
+    @cache  # noqa: B019 - one laboratory an experiment
+    def _texts(self, cleaned: bool) -> list[str]:
+        """Return what encoders that read pages read of each ad."""
+        data, build = self._data, self._settings.build
+        cleaner = self._cleaner if cleaned else OcrCleaner(domain_lexicon(data.catalog), OcrSettings(high=0, low=0))
+        pages = clean_landing_pages(data.catalog, cleaner, self._progress).texts
+        start = Student(*load_pretrained(build.checkpoint))
+        bridge = everything(build.bridge)
+        return read_by_encoder(data.catalog, pages, data.interactions, start, bridge, self._progress)

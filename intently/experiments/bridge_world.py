@@ -1,0 +1,39 @@
+"""The BRIDGE experiment on a simulated world, with settings that keep it short on two cores."""
+
+from intently.augment.augment import AugmentSettings
+from intently.augment.queries import QuerySettings
+from intently.baselines.registry import BRIDGE
+from intently.baselines.task import Budget
+from intently.building.settings import BridgeSettings, BuildSettings
+from intently.experiments.bridge import BridgeExperimentSettings
+from intently.models.causal_lm import LanguageModelSettings
+from intently.train.bridge import BridgeTrainingSettings
+from intently.train.fusion import FusionSettings
+from intently.train.negatives import NegativeSettings
+from intently.train.student import TrainingSettings
+
+NUM_ADS = 3_000
+_NUM_STEPS, _BATCH_SIZE = 80, 48
+# Fewer steps, ads and queries than a real run takes, the same for all systems that are compared.
+SETTINGS = BridgeExperimentSettings(
+    build=BuildSettings(
+        bridge=BridgeSettings(
+            enabled=True,
+            training=BridgeTrainingSettings(
+                num_steps=_NUM_STEPS,
+                batch_size=_BATCH_SIZE,
+                learning_rate=5e-4,
+                eval_steps=20,
+                negatives=NegativeSettings(num_per_query=1, refresh_steps=40),
+            ),
+        ),
+        training=TrainingSettings(batch_size=64, min_steps=120, max_steps=120),
+        fusion=FusionSettings(held_out_share=0.15),
+    ),
+    augment=AugmentSettings(
+        queries=QuerySettings(model=LanguageModelSettings("smollm2"), budget=600, max_per_ad=3, round_trip=500)
+    ),
+    budget=Budget(num_steps=_NUM_STEPS, batch_size=_BATCH_SIZE, learning_rate=5e-4),
+    baselines=",".join(name for name in BRIDGE if name not in ("bm25", "bert-base")),
+    min_relevance=2.0,
+)

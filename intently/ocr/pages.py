@@ -1,0 +1,53 @@
+"""Landing pages as OCR read them, and their file of JSON lines."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from intently.catalog.jsonl import is_spans, parse_json
+from intently.catalog.lines import read_lines
+from intently.errors import InputError
+from intently.types import Span
+
+_CURE = 'write {"ad_id": "…", "landing_spans": [{"text": "…", "confidence": 0.9}]} on a line'
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was read on the landing page of one ad."""
+
+    ad_id: str
+    spans: tuple[Span, ...]
+
+
+def write_pages(pages: Iterable[Page], path: Path) -> int:
+    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalogue has them; return how many."""
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for page in pages:
+            spans = [{"text": span.text, "confidence": round(span.confidence, 4)} for span in page.spans]
+            file.write(json.dumps({"ad_id": page.ad_id, "landing_spans": spans}, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def load_pages(path: Path) -> list[Page]:
+    """Return the pages that `write_pages` wrote; raise `InputError` naming the line that is none."""
+    pages = []
+    for lines in read_lines(path):
+        if lines.errors:
+            raise min(lines.errors, key=lambda error: error.line or 0)
+        for number, text in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
+            if not text.strip():
+                continue
+            try:
+                page = parse_json(text)
+            except ValueError as error:
+                raise InputError(f"not valid JSON: {error}", cure=_CURE, path=path, line=number) from None
+            if not isinstance(page, dict) or not isinstance(page.get("ad_id"), str):
+                raise InputError("no page of an ad", cure=_CURE, path=path, line=number, field="ad_id")
+            if not is_spans(page.get("landing_spans")):
+                raise InputError("not a list of spans", cure=_CURE, path=path, line=number, field="landing_spans")
+            pages.append(Page(page["ad_id"], tuple(Span(**span) for span in page["landing_spans"])))
+    return pages
