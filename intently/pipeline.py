@@ -106,7 +106,7 @@ def build_engine(
         )
         built = build_encoder(material, settings.bridge, work / ENCODER, show)
         encoder, embeddings = built.embedder, built.embeddings
-    vectors = VectorIndex(embeddings)
+    vectors = VectorIndex.build(embeddings, settings.coarse, show)
     fused = None
     if aside.any():
         draft = Engine(

@@ -51,14 +51,17 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
     trained = train_fusion(examples, rising(FUSED_PATHS), settings, show)
     if trained.precision <= trained.baseline:
         return None
-    return Learned(LearnedFusion(FUSED_PATHS, trained.model, settings.depth), trained)
+    return Learned(LearnedFusion(FUSED_PATHS, trained.model, trained.weights, settings.depth), trained)
 
 
 def _examples(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Iterator[FusionExample]:
-    order = np.argsort(aside.clicks[:, 0], kind="stable")
-    bounds = np.searchsorted(aside.clicks[order, 0], np.arange(len(aside.queries) + 1))
-    ad_rows = aside.clicks[order, 1]
-    for row, (rows, table) in enumerate(engine.candidates(aside.queries)):
-        clicked = np.isin(rows[: settings.depth], ad_rows[bounds[row] : bounds[row + 1]])
-        yield FusionExample(table[: settings.depth], clicked.astype(np.int64))
+    order = np.argsort(aside.gains[:, 0], kind="stable")
+    _, ads, gains = aside.gains[order].T
+    bounds = np.searchsorted(aside.gains[order, 0], np.arange(len(aside.queries) + 1))
+    for row, (found, table) in enumerate(engine.candidates(aside.queries)):
+        rows, of_query = found[: settings.depth], slice(bounds[row], bounds[row + 1])
+        worth = np.zeros(len(rows), dtype=np.int64)
+        for ad, gain in zip(ads[of_query].tolist(), gains[of_query].tolist(), strict=True):
+            worth[rows == ad] = gain
+        yield FusionExample(table[: settings.depth], worth)
         show("Answering held-out queries", row + 1, len(aside.queries), "")

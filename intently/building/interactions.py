@@ -19,6 +19,7 @@ class Interactions:
     irrelevant: IntArray
     num_unknown_ads: int  # pairs left out because the catalogue does not have the ad
     counts: IntArray  # (P,) how often each click was made, 1 where that is not known
+    gains: IntArray  # (G, 3) of query_row, ad_row and how relevant the ad is, from 1 to 3; only 1 for a click
 
     def of_queries(self, mask: NDArray[np.bool_]) -> "Interactions":
         """Return the interactions of the queries (Q,) where `mask` holds, as if there were no others."""
@@ -26,7 +27,7 @@ class Interactions:
 
         def kept(pairs: IntArray) -> IntArray:
             pairs = pairs[mask[pairs[:, 0]]]
-            return np.stack((number[pairs[:, 0]], pairs[:, 1]), axis=1)
+            return np.column_stack((number[pairs[:, 0]], pairs[:, 1:]))
 
         return replace(
             self,
@@ -34,6 +35,7 @@ class Interactions:
             clicks=kept(self.clicks),
             irrelevant=kept(self.irrelevant),
             counts=self.counts[mask[self.clicks[:, 0]]],
+            gains=kept(self.gains),
         )
 
     def by_frequency(self) -> list[str]:
@@ -47,7 +49,7 @@ def match_interactions(catalog: Catalog, judgements: Judgements | None, min_rele
     """Return clicks or judgements as rows of the catalogue; judged pairs below `min_relevance` are irrelevant ones."""
     none = np.empty((0, 2), dtype=np.int64)
     if judgements is None:
-        return Interactions((), none, none, 0, none[:, 0])
+        return Interactions((), none, none, 0, none[:, 0], np.empty((0, 3), dtype=np.int64))
     ad_rows = catalog.ad_rows(judgements.ad_ids)
     known = ad_rows >= 0
     if not known.any():
@@ -60,9 +62,22 @@ def match_interactions(catalog: Catalog, judgements: Judgements | None, min_rele
         pairs[known & ~positive],
         int((~known).sum()),
         _click_counts(judgements)[known & positive],
+        _gains(judgements, pairs, known),
     )
 
 
 def _click_counts(judgements: Judgements) -> IntArray:
     """Return how often each pair (P,) was clicked; a judged pair counts once."""
     return judgements.values.astype(np.int64) if judgements.kind == "clicks" else np.ones(len(judgements), np.int64)
+
+
+def _gains(judgements: Judgements, pairs: IntArray, known: NDArray[np.bool_]) -> IntArray:
+    """Return (G, 3) the `pairs (J, 2)` that are worth something: for judgements in which third of their scale."""
+    if judgements.kind == "clicks":
+        gains = np.ones(len(pairs), dtype=np.int64)
+    else:
+        values = judgements.values
+        low, high = float(values.min()), float(values.max())
+        gains = np.floor(3 * (values - low) / max(high - low, 1e-9) + 1e-6).astype(np.int64)
+    worth = known & (gains > 0)
+    return np.column_stack((pairs[worth], gains[worth]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from intently.encoder.settings import EncoderSettings
+from intently.index.coarse import CoarseSettings
 from intently.index.lexical import LexicalSettings
 from intently.index.posting_weights import PostingSettings
 from intently.intentions.candidates import CandidateSettings
@@ -65,6 +66,7 @@ class BuildSettings:
     postings: PostingSettings = field(default_factory=PostingSettings)
     ocr: OcrSettings = field(default_factory=OcrSettings)
     lexical: LexicalSettings = field(default_factory=LexicalSettings)
+    coarse: CoarseSettings = field(default_factory=CoarseSettings)
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)

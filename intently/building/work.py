@@ -43,12 +43,12 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
         decisive = {key: value for key, value in every.items() if key not in left_out}
         return hashlib.sha256(json.dumps([inputs, decisive, more], sort_keys=True).encode()).hexdigest()
 
-    indexing = ("postings", "lexical", "ocr", "runtime")
+    indexing = ("postings", "lexical", "coarse", "ocr", "runtime")
     split = [settings.lexical.stemmer, settings.fusion.held_out_share, settings.fusion.seed]
     return Fingerprints(
         student=digest("retrieval", *indexing, "bridge", "fusion", more=split),
         # The lexical index may teach the encoder.
-        encoder=digest("retrieval", "postings", "runtime", "fusion", more=[*split, augmented]),
+        encoder=digest("retrieval", "postings", "coarse", "runtime", "fusion", more=[*split, augmented]),
         artifact=digest("retrieval", more=augmented),
     )
 

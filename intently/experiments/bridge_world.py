@@ -9,6 +9,7 @@ from intently.experiments.bridge import BridgeExperimentSettings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.train.bridge import BridgeTrainingSettings
 from intently.train.fusion import FusionSettings
+from intently.train.language_model import FineTuningSettings
 from intently.train.negatives import NegativeSettings
 from intently.train.student import TrainingSettings
 
@@ -31,7 +32,13 @@ SETTINGS = BridgeExperimentSettings(
         fusion=FusionSettings(held_out_share=0.15),
     ),
     augment=AugmentSettings(
-        queries=QuerySettings(model=LanguageModelSettings("smollm2"), budget=600, max_per_ad=3, round_trip=500)
+        queries=QuerySettings(
+            model=LanguageModelSettings("gemma3"),  # which knows Chinese
+            tune=True,
+            tuning=FineTuningSettings(batch_size=8, max_steps=40),
+            budget=600,
+            max_per_ad=3,
+        )
     ),
     budget=Budget(num_steps=_NUM_STEPS, batch_size=_BATCH_SIZE, learning_rate=5e-4),
     baselines=",".join(name for name in BRIDGE if name not in ("bm25", "bert-base")),

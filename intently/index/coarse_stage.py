@@ -2,7 +2,8 @@
 
 The choice is made query by query, by how many ads are eligible. Few are all compared in full precision. Otherwise a
 flat scan skips the others. A graph, where one was built, answers only if most ads are eligible, and hands over to the
-scan if too few of those it found are. So no filter costs recall, whether or not it has to do with what is asked.
+scan if too few of those it found are. So a filter hardly costs recall, unless it leaves just those ads that the
+query is least like.
 """
 
 import json

@@ -221,8 +221,8 @@ def _dataset(
 def _linear_ranker(examples: Sequence[FusionExample], l2: float) -> NDArray[np.float64]:
     """Return weights (F,) of features whose sum ranks candidates: a softmax over those of a query, by Newton's method.
 
-    Minimises the mean cross-entropy between it and an even share for each relevant candidate (ListNet: Cao et al., ICML
-    2007) plus `l2` times the squared weights of features of unit deviation, which is convex.
+    Minimises the mean cross-entropy between it and the candidates' shares of their query's gains (ListNet: Cao et al.,
+    ICML 2007) plus `l2` times the squared weights of features of unit deviation, which is convex.
     """
     table = np.concatenate([example.features for example in examples]).astype(np.float64)
     deviations = table.std(axis=0)
@@ -230,7 +230,7 @@ def _linear_ranker(examples: Sequence[FusionExample], l2: float) -> NDArray[np.f
     table /= deviations
     counts = np.array([len(example.gains) for example in examples])
     starts = np.cumsum(counts) - counts
-    shares = np.concatenate([(example.gains > 0) / np.count_nonzero(example.gains) for example in examples])
+    shares = np.concatenate([example.gains / example.gains.sum() for example in examples])
 
     def softmax(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         scores = table @ weights

@@ -752,7 +752,9 @@ def test_bm25_answers_with_stemmed_words():
 
 def test_cache_figures_are_counted_from_the_clicks():
     pairs = np.array([[0, 0], [0, 1], [1, 0], [2, 0]])
-    interactions = Interactions(("a", "b", "c", "not clicked"), pairs, pairs[:0], 0, np.array([5, 1, 3, 1]))
+    interactions = Interactions(
+        ("a", "b", "c", "not clicked"), pairs, pairs[:0], 0, np.array([5, 1, 3, 1]), np.empty((0, 3), int)
+    )
     facts = cache_facts(interactions, SimpleNamespace(cache=[1, 2]), silent)
     assert facts["cached_queries"] == 2
     sizes = [row["size"] for row in facts["log"]]

@@ -232,7 +232,7 @@ def test_pages_are_written_and_loaded(tmp_path):
         ("[]", ":2 field 'ad_id': no page of an ad"),
         ('{"ad_id": 1, "landing_spans": []}', ":2 field 'ad_id': no page of an ad"),
         ('{"ad_id": "a", "landing_spans": "text"}', ":2 field 'landing_spans': not a list of spans"),
-        ('{"ad_id": "a", "landing_spans": [{"text": "x", "confidence": 7}]}', "field 'landing_spans'"),
+        ('{"ad_id": "a", "landing_spans": [{"text": "x", "confidence": "?"}]}', "field 'landing_spans'"),
     ],
 )
 def test_a_line_that_is_no_page(tmp_path, line, told):
