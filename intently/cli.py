@@ -343,7 +343,8 @@ def read_pages(
     chromium: Annotated[str, typer.Option(help="The browser that renders HTML.")] = "",
 ) -> None:
     """Read pictures of landing pages by OCR, to be joined to the ads by `ad_id`."""
-    from intently.ocr.reading import PageReader, ReadingSettings, write_pages
+    from intently.ocr.pages import write_pages
+    from intently.ocr.reading import PageReader, ReadingSettings
     from intently.ocr.reading import read_pages as read
 
     with StageProgress(err) as progress:
