@@ -21,12 +21,12 @@ import torch
 from intently.artifact import MANIFEST, open_artifact, write_atomically, write_manifest
 from intently.augment.augmentation import Augmentation
 from intently.building.encoder import EncoderMaterial, build_encoder, read_by_encoder
-from intently.building.fusion import held_out_queries, learn_fusion
+from intently.building.fusion import Learned, held_out_queries, learn_fusion
 from intently.building.intentions import build_intentions
 from intently.building.interactions import Interactions, match_interactions
 from intently.building.settings import BuildSettings
 from intently.building.work import ENCODER, STUDENT, Fingerprints, fingerprints_of, prepare
-from intently.catalog import Judgements, read_ads, read_judgements, read_queries
+from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError
 from intently.index.lexical import LexicalIndex
@@ -76,7 +76,7 @@ def build_engine(
     if done:
         return done
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
-    catalog = join_pages(read.catalog, load_pages(pages)) if pages else read.catalog
+    catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
     judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
@@ -86,10 +86,10 @@ def build_engine(
     work = prepare(out, fingerprints)
 
     said = build_intentions(catalog, texts, learnt, settings, work, show)
-    show("Indexing", 0, 0, "")
     analyzer = Analyzer(settings.lexical.stemmer)
     cleaner = OcrCleaner(domain_lexicon(catalog, said.vocabulary.texts), settings.ocr)
     landing = clean_landing_pages(catalog, cleaner, show)
+    show("Indexing", 0, 0, "")
     lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
     titles = TitleTerms.build(catalog.strings("title"), analyzer)
     encoder, embeddings = None, said.embeddings
@@ -107,7 +107,7 @@ def build_engine(
         built = build_encoder(material, settings.bridge, work / ENCODER, show)
         encoder, embeddings = built.embedder, built.embeddings
     vectors = VectorIndex.build(embeddings, settings.coarse, show)
-    fused = None
+    learned = Learned(None, {})
     if aside.any():
         draft = Engine(
             catalog,
@@ -119,7 +119,7 @@ def build_engine(
             titles=titles,
             encoder=encoder,
         )
-        fused = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
+        learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
     intentions = said.index(interactions, settings.postings)
     head, cache = interactions.by_frequency(), work / CACHE_FILE
     num_cached = fill_query_cache(said.lessons, intentions, head, cache, settings.teacher, show)
@@ -139,8 +139,8 @@ def build_engine(
     titles.save(out / TITLES_FILE)
     if encoder:
         encoder.save(out / ENCODER)
-    if fused:
-        fused.fusion.save(out / FUSION_FILE)
+    if learned.fusion:
+        learned.fusion.save(out / FUSION_FILE)
     facts = {
         "num_ads": catalog.num_ads,
         "num_queries": len(interactions.queries),
@@ -148,12 +148,10 @@ def build_engine(
         **coverage(said.vocabulary, catalog.num_ads, len(learnt.queries)),
         "postings": len(intentions.postings.ad_rows),
         "cached_queries": num_cached,
-        **(fused.facts() if fused else {}),
+        **learned.facts,
         **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
     }
-    notes = _notes(read.num_skipped, read.problems, judgements, interactions)
-    if aside.any() and not fused:
-        notes += ("paths are fused by reciprocal ranks: what was learned from held-out queries ranks them no better",)
+    notes = (*_notes(read.num_skipped, read.problems, judgements, interactions, num_strange), *learned.notes)
     kept = [path for path in out.rglob("*") if path.is_file() and work not in path.parents and path.name != MANIFEST]
     write_manifest(
         out,
@@ -177,8 +175,20 @@ def _finished(out: Path, fingerprints: Fingerprints, settings: BuildSettings) ->
     return BuildReport(out, manifest["facts"], (*manifest["notes"], "already built from the same input and settings"))
 
 
+def _with_pages(catalog: Catalog, path: Path, skip_bad: bool) -> tuple[Catalog, int]:
+    """Return the catalogue with its ads' pages, and how many were left out as their ads are not there."""
+    pages = load_pages(path)
+    rows = catalog.ad_rows([page.ad_id for page in pages]).tolist()
+    known = [page for page, row in zip(pages, rows, strict=True) if row >= 0] if skip_bad else pages
+    return join_pages(catalog, known, path=path), len(pages) - len(known)
+
+
 def _notes(
-    num_skipped: int, problems: tuple[str, ...], judgements: Judgements | None, interactions: Interactions
+    num_skipped: int,
+    problems: tuple[str, ...],
+    judgements: Judgements | None,
+    interactions: Interactions,
+    num_strange: int,
 ) -> tuple[str, ...]:
     notes = []
     if num_skipped:
@@ -187,4 +197,6 @@ def _notes(
         notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
     if interactions.num_unknown_ads:
         notes.append(f"{interactions.num_unknown_ads} clicks left out: their ads are not in the catalogue")
+    if num_strange:
+        notes.append(f"{num_strange} pages left out: their ads are not in the catalogue")
     return tuple(notes)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -193,8 +193,11 @@ def _train(
     material: EncoderMaterial, features: FeatureStore | None, settings: BridgeSettings, work: Path, show: Progress
 ) -> tuple[TrainedEncoder, TextTokenizer]:
     backbone, tokenizer = start_encoder(material, settings)
+    parts = settings.encoder
+    if features is None:  # there is nothing that these parts could read
+        parts = replace(parts, gate=Gate.NONE, cross_attention=False)
     trained = train_bridge(
-        BridgeEncoder(backbone, settings.encoder),
+        BridgeEncoder(backbone, parts),
         tokenizer,
         bridge_data(material, features, settings),
         settings.training,

@@ -11,7 +11,9 @@ from intently.retrieve.engine import FUSED_PATHS, Engine
 from intently.retrieve.fusion_features import rising
 from intently.retrieve.learned_fusion import LearnedFusion
 from intently.teacher import Progress
-from intently.train.fusion import FusionExample, FusionSettings, TrainedFusion, held_out, train_fusion
+from intently.train.fusion import FusionExample, FusionSettings, held_out, train_fusion
+
+_STAYS = "paths are fused by reciprocal ranks"
 
 
 def held_out_queries(interactions: Interactions, settings: FusionSettings) -> NDArray[np.bool_]:
@@ -24,44 +26,43 @@ def held_out_queries(interactions: Interactions, settings: FusionSettings) -> ND
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A fusion and how well it was learned."""
+    """What came of learning a fusion, and what a build's report says of it."""
 
-    fusion: LearnedFusion
-    trained: TrainedFusion
-
-    def facts(self) -> dict[str, float]:
-        """Return what a build's report says of it."""
-        trained = self.trained
-        return {
-            "fusion_queries": trained.num_queries,
-            "fusion_trees": trained.num_trees,
-            "fusion_precision": trained.precision,
-            "reciprocal_rank_precision": trained.baseline,
-        }
+    fusion: LearnedFusion | None  # None: reciprocal ranks stay
+    facts: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
-def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Learned | None:
+def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Learned:
     """Return a fusion learned from how the engine's paths answer queries that none of them has learned from.
 
-    None if too few of these have a relevant ad among the candidates, or if reciprocal ranks order those better.
+    Reciprocal ranks stay if too few of these have a relevant ad among the candidates, or if they order those as well.
     """
     examples = list(_examples(engine, aside, settings, show))
-    if sum(bool(example.gains.any()) for example in examples) < settings.min_queries:
-        return None
+    num_useful = sum(bool(example.gains.any()) for example in examples)
+    if num_useful < settings.min_queries:
+        few = f"{num_useful} held-out queries have a relevant candidate, 'min_queries' is {settings.min_queries}"
+        return Learned(None, {}, (f"{_STAYS}: {few}",))
     trained = train_fusion(examples, rising(FUSED_PATHS), settings, show)
+    facts = {
+        "fusion_queries": trained.num_queries,
+        "fusion_trees": trained.num_trees,
+        "fusion_precision": trained.precision,
+        "reciprocal_rank_precision": trained.baseline,
+    }
     if trained.precision <= trained.baseline:
-        return None
-    return Learned(LearnedFusion(FUSED_PATHS, trained.model, trained.weights, settings.depth), trained)
+        return Learned(None, facts, (f"{_STAYS}: what was learned from held-out queries ranks them no better",))
+    return Learned(LearnedFusion(FUSED_PATHS, trained.model, trained.weights, settings.depth), facts)
 
 
 def _examples(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Iterator[FusionExample]:
     order = np.argsort(aside.gains[:, 0], kind="stable")
     _, ads, gains = aside.gains[order].T
     bounds = np.searchsorted(aside.gains[order, 0], np.arange(len(aside.queries) + 1))
-    for row, (found, table) in enumerate(engine.candidates(aside.queries)):
-        rows, of_query = found[: settings.depth], slice(bounds[row], bounds[row + 1])
+    for row, (rows, table) in enumerate(engine.candidates(aside.queries, settings.depth)):
+        of_query = slice(bounds[row], bounds[row + 1])
         worth = np.zeros(len(rows), dtype=np.int64)
         for ad, gain in zip(ads[of_query].tolist(), gains[of_query].tolist(), strict=True):
             worth[rows == ad] = gain
-        yield FusionExample(table[: settings.depth], worth)
+        yield FusionExample(table, worth)
         show("Answering held-out queries", row + 1, len(aside.queries), "")

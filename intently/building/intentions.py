@@ -45,9 +45,11 @@ class Said:
 
     def index(self, interactions: Interactions, settings: PostingSettings) -> IntentionIndex:
         """Return the index of these intentions; `interactions` tell what ads were clicked for."""
+        clicked = clicked_pairs(interactions, self.phrases)
         ads = AdIntentions(
-            given=self.vocabulary.ad_pairs,
-            clicked=clicked_pairs(interactions, self.phrases),
+            # The vocabulary does not know the clicks of queries that were held out of it.
+            given=np.unique(np.concatenate((self.vocabulary.ad_pairs, clicked)), axis=0),
+            clicked=clicked,
             decoded=np.concatenate((self.decoded, self.vocabulary.taught_pairs)),
             log_probs=np.concatenate((self.log_probs, self.vocabulary.taught_log_probs)),
         )

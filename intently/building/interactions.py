@@ -62,7 +62,7 @@ def match_interactions(catalog: Catalog, judgements: Judgements | None, min_rele
         pairs[known & ~positive],
         int((~known).sum()),
         _click_counts(judgements)[known & positive],
-        _gains(judgements, pairs, known),
+        _gains(judgements, pairs, known, positive),
     )
 
 
@@ -71,13 +71,13 @@ def _click_counts(judgements: Judgements) -> IntArray:
     return judgements.values.astype(np.int64) if judgements.kind == "clicks" else np.ones(len(judgements), np.int64)
 
 
-def _gains(judgements: Judgements, pairs: IntArray, known: NDArray[np.bool_]) -> IntArray:
-    """Return (G, 3) the `pairs (J, 2)` that are worth something: for judgements in which third of their scale."""
-    if judgements.kind == "clicks":
-        gains = np.ones(len(pairs), dtype=np.int64)
-    else:
+def _gains(judgements: Judgements, pairs: IntArray, known: NDArray[np.bool_], positive: NDArray[np.bool_]) -> IntArray:
+    """Return (G, 3) the `pairs (J, 2)` that are worth something: a positive 1, a judged one what its third is worth."""
+    gains = positive.astype(np.int64)
+    if judgements.kind != "clicks":
         values = judgements.values
         low, high = float(values.min()), float(values.max())
-        gains = np.floor(3 * (values - low) / max(high - low, 1e-9) + 1e-6).astype(np.int64)
+        thirds = np.floor(3 * (values - low) / max(high - low, 1e-9) + 1e-6).astype(np.int64)
+        gains = np.maximum(gains, thirds)
     worth = known & (gains > 0)
     return np.column_stack((pairs[worth], gains[worth]))

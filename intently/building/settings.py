@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from intently.encoder.settings import EncoderSettings
+from intently.errors import SettingsError
 from intently.index.coarse import CoarseSettings
 from intently.index.lexical import LexicalSettings
 from intently.index.posting_weights import PostingSettings
@@ -36,7 +37,8 @@ class BridgeSettings:
     enabled: bool = False  # otherwise the student's embedding serves it
     kind: BackboneKind = BackboneKind.COMPACT
     checkpoint: str = ""  # that training starts from: a directory, or a name; empty: the student's
-    augmentation_file: str = ""  # that `intently augment` wrote; empty: ads are read without any
+    # That `intently augment` wrote; empty: ads are read without any, by an encoder without the parts that take it.
+    augmentation_file: str = ""
     max_generated: int = 4  # generated queries of an ad that it is read with
     max_keywords: int = 8
     generated_queries: bool = True  # are a source of pairs
@@ -73,5 +75,11 @@ class BuildSettings:
 
     def __post_init__(self) -> None:
         check_choice(self, "runtime", Runtime)
+        foreign = self.bridge.enabled and self.bridge.kind is BackboneKind.HUGGING_FACE
+        if foreign and self.retrieval.runtime is not Runtime.TORCH:
+            raise SettingsError(
+                f"'retrieval.runtime' is '{self.retrieval.runtime}', which cannot run an encoder of 'bridge.kind' "
+                f"'{self.bridge.kind}'; it takes 'torch'"
+            )
         if self.min_relevance is not None:
             check_range(self, "min_relevance", low=-math.inf)

@@ -38,18 +38,21 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
     if augmentation and not augmentation.is_file():
         raise InputError("no such file", cure="check 'bridge.augmentation_file'", path=augmentation)
     augmented = sha256_of(augmentation) if augmentation else ""
+    start = Path(settings.bridge.checkpoint) / "model.safetensors"
+    started = sha256_of(start) if settings.bridge.checkpoint and start.is_file() else ""
 
     def digest(*left_out: str, more: object = None) -> str:
         decisive = {key: value for key, value in every.items() if key not in left_out}
         return hashlib.sha256(json.dumps([inputs, decisive, more], sort_keys=True).encode()).hexdigest()
 
     indexing = ("postings", "lexical", "coarse", "ocr", "runtime")
-    split = [settings.lexical.stemmer, settings.fusion.held_out_share, settings.fusion.seed]
+    fusion = settings.fusion
+    split = [settings.lexical.stemmer, fusion.held_out_share, fusion.min_queries, fusion.seed]  # who is held out
     return Fingerprints(
         student=digest("retrieval", *indexing, "bridge", "fusion", more=split),
         # The lexical index may teach the encoder.
-        encoder=digest("retrieval", "postings", "coarse", "runtime", "fusion", more=[*split, augmented]),
-        artifact=digest("retrieval", more=augmented),
+        encoder=digest("retrieval", "postings", "coarse", "runtime", "fusion", more=[*split, augmented, started]),
+        artifact=digest("retrieval", more=[augmented, started]),
     )
 
 

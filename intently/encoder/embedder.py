@@ -88,7 +88,7 @@ class Embedder:
                 embeddings[rows] = self.encoder.encode_queries(ids, num).cpu().numpy()
             num_done += len(rows)
             if progress:
-                progress("query embeddings", num_done, len(texts), "")
+                progress("Embedding queries", num_done, len(texts), "")
         return embeddings
 
     @torch.inference_mode()
@@ -116,7 +116,7 @@ class Embedder:
                 embeddings[rows] = self.encoder.encode_ads(ids, num, own).float().cpu().numpy()
             num_done += len(rows)
             if progress:
-                progress("ad embeddings", num_done, len(texts), "")
+                progress("Embedding ads", num_done, len(texts), "")
         return embeddings
 
     def _check(self, num_texts: int, features: FeatureStore) -> None:

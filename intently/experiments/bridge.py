@@ -8,7 +8,7 @@ learns from are held out of all that is trained here, so that every system learn
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from intently.experiments.report import markdown, replace_block, write_figures, 
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import top_rows
+from intently.intentions.vocabulary import Vocabulary
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Student
 from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
@@ -142,7 +143,15 @@ VARIANTS: Mapping[str, Callable[[BridgeSettings], BridgeSettings]] = {
     "OCR cleaning": lambda settings: settings,  # the texts differ
 }
 _SEQUENTIAL = "BRIDGE, sequential"
-_OF_PAGES = ("landing pages", "OCR cleaning")
+
+
+def parts_to_leave_out(variants: str, *, queries: bool, pages: bool, spans: bool) -> list[str]:
+    """Return those of the named parts (all, if none is) that are there to be left out.
+
+    The flags say whether queries were generated, whether ads have landing pages, and whether OCR read any of them.
+    """
+    there = {"generated queries": queries, "landing pages": pages, "OCR cleaning": spans}
+    return [part for part in _names(variants) or VARIANTS if there.get(part, True)]
 
 
 def run_bridge(
@@ -274,13 +283,8 @@ class _Laboratory:
     ) -> None:
         self._experiment, self._data, self._settings, self._progress = experiment, data, settings, progress
         self._augmentation = augmentation
-        self._has_spans = any(spans for spans in landing_spans(data.catalog))
+        self._has_spans = any(landing_spans(data.catalog))
         self._has_pages = self._has_spans or any(data.catalog.strings("landing_text"))
-        build = settings.build
-        self._vocabulary = choose_vocabulary(data.catalog, data.interactions, build)
-        self._cleaner = OcrCleaner(domain_lexicon(data.catalog, self._vocabulary.texts), build.ocr)
-        pages = clean_landing_pages(data.catalog, self._cleaner).texts
-        self._lexical = LexicalIndex.build(searchable_texts(data.catalog, pages), build.lexical)
 
     def systems(self) -> dict[str, SystemResult]:
         """Return plain fine-tuning, BRIDGE, BRIDGE without each part, and BRIDGE trained source after source."""
@@ -289,9 +293,12 @@ class _Laboratory:
             "plain fine-tuning": self._run("plain fine-tuning", plain(full)),
             "BRIDGE": self._run("BRIDGE", full),
         }
-        for part in _names(self._settings.variants) or VARIANTS:
-            if (part in _OF_PAGES and not self._has_pages) or (part == "OCR cleaning" and not self._has_spans):
-                continue
+        for part in parts_to_leave_out(
+            self._settings.variants,
+            queries=any(self._augmentation.queries),
+            pages=self._has_pages,
+            spans=self._has_spans,
+        ):
             name = f"BRIDGE − {part}"
             systems[name] = self._run(name, VARIANTS[part](full), cleaned=part != "OCR cleaning")
         systems[_SEQUENTIAL] = self._run(_SEQUENTIAL, _ordered(full, Order.SEQUENTIAL))
@@ -334,12 +341,30 @@ class _Laboratory:
             build.checkpoint,
         )
 
+    # What follows is made when the first encoder needs it: never, if all of them are there.
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return choose_vocabulary(self._data.catalog, self._data.interactions, self._settings.build)
+
+    @cached_property
+    def _cleaner(self) -> OcrCleaner:
+        return OcrCleaner(domain_lexicon(self._data.catalog, self._vocabulary.texts), self._settings.build.ocr)
+
+    @cached_property
+    def _pages(self) -> tuple[str, ...]:
+        return clean_landing_pages(self._data.catalog, self._cleaner, self._progress).texts
+
+    @cached_property
+    def _lexical(self) -> LexicalIndex:
+        return LexicalIndex.build(searchable_texts(self._data.catalog, self._pages), self._settings.build.lexical)
+
     @cache  # noqa: B019 - one laboratory an experiment
     def _texts(self, cleaned: bool) -> list[str]:
         """Return what encoders that read pages read of each ad."""
         data, build = self._data, self._settings.build
-        cleaner = self._cleaner if cleaned else OcrCleaner(domain_lexicon(data.catalog), OcrSettings(high=0, low=0))
-        pages = clean_landing_pages(data.catalog, cleaner, self._progress).texts
+        as_read = OcrCleaner(domain_lexicon(data.catalog), OcrSettings(high=0, low=0))  # which keeps every span
+        pages = self._pages if cleaned else clean_landing_pages(data.catalog, as_read, self._progress).texts
         start = Student(*load_pretrained(build.checkpoint))
         bridge = everything(build.bridge)
         return read_by_encoder(data.catalog, pages, data.interactions, start, bridge, self._progress)

@@ -6,6 +6,7 @@ and a term that no ad had counts as the rarest.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from intently.index.bm25 import Statistics
 from intently.index.postings import FloatArray, IntArray, Mask, Postings
 from intently.settings import check_range, from_mapping
 from intently.text.analyze import Analyzer
+from intently.text.normalize import has_han
 from intently.text.spelling import Speller
 
 
@@ -49,11 +51,19 @@ class LexicalIndex:
     """BM25 postings over N ads."""
 
     def __init__(
-        self, terms: list[str], postings: Postings, settings: LexicalSettings, statistics: Statistics | None
+        self,
+        terms: list[str],
+        postings: Postings,
+        settings: LexicalSettings,
+        statistics: Statistics | None,
+        written: Sequence[str] | None = None,
     ) -> None:
-        """`statistics` are those that the weights were computed with; None if they are not known any more."""
+        """`statistics` are those that the weights were computed with; None if they are not known any more.
+
+        `written` has for each term the word that it is most often written as, by default the term itself.
+        """
         self.postings, self.settings, self.statistics = postings, settings, statistics
-        self._terms = terms
+        self._terms, self._written = terms, terms if written is None else list(written)
         self._term_ids = {term: term_id for term_id, term in enumerate(terms)}
         self._analyzer = Analyzer(settings.stemmer)
 
@@ -66,10 +76,12 @@ class LexicalIndex:
         ids: dict[str, int] = {}
         flat: list[int] = []
         lengths: list[int] = []
+        spellings: Counter[tuple[str, str]] = Counter()
         for text in texts:
-            terms = analyzer.terms(text)
+            words, terms = analyzer.written_terms(text)
             lengths.append(len(terms))
             flat.extend(ids.setdefault(term, len(ids)) for term in terms)
+            spellings.update(zip(terms, words, strict=True))
         num_ads, length, known = len(lengths), np.array(lengths, dtype=np.int64), list(ids)
         ad_rows = np.repeat(np.arange(num_ads), length)
         pairs, frequency = np.unique(np.array(flat, dtype=np.int64) * max(num_ads, 1) + ad_rows, return_counts=True)
@@ -81,23 +93,27 @@ class LexicalIndex:
         weights = statistics.idf(known)[term_ids] * statistics.saturated(
             frequency, length[rows], settings.k1, settings.b
         )
-        return cls(known, Postings.build(term_ids, rows, weights, len(ids), num_ads), settings, statistics)
+        written = {term: word for (term, word), _ in sorted(spellings.items(), key=lambda each: (each[1], each[0]))}
+        postings = Postings.build(term_ids, rows, weights, len(ids), num_ads)
+        return cls(known, postings, settings, statistics, [written[term] for term in known])
 
     def joined(self, other: "LexicalIndex") -> "LexicalIndex":
         """Return an index of these ads and, after them, those of `other`, whose weights have the same statistics."""
         ids = dict(self._term_ids)
         keys = np.array([ids.setdefault(term, len(ids)) for term in other._terms], dtype=np.int64)
         postings = self.postings.joined(other.postings, keys, len(ids))
-        return LexicalIndex(list(ids), postings, self.settings, self.statistics)
+        written = self._written + [other._written[row] for row in np.flatnonzero(keys >= len(self._terms)).tolist()]
+        return LexicalIndex(list(ids), postings, self.settings, self.statistics, written)
 
     def kept(self, mask: Mask) -> "LexicalIndex":
         """Return an index of the ads where `mask (N,)` holds, without terms that none of them contains."""
         postings = self.postings.kept(mask)
         used = postings.counts() > 0
-        terms = [term for term, is_used in zip(self._terms, used.tolist(), strict=True) if is_used]
+        kept = np.flatnonzero(used).tolist()
+        terms, written = ([words[row] for row in kept] for words in (self._terms, self._written))
         offsets = np.concatenate((postings.offsets[:1], postings.offsets[1:][used]))
         left = Postings(offsets, postings.ad_rows, postings.weights, postings.num_ads)
-        return LexicalIndex(terms, left, self.settings, self.statistics)
+        return LexicalIndex(terms, left, self.settings, self.statistics, written)
 
     @cached_property
     def speller(self) -> Speller:
@@ -132,7 +148,7 @@ class LexicalIndex:
     def save(self, directory: Path) -> None:
         """Write terms.json and postings.npz into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        content: dict[str, object] = {"settings": asdict(self.settings), "terms": self._terms}
+        content: dict[str, object] = {"settings": asdict(self.settings), "terms": self._terms, "written": self._written}
         if self.statistics:
             num_with = [self.statistics.num_with.get(term, 0) for term in self._terms]
             content["statistics"] = {
@@ -151,8 +167,12 @@ class LexicalIndex:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             settings, terms = from_mapping(LexicalSettings, content["settings"], "settings"), content["terms"]
-            if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
-                raise ValueError("the terms are no list of texts")
+            written = content.get("written", terms)  # indexes written before queries were corrected have none
+            for words in (terms, written):
+                if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                    raise ValueError("the terms are no list of texts")
+            if len(terms) != len(written):
+                raise ValueError(f"{len(terms)} terms are written as {len(written)} words")
             if told := content.get("statistics"):  # indexes written before ads could be added have none
                 num_with = dict(zip(terms, map(int, told["num_with"]), strict=True))
                 statistics = Statistics(int(told["num_ads"]), float(told["mean_length"]), num_with)
@@ -163,7 +183,7 @@ class LexicalIndex:
             raise ArtifactError(
                 f"{path} has {len(terms)} terms, the postings {postings.num_keys}; build the engine again"
             )
-        index = cls(terms, postings, settings, statistics)
+        index = cls(terms, postings, settings, statistics, written)
         _ = index.speller  # the first query should not wait for it
         return index
 
@@ -178,6 +198,28 @@ def analyze(indexes: Sequence[LexicalIndex], query: str) -> list[LexicalQuery]:
     if settings.correct_spelling:
         terms = [known for term in terms for known in _corrected(indexes, term)]
     return [index.known(terms) for index in indexes]
+
+
+def corrected(indexes: Sequence[LexicalIndex], query: str) -> str:
+    """Return a query with the words that no ad has written as what they most likely mean: what a model should read.
+
+    Words that have no correction stay, and so does Chinese, which is written without spaces.
+    """
+    if not indexes[0].settings.correct_spelling:
+        return query
+    return " ".join(_rewritten(indexes, word) for word in query.split())
+
+
+def _rewritten(indexes: Sequence[LexicalIndex], word: str) -> str:
+    terms = indexes[0]._analyzer.terms(word)
+    meant = [_corrected(indexes, term) for term in terms]
+    if has_han(word) or not all(meant) or all((term,) == parts for term, parts in zip(terms, meant, strict=True)):
+        return word
+    return " ".join(_written(indexes, part) for parts in meant for part in parts)
+
+
+def _written(indexes: Sequence[LexicalIndex], term: str) -> str:
+    return next((index._written[index._term_ids[term]] for index in indexes if term in index), term)
 
 
 def _corrected(indexes: Sequence[LexicalIndex], term: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -51,25 +52,25 @@ def clean_landing_pages(catalog: Catalog, cleaner: OcrCleaner, progress: Progres
     report = OcrReport()
     for row, spans in enumerate(landing_spans(catalog)):
         if progress and row % _STEP == 0:
-            progress("cleaning pages", row, len(catalog), "")
+            progress("Cleaning pages", row, len(catalog), "")
         text, of_page = cleaner.clean_page(spans)
         texts.append(text)
         report += of_page
     if progress:
-        progress("cleaning pages", len(catalog), len(catalog), "")
+        progress("Cleaning pages", len(catalog), len(catalog), "")
     return CleanedPages(tuple(texts), report)
 
 
-def join_pages(catalog: Catalog, pages: Iterable[Page]) -> Catalog:
+def join_pages(catalog: Catalog, pages: Iterable[Page], *, path: Path | None = None) -> Catalog:
     """Return the catalogue with the spans of these pages in place of those that their ads had.
 
-    Raises InputError for a page whose ad is not in the catalogue.
+    Raises InputError for a page whose ad is not in the catalogue, naming the file `path` that it came from.
     """
     read = {page.ad_id: page.spans for page in pages}
     ad_ids: list[str] = catalog.column("ad_id").to_pylist()
     if unknown := read.keys() - set(ad_ids):
         raise InputError(
-            f"a page of the ad '{min(unknown)}', which is not in the catalogue", cure="name pages by ad_id"
+            f"a page of the ad '{min(unknown)}', which is not in the catalogue", cure="name pages by ad_id", path=path
         )
     joined = [
         [{"text": span.text, "confidence": span.confidence} for span in read.get(ad_id, had)]

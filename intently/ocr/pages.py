@@ -22,18 +22,26 @@ class Page:
 
 
 def write_pages(pages: Iterable[Page], path: Path) -> int:
-    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalogue has them; return how many."""
-    count = 0
-    with path.open("w", encoding="utf-8") as file:
-        for page in pages:
-            spans = [{"text": span.text, "confidence": round(span.confidence, 4)} for span in page.spans]
-            file.write(json.dumps({"ad_id": page.ad_id, "landing_spans": spans}, ensure_ascii=False) + "\n")
-            count += 1
+    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalogue has them; return how many.
+
+    Whole or not at all: what was in `path` stays until the last page is written.
+    """
+    count, partial = 0, path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for page in pages:
+                spans = [{"text": span.text, "confidence": round(span.confidence, 4)} for span in page.spans]
+                file.write(json.dumps({"ad_id": page.ad_id, "landing_spans": spans}, ensure_ascii=False) + "\n")
+                count += 1
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return count
 
 
 def load_pages(path: Path) -> list[Page]:
-    """Return the pages that `write_pages` wrote; raise `InputError` naming the line that is none."""
+    """Return the pages that `write_pages` wrote; raise `InputError` naming the line that is none, or of an ad again."""
+    line_of: dict[str, int] = {}
     pages = []
     for lines in read_lines(path):
         if lines.errors:
@@ -49,5 +57,8 @@ def load_pages(path: Path) -> list[Page]:
                 raise InputError("no page of an ad", cure=_CURE, path=path, line=number, field="ad_id")
             if not is_spans(page.get("landing_spans")):
                 raise InputError("not a list of spans", cure=_CURE, path=path, line=number, field="landing_spans")
+            if line_of.setdefault(page["ad_id"], number) != number:
+                problem = f"the page of ad {page['ad_id']!r} is on line {line_of[page['ad_id']]} already"
+                raise InputError(problem, cure="keep one page an ad", path=path, line=number, field="ad_id")
             pages.append(Page(page["ad_id"], tuple(Span(**span) for span in page["landing_spans"])))
     return pages

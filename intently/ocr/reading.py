@@ -130,10 +130,10 @@ def read_pages(source: Path | Sequence[Path], reader: PageReader, progress: Prog
     paths = page_paths(source)
     for done, path in enumerate(paths):
         if progress:
-            progress("reading pages", done, len(paths), path.name)
+            progress("Reading pages", done, len(paths), path.name)
         yield Page(path.stem, reader.read(path))
     if progress:
-        progress("reading pages", len(paths), len(paths), "")
+        progress("Reading pages", len(paths), len(paths), "")
 
 
 def strips(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

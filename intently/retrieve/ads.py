@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from intently.catalog import Catalog
-from intently.index.lexical import LexicalQuery, analyze
+from intently.index.lexical import LexicalQuery, analyze, corrected
 from intently.index.postings import FloatArray, IntArray, Mask
 from intently.retrieve.fusion_features import Codes
 from intently.retrieve.segment import Segment
@@ -84,6 +84,10 @@ class Ads:
     def lexical_query(self, query: str) -> list[LexicalQuery]:
         """Return the query's known terms as each segment's index numbers them."""
         return analyze([segment.lexical for segment in self.segments], query)
+
+    def corrected(self, query: str) -> str:
+        """Return a query as a model should read it: the words that no ad has, as what they most likely mean."""
+        return corrected([segment.lexical for segment in self.segments], query)
 
     def lexical_scores(self, asked: Sequence[LexicalQuery]) -> FloatArray:
         """Return every ad's BM25 score (N,) for what `lexical_query` returned."""

@@ -201,29 +201,41 @@ class Engine:
             for ranking in self._retrieve_batch(queries[start : start + batch_size], k, ads, eligible, path, explain)
         )
 
-    def candidates(self, queries: Sequence[str], *, batch_size: int = 32) -> Iterator[tuple[IntArray, Features]]:
+    def candidates(
+        self, queries: Sequence[str], depth: int | None = None, *, batch_size: int = 32
+    ) -> Iterator[tuple[IntArray, Features]]:
         """Yield for each query the rows (C,) that reciprocal rank fusion finds, best first, and their features (C, F).
 
-        This is what a fusion learns from. The query cache is not asked: what is to be learned is how to answer queries
-        that nobody prepared.
+        This is what a fusion of this `depth` learns from: candidates beyond it are left out before features compare an
+        ad with the others, as when it answers. The query cache is not asked: what is to be learned is how to answer
+        queries that nobody prepared.
         """
-        ads = self._live.ads
-        eligible, depth = ads.eligible(None), self.settings.num_candidates
+        ads, settings = self._live.ads, self.settings
+        eligible = ads.eligible(None)
         for start in range(0, len(queries), batch_size):
             part = queries[start : start + batch_size]
-            everything = understand(part, FUSED_PATHS, self.student, self.encoder, self._decoder, None, self.settings)
+            everything = self._understand(part, ads, FUSED_PATHS, None)
             for query, understood in zip(part, everything, strict=True):
-                found = search(query, understood, ads, self.intentions, FUSED_PATHS, depth, eligible, self.settings)
-                rows, scores = self._by_reciprocal_ranks(found)
+                found = search(
+                    query, understood, ads, self.intentions, FUSED_PATHS, settings.num_candidates, eligible, settings
+                )
+                rows, scores = (each[:depth] for each in self._by_reciprocal_ranks(found))
                 one = Candidates.of(rows, scores, found.best, found.scores_of)
                 yield rows, features(one, self._facts(query, found), ads.title_terms(rows))
+
+    def _understand(
+        self, queries: Sequence[str], ads: Ads, paths: Sequence[Path], cache: QueryCache | None
+    ) -> list[Understood]:
+        return understand(
+            queries, ads.corrected, paths, self.student, self.encoder, self._decoder, cache, self.settings
+        )
 
     def _retrieve_batch(
         self, queries: Sequence[str], k: int, ads: Ads, eligible: Mask, path: Path, explain: bool
     ) -> Iterator[Ranking]:
         paths = FUSED_PATHS if path is Path.FUSED else (path,)
         depth = max(k, self.settings.num_candidates)
-        everything = understand(queries, paths, self.student, self.encoder, self._decoder, self.cache, self.settings)
+        everything = self._understand(queries, ads, paths, self.cache)
         for query, understood in zip(queries, everything, strict=True):
             timings = understood.timings_ms
             with timed(timings, "search"):

@@ -20,7 +20,7 @@ from intently.retrieve.new_ads import AdReader
 from intently.types import Ad
 
 MIN_LOOSE = 4096  # rows that may be added or removed before a small catalogue is merged
-LOOSE_SHARE = 0.05  # and of a large one, this share of its rows: new ones are searched one by one until then
+LOOSE_SHARE = 0.02  # and of a large one, this share of its rows: new ones are searched one by one until then
 _LISTS = tuple(field.name for field in AD_FIELDS if field.kind == "list")
 
 

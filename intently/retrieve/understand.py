@@ -1,6 +1,6 @@
 """From queries to what they are known by: an embedding, and intentions from the cache or from the student."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -35,6 +35,7 @@ class QueryEncoder(Protocol):
 
 def understand(
     queries: Sequence[str],
+    correct: Callable[[str], str],
     paths: Sequence[Path],
     student: Student,
     encoder: QueryEncoder | None,
@@ -44,7 +45,7 @@ def understand(
 ) -> list[Understood]:
     """Return what each query is known by for these paths, in order; a batch gives what its queries give one by one.
 
-    Without an `encoder` of its own the dense path takes the student's embedding. Queries that the cache knows are not
+    Models read queries as `correct` spells them, for that is how ads are written. Without an `encoder` of its own the dense path takes the student's embedding. Queries that the cache knows are not
     decoded, and the student reads them only if its embedding is asked for. The time of a stage is shared equally by the
     queries that went through it.
     """
@@ -54,7 +55,10 @@ def understand(
             with timed(one.timings_ms, "cache"):
                 one.intentions = cache.lookup(query)
             one.cached = one.intentions is not None
-    asked = list(zip(queries, understood, strict=True))
+    asked = []
+    for query, one in zip(queries, understood, strict=True):
+        with timed(one.timings_ms, "correct"):
+            asked.append((correct(query), one))
     to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
     to_embed = asked if Path.DENSE in paths else []
     with intra_op_threads(settings.num_threads):

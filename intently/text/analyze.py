@@ -73,9 +73,12 @@ class Analyzer:
 
     def terms(self, text: str) -> list[str]:
         """Return the terms that are indexed and searched: stems without stop words, Chinese words also in parts."""
+        return self.written_terms(text)[1]
+
+    def written_terms(self, text: str) -> tuple[list[str], list[str]]:
+        """Return the words that make the terms of `text`, and the terms, one for each word."""
         words = [word for word in self._split(text, rjieba.cut_for_search) if word not in STOP_WORDS]
-        terms: list[str] = self._stem.stemWords(words)
-        return terms
+        return words, self._stem.stemWords(words)
 
     @staticmethod
     def _split(text: str, segment: Callable[[str], list[str]]) -> list[str]:

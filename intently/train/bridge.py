@@ -42,6 +42,8 @@ from intently.train.sampling import PairSampler, SamplingSettings, click_weights
 from intently.train.schedule import Order, ScheduleSettings, SourceSchedule
 from intently.train.sources import BridgeData, IntArray
 
+_STAGE = "Training the encoder"
+
 
 @dataclass(frozen=True)
 class BridgeTrainingSettings:
@@ -224,12 +226,18 @@ class _Run:
         self.losses = {name: 0.95 * self.losses.get(name, value) + 0.05 * value for name, value in now.items()}
         self.step += 1
         note = ", ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
-        self._show("Training the encoder", self.step, settings.num_steps, note)
+        self._show(_STAGE, self.step, settings.num_steps, note)
 
     def look(self) -> None:
         """Measure the held-out pairs of every source, if there are any."""
         if any(map(len, self._held_out)):
-            self.history.append(measure(self._encoder, self._reader, self._data, self._held_out, self.step, self._show))
+            self.history.append(
+                measure(self._encoder, self._reader, self._data, self._held_out, self.step, self._meanwhile)
+            )
+
+    def _meanwhile(self, stage: str, done: int, total: int, _: str) -> None:
+        """Tell of what interrupts the steps, without an end of their stage."""
+        self._show(_STAGE, self.step, self._settings.num_steps, f"{stage[0].lower()}{stage[1:]}, {done:,} of {total:,}")
 
     def _refresh(self) -> None:
         """Embed all ads, to choose negatives by."""
@@ -237,7 +245,7 @@ class _Run:
         embeddings = Embedder(self._encoder, self._tokenizer).embed_ads(
             data.ad_texts,
             data.features,
-            progress=lambda _, done, total, note: self._show("Embedding ads for negatives", done, total, note),
+            progress=lambda _, *amount: self._meanwhile("Embedding ads for negatives", *amount),
         )
         self._encoder.train()
         self._negatives.embeddings = torch.from_numpy(embeddings).to(self._encoder.device)

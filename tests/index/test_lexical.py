@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.errors import ArtifactError, SettingsError
-from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.lexical import LexicalIndex, LexicalSettings, corrected
 from intently.text.analyze import Analyzer
 
 PLAIN = LexicalSettings(correct_spelling=False)
@@ -88,6 +88,39 @@ def test_spelling_is_corrected_unless_told_not_to():
         assert corrected.scores(corrected.analyze(misspelt)).max() > 0
 
 
+WRITTEN = ["Stainless kettles", "two kettles", "one kettle", "outdoor vanity 红色水壶", "5 gal. paint", "Rain Bird valve"]
+
+
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ("the stainlss ketle", "the stainless kettles"),  # as ads write it most often, not its stem
+        ("ketle for ourdoor", "kettles for outdoor"),
+        ("Kettle 5-gallon xyzzy", "Kettle 5-gallon xyzzy"),  # what is known, or has no correction, stays as it is
+        ("rainbird", "rain bird"),
+        ("红色的水壶 ketle", "红色的水壶 kettles"),
+        ("蓝色水壶", "蓝色水壶"),
+        ("  ", ""),
+    ],
+)
+def test_a_query_as_a_model_reads_it(tmp_path, query, read):
+    index = LexicalIndex.build(WRITTEN, LexicalSettings())
+    assert corrected([index], query) == read
+    index.save(tmp_path)
+    assert corrected([LexicalIndex.load(tmp_path)], query) == read
+    assert corrected([LexicalIndex.build(WRITTEN, PLAIN)], query) == query
+
+
+def test_words_of_ads_that_came_and_went():
+    first, second = LexicalIndex.build(WRITTEN, LexicalSettings()), LexicalIndex.build(["Faucets"], LexicalSettings())
+    assert corrected([first], "faucetts") == "faucetts"
+    assert corrected([first, second], "faucetts ketle") == "faucets kettles"
+    joined = first.joined(second)
+    assert corrected([joined], "faucetts ketle") == "faucets kettles"
+    kept = joined.kept(np.array([False] * len(WRITTEN) + [True]))
+    assert corrected([kept], "faucetts ketle") == "faucets ketle"
+
+
 @pytest.mark.parametrize("texts", [[], ["", ""], ["the 的"]])
 def test_nothing_to_index(texts, tmp_path):
     index = LexicalIndex.build(texts, PLAIN)
@@ -123,6 +156,8 @@ CONTENT = {"settings": {"k1": 0.9}, "terms": ["robot"]}
         json.dumps(CONTENT | {"settings": {"stemmer": "klingon"}}).encode(),
         json.dumps(CONTENT | {"terms": "robot"}).encode(),
         json.dumps(CONTENT | {"terms": [["robot"]]}).encode(),
+        json.dumps(CONTENT | {"written": ["robot", "robots"]}).encode(),
+        json.dumps(CONTENT | {"written": [1]}).encode(),
     ],
 )
 def test_damaged_terms_are_named(tmp_path, content):

@@ -171,7 +171,7 @@ def test_pages_are_read_written_and_joined_to_their_ads(tmp_path):
     told = []
     pages = list(read_pages(tmp_path, reader, lambda *call: told.append(call)))
     assert pages[1] == Page("a2", (Span("免费迭货", 0.625),))
-    assert told == [("reading pages", 0, 2, "a1.png"), ("reading pages", 1, 2, "a2.jpg"), ("reading pages", 2, 2, "")]
+    assert told == [("Reading pages", 0, 2, "a1.png"), ("Reading pages", 1, 2, "a2.jpg"), ("Reading pages", 2, 2, "")]
 
     assert write_pages(pages, tmp_path / "pages.jsonl") == 2
     records = [json.loads(line) for line in (tmp_path / "pages.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -202,7 +202,7 @@ def test_progress_of_cleaning_ends_at_the_number_of_ads():
     clean_landing_pages(
         catalog, OcrCleaner(domain_lexicon(catalog), OcrSettings()), lambda *call: told.append(call[:3])
     )
-    assert told == [("cleaning pages", 0, 3), ("cleaning pages", 3, 3)]
+    assert told == [("Cleaning pages", 0, 3), ("Cleaning pages", 3, 3)]
 
 
 def test_strips_make_the_page_again_and_cut_between_lines():
