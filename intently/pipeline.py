@@ -13,6 +13,7 @@ manifest is written last.
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,8 @@ import torch
 
 from intently.artifact import MANIFEST, open_artifact, write_atomically, write_manifest
 from intently.augment.augmentation import Augmentation
-from intently.building.encoder import EncoderMaterial, build_encoder, read_by_encoder
+from intently.augment.ocr_repair import OcrRepairer
+from intently.building.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
 from intently.building.fusion import Learned, held_out_queries, learn_fusion
 from intently.building.intentions import build_intentions
 from intently.building.interactions import Interactions, match_interactions
@@ -32,14 +34,14 @@ from intently.errors import ArtifactError
 from intently.index.lexical import LexicalIndex
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
-from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon, join_pages
+from intently.ocr.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
 from intently.ocr.pages import load_pages
 from intently.retrieve.cache import CACHE_FILE
 from intently.retrieve.engine import FUSION_FILE, TITLES_FILE, Engine
 from intently.retrieve.fusion_features import TitleTerms
 from intently.teacher import Progress, fill_query_cache
 from intently.text.analyze import Analyzer
-from intently.text.ocr_cleaning import OcrCleaner
+from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,7 @@ def build_engine(
 
     said = build_intentions(catalog, texts, learnt, settings, work, show)
     analyzer = Analyzer(settings.lexical.stemmer)
-    cleaner = OcrCleaner(domain_lexicon(catalog, said.vocabulary.texts), settings.ocr)
-    landing = clean_landing_pages(catalog, cleaner, show)
+    landing = _cleaned(catalog, said.vocabulary.texts, settings, show)
     show("Indexing", 0, 0, "")
     lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
     titles = TitleTerms.build(catalog.strings("title"), analyzer)
@@ -100,7 +101,7 @@ def build_engine(
             tuple(catalog.strings("title")),
             learnt,
             said.vocabulary,
-            Augmentation.load(Path(file), catalog) if file else None,
+            chosen_augmentation(Augmentation.load(Path(file), catalog), settings.bridge) if file else None,
             lexical,
             settings.checkpoint,
         )
@@ -160,6 +161,14 @@ def build_engine(
     )
     shutil.rmtree(work)
     return BuildReport(out, facts, notes)
+
+
+def _cleaned(catalog: Catalog, intentions: Sequence[str], settings: BuildSettings, show: Progress) -> CleanedPages:
+    """Return what is left of all OCR spans; without any, no lexicon is made."""
+    if not any(spans for spans in landing_spans(catalog)):
+        return CleanedPages(("",) * catalog.num_ads, OcrReport())
+    repair = OcrRepairer(settings.ocr_model.load()) if settings.ocr_model.name else None
+    return clean_landing_pages(catalog, OcrCleaner(domain_lexicon(catalog, intentions), settings.ocr, repair), show)
 
 
 def _finished(out: Path, fingerprints: Fingerprints, settings: BuildSettings) -> BuildReport | None:

@@ -67,6 +67,16 @@ def read_by_encoder(
     )
 
 
+def chosen_augmentation(augmentation: Augmentation, settings: BridgeSettings) -> Augmentation | None:
+    """Return the kinds of augmentation that the encoder reads and learns from, None for none."""
+    nothing: tuple[tuple[str, ...], ...] = ((),) * len(augmentation)
+    chosen = Augmentation(
+        augmentation.queries if settings.generated_queries else nothing,
+        augmentation.keywords if settings.keywords else nothing,
+    )
+    return chosen if any(chosen.queries) or any(chosen.keywords) else None
+
+
 def start_encoder(material: EncoderMaterial, settings: BridgeSettings) -> tuple[TextBackbone, TextTokenizer]:
     """Load what training starts from, its vocabulary grown by the characters of ads and queries where it can be."""
     checkpoint = settings.checkpoint or material.checkpoint
@@ -105,10 +115,10 @@ def bridge_data(material: EncoderMaterial, features: FeatureStore | None, settin
     interactions, vocabulary, augmentation = material.interactions, material.vocabulary, material.augmentation
     num_ads = len(material.ad_texts)
     sources = [_clicked("clicks", interactions.queries, interactions.clicks)]
-    if augmentation and settings.generated_queries:
+    if augmentation and any(augmentation.queries):
         chosen = [queries[: settings.max_generated] for queries in augmentation.queries]
         sources.append(Source.of_ads("generated queries", chosen, Item.GENERATED))
-    if augmentation and settings.keywords:
+    if augmentation and any(augmentation.keywords):
         chosen = [keywords[: settings.max_keywords] for keywords in augmentation.keywords]
         sources.append(Source.of_ads("keywords", chosen, Item.KEYWORD))
     if settings.intentions:

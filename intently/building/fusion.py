@@ -39,7 +39,7 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
     Reciprocal ranks stay if too few of these have a relevant ad among the candidates, or if they order those as well.
     """
     examples = list(_examples(engine, aside, settings, show))
-    num_useful = sum(bool(example.gains.any()) for example in examples)
+    num_useful = sum(bool(example.relevant.any()) for example in examples)
     if num_useful < settings.min_queries:
         few = f"{num_useful} held-out queries have a relevant candidate, 'min_queries' is {settings.min_queries}"
         return Learned(None, {}, (f"{_STAYS}: {few}",))
@@ -59,10 +59,13 @@ def _examples(engine: Engine, aside: Interactions, settings: FusionSettings, sho
     order = np.argsort(aside.gains[:, 0], kind="stable")
     _, ads, gains = aside.gains[order].T
     bounds = np.searchsorted(aside.gains[order, 0], np.arange(len(aside.queries) + 1))
+    clicked: list[list[int]] = [[] for _ in aside.queries]
+    for query, ad in aside.clicks.tolist():
+        clicked[query].append(ad)
     for row, (rows, table) in enumerate(engine.candidates(aside.queries, settings.depth)):
         of_query = slice(bounds[row], bounds[row + 1])
         worth = np.zeros(len(rows), dtype=np.int64)
         for ad, gain in zip(ads[of_query].tolist(), gains[of_query].tolist(), strict=True):
             worth[rows == ad] = gain
-        yield FusionExample(table, worth)
+        yield FusionExample(table, worth, np.isin(rows, clicked[row]))
         show("Answering held-out queries", row + 1, len(aside.queries), "")

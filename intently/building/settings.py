@@ -11,6 +11,7 @@ from intently.index.lexical import LexicalSettings
 from intently.index.posting_weights import PostingSettings
 from intently.intentions.candidates import CandidateSettings
 from intently.intentions.vocabulary import VocabularySettings
+from intently.models.causal_lm import LanguageModelSettings
 from intently.models.pretrained import DEFAULT_CHECKPOINT
 from intently.models.student import Runtime
 from intently.retrieve.settings import RetrievalSettings
@@ -41,9 +42,9 @@ class BridgeSettings:
     augmentation_file: str = ""
     max_generated: int = 4  # generated queries of an ad that it is read with
     max_keywords: int = 8
-    generated_queries: bool = True  # are a source of pairs
+    generated_queries: bool = True  # of the augmentation: what the encoder reads of an ad, and a source of pairs
     keywords: bool = True
-    intentions: bool = True
+    intentions: bool = True  # of the vocabulary: a source of pairs
     reads_pages: bool = False  # after title and description, the best chunks of an ad's landing page
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
@@ -67,6 +68,7 @@ class BuildSettings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     postings: PostingSettings = field(default_factory=PostingSettings)
     ocr: OcrSettings = field(default_factory=OcrSettings)
+    ocr_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)  # repairs what the lexicon cannot
     lexical: LexicalSettings = field(default_factory=LexicalSettings)
     coarse: CoarseSettings = field(default_factory=CoarseSettings)
     bridge: BridgeSettings = field(default_factory=BridgeSettings)

@@ -45,15 +45,23 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
         decisive = {key: value for key, value in every.items() if key not in left_out}
         return hashlib.sha256(json.dumps([inputs, decisive, more], sort_keys=True).encode()).hexdigest()
 
-    indexing = ("postings", "lexical", "coarse", "ocr", "runtime")
+    indexing = ("postings", "lexical", "coarse", "ocr", "ocr_model", "runtime")
     fusion = settings.fusion
     split = [settings.lexical.stemmer, fusion.held_out_share, fusion.min_queries, fusion.seed]  # who is held out
     return Fingerprints(
         student=digest("retrieval", *indexing, "bridge", "fusion", more=split),
         # The lexical index may teach the encoder.
         encoder=digest("retrieval", "postings", "coarse", "runtime", "fusion", more=[*split, augmented, started]),
-        artifact=digest("retrieval", more=[augmented, started]),
+        artifact=digest("retrieval", more=[augmented, started, _seen_by_fusion(settings)]),
     )
+
+
+def _seen_by_fusion(settings: BuildSettings) -> dict[str, object]:
+    """Return the retrieval settings that decide what a learned fusion sees; nothing if there is none."""
+    if not settings.fusion.held_out_share:
+        return {}
+    machine = ("runtime", "num_threads")
+    return {key: value for key, value in asdict(settings.retrieval).items() if key not in machine}
 
 
 def prepare(out: Path, fingerprints: Fingerprints) -> Path:

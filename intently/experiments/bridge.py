@@ -19,7 +19,7 @@ from intently.augment.augmentation import Augmentation
 from intently.augment.records import AdsAndClicks
 from intently.baselines.registry import ALL, BRIDGE
 from intently.baselines.task import Budget, Task
-from intently.building.encoder import EncoderMaterial, build_encoder, read_by_encoder
+from intently.building.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
 from intently.building.fusion import held_out_queries
 from intently.building.intentions import choose_vocabulary
 from intently.building.settings import BridgeSettings, BuildSettings
@@ -42,6 +42,7 @@ from intently.pipeline import build_engine
 from intently.retrieve.engine import Engine
 from intently.teacher import Progress
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
+from intently.train.bridge import BridgeTrainingSettings
 from intently.train.sampling import SamplingSettings
 from intently.train.schedule import Order
 from intently.types import Path as RetrievalPath
@@ -53,7 +54,11 @@ DEPTH = 500  # ads a query
 class BridgeExperimentSettings:
     """What is built and compared."""
 
-    build: BuildSettings = field(default_factory=lambda: BuildSettings(bridge=BridgeSettings(enabled=True)))
+    build: BuildSettings = field(
+        default_factory=lambda: BuildSettings(
+            bridge=BridgeSettings(enabled=True, training=BridgeTrainingSettings(num_steps=300, batch_size=64))
+        )
+    )
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     budget: Budget = field(default_factory=lambda: Budget(num_steps=300, batch_size=64))  # of every trained baseline
     baselines: str = ",".join(BRIDGE)  # names of `intently.baselines.registry`, with commas between them
@@ -312,7 +317,9 @@ class _Laboratory:
     def _answers(self, name: str, settings: BridgeSettings, cleaned: bool) -> Answers:
         work, queries = self._experiment.work(name), self._data.queries.texts
         material = self._material(settings, cleaned)
-        read = [kind for kind, items in vars(material.augmentation).items() if any(items)]
+        read = (
+            [kind for kind, items in vars(material.augmentation).items() if any(items)] if material.augmentation else []
+        )
         features = self._experiment.work("features") / ("-".join(read) or "none")
         built = build_encoder(material, settings, work, self._progress, features_directory=features)
         ad_ids = self._data.catalog.strings("ad_id")
@@ -327,16 +334,12 @@ class _Laboratory:
         """Return what an encoder learns from; pages that are not cleaned are read as OCR read them."""
         data, build = self._data, self._settings.build
         texts = self._texts(cleaned) if settings.reads_pages and self._has_pages else ad_texts(data.catalog)
-        augmentation = Augmentation(
-            self._augmentation.queries if settings.generated_queries else ((),) * len(texts),
-            self._augmentation.keywords if settings.keywords else ((),) * len(texts),
-        )
         return EncoderMaterial(
             tuple(texts),
             tuple(data.catalog.strings("title")),
             data.interactions,
             self._vocabulary,
-            augmentation,
+            chosen_augmentation(self._augmentation, settings),
             self._lexical,
             build.checkpoint,
         )

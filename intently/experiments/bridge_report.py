@@ -9,6 +9,7 @@ import numpy as np
 from intently.catalog import Run
 from intently.evaluate.click_groups import ClickGroup, ClickGroups
 from intently.evaluate.report import Report
+from intently.evaluate.significance import randomization_test
 from intently.experiments.figures import groups_chart, line_chart, systems_chart
 from intently.experiments.ground import Ground, gains, seconds_of
 from intently.experiments.report import Cell, Row, Section, Table, systems_table
@@ -92,8 +93,11 @@ def _parts(measured: Measured, report: Report) -> Section:
     _, bridge, _ = _kinds(measured)
     without = [name for name in bridge if name not in _SCHEDULES or name == "BRIDGE"]
     without += [name for name in bridge if name == "BRIDGE − interleaving"]
-    worse = [name.removeprefix("BRIDGE − ") for name in without if name != "BRIDGE" and _difference(report, name) > 0]
-    told = f"Better without, by MAP, on these queries: {', '.join(worse) or 'nothing'}."
+    better, worse = (_significant(report, without[1:], sign) for sign in (1, -1))
+    told = (
+        f"Significantly better without, by MAP (p < 0.05): {better}. Significantly worse without: {worse}. Of the "
+        "others these queries tell nothing."
+    )
     return Section(
         "What each part is worth (BRIDGE, table 1, ablations)",
         ("Each row is a training of its own, of the same length, with one thing changed.", told),
@@ -106,8 +110,15 @@ def _parts(measured: Measured, report: Report) -> Section:
     )
 
 
-def _difference(report: Report, name: str) -> float:
-    return report.runs[name].means()["MAP"] - report.runs["BRIDGE"].means()["MAP"]
+def _significant(report: Report, names: Sequence[str], sign: int) -> str:
+    """Return the parts without which MAP is better (sign 1) or worse (-1) than BRIDGE's, beyond chance."""
+    found = []
+    for name in names:
+        differences = report.runs[name].per_query["MAP"] - report.runs["BRIDGE"].per_query["MAP"]
+        differences = sign * differences[~np.isnan(differences)]
+        if differences.mean() > 0 and randomization_test(differences[:, None])[0] < 0.05:
+            found.append(name.removeprefix("BRIDGE − "))
+    return ", ".join(found) or "nothing"
 
 
 def _schedules(measured: Measured, report: Report) -> Section:

@@ -219,8 +219,9 @@ class Engine:
                 found = search(
                     query, understood, ads, self.intentions, FUSED_PATHS, settings.num_candidates, eligible, settings
                 )
-                rows, scores = (each[:depth] for each in self._by_reciprocal_ranks(found))
-                one = Candidates.of(rows, scores, found.best, found.scores_of)
+                rows, scores = self._by_reciprocal_ranks(found)
+                rows = rows[:depth]
+                one = Candidates.of(rows, scores[:depth], found.best, found.scores_of)
                 yield rows, features(one, self._facts(query, found), ads.title_terms(rows))
 
     def _understand(

@@ -45,9 +45,9 @@ def understand(
 ) -> list[Understood]:
     """Return what each query is known by for these paths, in order; a batch gives what its queries give one by one.
 
-    Models read queries as `correct` spells them, for that is how ads are written. Without an `encoder` of its own the dense path takes the student's embedding. Queries that the cache knows are not
-    decoded, and the student reads them only if its embedding is asked for. The time of a stage is shared equally by the
-    queries that went through it.
+    Models read queries as `correct` spells them, for that is how ads are written. Without an `encoder` of its own the
+    dense path takes the student's embedding. Queries that the cache knows are not decoded, and the student reads them
+    only if its embedding is asked for. The time of a stage is shared equally by the queries that went through it.
     """
     understood = [Understood() for _ in queries]
     if cache is not None and Path.INTENTION in paths:
@@ -55,10 +55,7 @@ def understand(
             with timed(one.timings_ms, "cache"):
                 one.intentions = cache.lookup(query)
             one.cached = one.intentions is not None
-    asked = []
-    for query, one in zip(queries, understood, strict=True):
-        with timed(one.timings_ms, "correct"):
-            asked.append((correct(query), one))
+    asked = list(zip(map(correct, queries), understood, strict=True))
     to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
     to_embed = asked if Path.DENSE in paths else []
     with intra_op_threads(settings.num_threads):

@@ -68,6 +68,12 @@ class FusionExample:
 
     features: NDArray[np.float32]
     gains: NDArray[np.int64]
+    positive: NDArray[np.bool_] | None = None  # (C,) what counts when rankings are compared; None: any gain
+
+    @property
+    def relevant(self) -> NDArray[np.bool_]:
+        """Which candidates (C,) count when rankings are compared; graded gains say more than that."""
+        return self.gains > 0 if self.positive is None else self.positive
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def train_fusion(
     """
     _need_lightgbm()
     show = progress or (lambda *_: None)
-    examples = [example for example in examples if example.gains.any()]
+    examples = [example for example in examples if example.relevant.any()]
     if len(examples) < settings.min_queries:
         raise InputError(
             f"{len(examples)} held-out queries have a relevant candidate, too few to learn a fusion from",
@@ -130,7 +136,7 @@ def train_fusion(
     show(_STAGE, settings.num_folds, settings.num_folds + 1, "")
     final = _boost(examples, rising, settings, num_trees, rng)
     show(_STAGE, settings.num_folds + 1, settings.num_folds + 1, f"{num_trees} trees")
-    baseline = float(np.mean([_average_precision(example.gains) for example in examples]))
+    baseline = float(np.mean([_average_precision(example.relevant) for example in examples]))
     return TrainedFusion(
         final.booster.model_to_string(),
         tuple(final.weights.tolist()),
@@ -180,7 +186,7 @@ def _boost(
 
     def mean_precision(scores: NDArray[np.float64], _: object) -> tuple[str, float, bool]:
         parts = zip(np.split(scores, ends), others, strict=True)
-        found = [_average_precision(example.gains[np.argsort(-part, kind="stable")]) for part, example in parts]
+        found = [_average_precision(example.relevant[np.argsort(-part, kind="stable")]) for part, example in parts]
         return "MAP", float(np.mean(found)), True
 
     sampled = [_sampled(example, settings.num_negatives, rng) for example in examples]
@@ -263,12 +269,12 @@ def _sampled(example: FusionExample, num_negatives: int, rng: np.random.Generato
     first = others[: (num_negatives + 1) // 2]
     drawn = rng.permutation(others[len(first) :])[: num_negatives - len(first)]
     kept = np.sort(np.concatenate((np.flatnonzero(example.gains), first, drawn)))
-    return FusionExample(example.features[kept], example.gains[kept])
+    return FusionExample(example.features[kept], example.gains[kept], example.relevant[kept])
 
 
-def _average_precision(gains: NDArray[np.int64]) -> float:
+def _average_precision(relevant: NDArray[np.bool_]) -> float:
     """Return the mean precision at the ranks of the relevant ones of ranked candidates, some of which are."""
-    ranks = np.flatnonzero(gains) + 1
+    ranks = np.flatnonzero(relevant) + 1
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 

@@ -12,6 +12,7 @@ from intently.building.encoder import (
     LexicalTeacher,
     bridge_data,
     build_encoder,
+    chosen_augmentation,
     read_by_encoder,
     start_encoder,
 )
@@ -109,8 +110,15 @@ def test_what_else_the_training_knows(material):
         ({"intentions": False}, ["clicks", "generated queries", "keywords"]),
     ],
 )
-def test_sources_can_be_left_out(material, left_out, names):
-    assert [source.name for source in bridge_data(material, None, BridgeSettings(**left_out)).sources] == names
+def test_kinds_of_augmentation_and_intentions_can_be_left_out(material, left_out, names):
+    settings = BridgeSettings(**left_out)
+    chosen = replace(material, augmentation=chosen_augmentation(material.augmentation, settings))
+    assert [source.name for source in bridge_data(chosen, None, settings).sources] == names
+
+
+def test_without_any_kind_there_is_no_augmentation(material):
+    settings = BridgeSettings(generated_queries=False, keywords=False)
+    assert chosen_augmentation(material.augmentation, settings) is None
 
 
 def test_a_source_without_pairs_is_left_out_and_none_at_all_is_refused(material):

@@ -43,6 +43,7 @@ from intently.catalog import Catalog, Judgements, Queries, Run, read_ads, read_j
 from intently.catalog.texts import ad_texts
 from intently.encoder.settings import EncoderSettings, Gate
 from intently.errors import InputError, SettingsError
+from intently.evaluate.significance import randomization_test
 from intently.experiments import bridge, data
 from intently.experiments.bridge import (
     VARIANTS,
@@ -741,16 +742,24 @@ def test_what_is_better_without_is_said(measured, chapters):
     for name, row in rows_of(chapter).items():
         assert row[4] == pytest.approx(precision[name])
         assert row[-1] == pytest.approx(1.5)
-    better = [name.removeprefix("BRIDGE − ") for name in precision if precision[name] > precision["BRIDGE"]]
-    assert f"on these queries: {', '.join(better) or 'nothing'}." in chapter.paragraphs[1]
+    told = {1: [], -1: []}
+    for name in list(precision)[1:]:
+        differences = slow(measured.systems[name].run, "MAP") - slow(measured.systems["BRIDGE"].run, "MAP")
+        differences = differences[~np.isnan(differences)]
+        if randomization_test(differences[:, None])[0] < 0.05:
+            told[np.sign(differences.mean())].append(name.removeprefix("BRIDGE − "))
+    better, worse = (", ".join(told[sign]) or "nothing" for sign in (1, -1))
+    assert f"(p < 0.05): {better}. Significantly worse without: {worse}." in chapter.paragraphs[1]
 
 
 def test_nothing_is_better_without_if_bridge_is_best(measured):
     best = {query_id: [ad for ad, value in judged.items() if value >= 2] for query_id, (_, judged) in ASKED.items()}
     systems = dict(measured.systems) | {"BRIDGE": system("BRIDGE", best)}
-    assert "on these queries: nothing." in sections(replace(measured, systems=systems))[1].paragraphs[1]
+    assert (
+        "better without, by MAP (p < 0.05): nothing." in sections(replace(measured, systems=systems))[1].paragraphs[1]
+    )
     systems = dict(measured.systems) | {"BRIDGE": system("BRIDGE", {query_id: ["x"] for query_id in ASKED})}
-    assert "queries: keywords, interleaving." in sections(replace(measured, systems=systems))[1].paragraphs[1]
+    assert "(p < 0.05): keywords, interleaving." in sections(replace(measured, systems=systems))[1].paragraphs[1]
 
 
 def test_schedules_tell_what_was_forgotten(chapters):

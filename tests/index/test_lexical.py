@@ -88,7 +88,14 @@ def test_spelling_is_corrected_unless_told_not_to():
         assert corrected.scores(corrected.analyze(misspelt)).max() > 0
 
 
-WRITTEN = ["Stainless kettles", "two kettles", "one kettle", "outdoor vanity 红色水壶", "5 gal. paint", "Rain Bird valve"]
+WRITTEN = [
+    "Stainless kettles",
+    "two kettles",
+    "one kettle",
+    "outdoor vanity 红色水壶",
+    "5 gal. paint",
+    "Rain Bird valve",
+]
 
 
 @pytest.mark.parametrize(

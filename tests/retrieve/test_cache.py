@@ -11,6 +11,7 @@ from test_engine import ADS, QUERIES, SETTINGS, ids, make_engine
 
 from intently.artifact import write_manifest
 from intently.errors import ArtifactError, InputError
+from intently.index.lexical import corrected
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.retrieve import cache as module
 from intently.retrieve.cache import CACHE_FILE, QueryCache
@@ -115,7 +116,8 @@ def engine(make_student) -> Engine:
 
 
 def decode(engine: Engine, queries: list[str]) -> list[Decoded]:
-    reading = engine.student.read(queries, SETTINGS.max_query_tokens)
+    read = [corrected([engine.lexical], query) for query in queries]
+    reading = engine.student.read(read, SETTINGS.max_query_tokens)
     return engine.student.decoder(engine.intentions.trie).decode(reading.prompt, SETTINGS.decode)
 
 

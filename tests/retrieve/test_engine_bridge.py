@@ -19,7 +19,7 @@ from intently.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.encoder.settings import EncoderSettings
 from intently.errors import ArtifactError
 from intently.index.coarse import CoarseEngine, CoarseSettings
-from intently.index.lexical import LexicalIndex
+from intently.index.lexical import LexicalIndex, corrected
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.models.backbone import Backbone, BackboneConfig
@@ -79,7 +79,7 @@ def by_id(ranking) -> dict[str, float]:
 
 def test_the_encoder_answers_the_dense_path_and_the_student_the_intention_path(engine, plain, encoder):
     for query in QUERIES:
-        cosines = encoder.embed_ads(TEXTS) @ encoder.embed_queries([query])[0]
+        cosines = encoder.embed_ads(TEXTS) @ encoder.embed_queries([corrected([plain.lexical], query)])[0]
         expected = {ad.ad_id: cosine for ad, cosine in zip(ADS, cosines.tolist(), strict=True)}
         found = by_id(engine.retrieve(query, 99, path=Path.DENSE))
         assert found == pytest.approx({ad_id: expected[ad_id] for ad_id in found}, abs=1e-5)
@@ -368,7 +368,7 @@ def test_new_ads_are_embedded_by_the_encoder_and_weighed_by_the_student(plain, e
         engine.add_ads([new])
     (vector,) = encoder.embed_ads(ad_texts(Catalog.from_ads([new])))
     for query in QUERIES:
-        cosine = float(vector @ encoder.embed_queries([query])[0])
+        cosine = float(vector @ encoder.embed_queries([ours._live.ads.corrected(query)])[0])
         assert by_id(ours.retrieve(query, 99, path=Path.DENSE))["new"] == pytest.approx(cosine, abs=1e-5)
         for path in (Path.INTENTION, Path.LEXICAL):
             found, expected = (by_id(one.retrieve(query, 99, path=path)) for one in (ours, theirs))
