@@ -81,6 +81,11 @@ class Ads:
             scores[~first] = self.segments[1].vectors.scores_of(embedding, ad_rows[~first] - base)
         return scores
 
+    def embeddings(self, ad_rows: IntArray) -> FloatArray:
+        """Return the embeddings (C, D) of some rows."""
+        located = [self._locate(ad_row) for ad_row in ad_rows.tolist()]
+        return np.stack([self.segments[segment].vectors.embeddings[row] for segment, row in located])
+
     def lexical_query(self, query: str) -> list[LexicalQuery]:
         """Return the query's known terms as each segment's index numbers them."""
         return analyze([segment.lexical for segment in self.segments], query)

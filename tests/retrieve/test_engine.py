@@ -10,7 +10,7 @@ from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError, InputError, SettingsError
 from intently.index.intentions import IntentionIndex
-from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.lexical import LexicalIndex, LexicalSettings, corrected
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
@@ -49,7 +49,7 @@ QUERIES = [
     "２ ｐａｎ",
 ]
 PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
-SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5))
+SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback_weight=0.0)
 
 
 def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
@@ -207,6 +207,25 @@ def test_candidates_limit_each_path_unless_k_asks_for_more(engine):
         ranking = narrow.retrieve("red robot", k)
         assert len(ranking.ads) == k
         assert all(reason.rank <= depth for ad in ranking.ads for reason in ad.reasons)
+
+
+@pytest.mark.parametrize("user", [None, UserContext(country="cn")])
+def test_the_query_moves_towards_the_first_ads_it_finds(engine, user):
+    parts = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
+    moving = Engine(*parts, replace(SETTINGS, feedback_weight=0.5, num_feedback_ads=2))
+    vectors = dict(zip([ad.ad_id for ad in ADS], np.asarray(engine.vectors.embeddings), strict=True))
+    for query in QUERIES:
+        before = engine.retrieve(query, 99, path=Path.DENSE, user=user)
+        asked = engine.student.read([corrected([engine.lexical], query)], 32).embeddings[0]
+        moved = asked + 0.5 * (vectors[before.ads[0].ad_id] + vectors[before.ads[1].ad_id]) / 2
+        moved /= np.linalg.norm(moved)
+        after = moving.retrieve(query, 99, path=Path.DENSE, user=user)
+        assert {ad.ad_id for ad in after.ads} == {ad.ad_id for ad in before.ads}
+        assert {ad.ad_id: ad.score for ad in after.ads} == pytest.approx(
+            {ad.ad_id: float(vectors[ad.ad_id] @ moved) for ad in after.ads}, abs=1e-5
+        )
+        scores = [ad.score for ad in after.ads]
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_the_dense_path_ranks_ads_of_negative_cosine_too(engine):
