@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from intently.artifact import MANIFEST, open_artifact, write_atomically, write_manifest
+from intently.augment.augment import report_path
 from intently.augment.augmentation import Augmentation
 from intently.augment.ocr_repair import OcrRepairer
 from intently.building.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
@@ -30,7 +31,7 @@ from intently.building.settings import BuildSettings
 from intently.building.work import ENCODER, STUDENT, Fingerprints, fingerprints_of, prepare
 from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
 from intently.catalog.texts import ad_texts, searchable_texts
-from intently.errors import ArtifactError
+from intently.errors import ArtifactError, InputError
 from intently.index.lexical import LexicalIndex
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
@@ -42,6 +43,7 @@ from intently.retrieve.fusion_features import TitleTerms
 from intently.teacher import Progress, fill_query_cache
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
+from intently.train.fusion import FusionSettings
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def build_engine(
     interactions = match_interactions(catalog, judgements, settings.min_relevance)
     aside = held_out_queries(interactions, settings.fusion)
     learnt = interactions.of_queries(~aside)
+    if aside.any() and settings.bridge.enabled and settings.bridge.augmentation_file:
+        _check_held_out(Path(settings.bridge.augmentation_file), settings.fusion)
     work = prepare(out, fingerprints)
 
     said = build_intentions(catalog, texts, learnt, settings, work, show)
@@ -163,6 +167,28 @@ def build_engine(
     return BuildReport(out, facts, notes)
 
 
+def _check_held_out(augmentation: Path, fusion: FusionSettings) -> None:
+    """Raise `InputError` if an augmentation was made with queries that the fusion is to learn from.
+
+    An augmentation without a report beside it comes from elsewhere; whoever made it has to see to that.
+    """
+    path = report_path(augmentation)
+    if not path.is_file():
+        return
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        made_with = (float(told["held_out_share"]), int(told["seed"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"is no report of an augmentation ({error})", cure="make it again", path=path) from error
+    if made_with != (fusion.held_out_share, fusion.seed):
+        raise InputError(
+            f"was made with held_out_share {made_with[0]:g} and seed {made_with[1]}, 'fusion' has "
+            f"{fusion.held_out_share:g} and {fusion.seed}: the fusion would learn from queries that it knows",
+            cure="give `intently augment` the same two",
+            path=augmentation,
+        )
+
+
 def _cleaned(catalog: Catalog, intentions: Sequence[str], settings: BuildSettings, show: Progress) -> CleanedPages:
     """Return what is left of all OCR spans; without any, no lexicon is made."""
     if not any(spans for spans in landing_spans(catalog)):
@@ -177,7 +203,10 @@ def _finished(out: Path, fingerprints: Fingerprints, settings: BuildSettings) ->
         manifest = open_artifact(out)
     except ArtifactError:
         return None  # of another version, incomplete or damaged: built anew
-    if manifest["fingerprints"].get("artifact") != fingerprints.artifact:
+    made_of = manifest["fingerprints"]
+    if made_of.get("artifact") != fingerprints.artifact:
+        return None
+    if (out / FUSION_FILE).exists() and made_of.get("fusion") != fingerprints.fusion:
         return None
     manifest["settings"] = asdict(settings)
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))

@@ -455,6 +455,8 @@ def test_build_skips_bad_rows_and_says_so(inputs, tmp_path):
 ARTIFACT_FILES = (
     "catalog.arrow",
     "vectors.npy",
+    "vectors.coarse.npz",
+    "titles.npz",
     "intentions/intentions.json",
     "intentions/intentions.trie",
     "intentions/postings.npz",

@@ -50,6 +50,10 @@ class AugmentSettings:
     """All settings of an augmentation, a table a stage; what a settings file may contain."""
 
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
+    held_out_share: float = (
+        0.1  # of the queries, not looked at: as in the settings of the learned fusion, whose they are
+    )
+    seed: int = 0  # of which ones these are, as there
     stemmer: str = "english"
     complexity: ComplexitySettings = field(default_factory=ComplexitySettings)
     importance: ImportanceSettings = field(default_factory=ImportanceSettings)
@@ -59,6 +63,8 @@ class AugmentSettings:
 
     def __post_init__(self) -> None:
         Analyzer(self.stemmer)  # which refuses an unknown one
+        check_range(self, "held_out_share", high=0.5)
+        check_range(self, "seed", high=2**31 - 1, whole=True)
         if self.min_relevance is not None:
             check_range(self, "min_relevance", low=-np.inf)
 
@@ -82,6 +88,8 @@ class AugmentReport:
     query_tuning: TuningCost | None
     keyword_model: ModelCost  # of the statistical model without tokens
     keyword_tuning: TuningCost | None
+    held_out_share: float  # of the queries, which it has not seen: `intently.train.fusion.held_out` tells which, by ...
+    seed: int
     num_keyword_positives: int  # phrases that the statistical model learned from; 0: given weights, or not used
     notes: tuple[str, ...]
 
@@ -114,7 +122,14 @@ def augment_catalog(
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
     judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
-    data = AdsAndClicks.gather(read.catalog, ad_texts(read.catalog), judgements, settings.min_relevance)
+    data = AdsAndClicks.gather(
+        read.catalog,
+        ad_texts(read.catalog),
+        judgements,
+        settings.min_relevance,
+        held_out_share=settings.held_out_share,
+        seed=settings.seed,
+    )
     notes = []
     if read.num_skipped:
         notes.append(f"{read.num_skipped} rows of ads skipped, the first: {read.problems[0]}")
@@ -141,7 +156,7 @@ def augment(
 ) -> tuple[Augmentation, AugmentReport]:
     """Return the augmentation of a catalogue and what it cost; what is expensive is kept beside `out`.
 
-    The clean texts that the models read are those of `data`.
+    The clean texts that the models read are those of `data`, and so are the queries that they have not seen.
     """
     work = out.with_name(out.name + ".work")
     analyzer = Analyzer(settings.stemmer)
@@ -166,6 +181,8 @@ def augment(
         query_tuning=writing.tuning,
         keyword_model=keywords.cost,
         keyword_tuning=keywords.tuning,
+        held_out_share=data.held_out_share,
+        seed=data.seed,
         num_keyword_positives=keywords.num_positives,
         notes=notes,
     )

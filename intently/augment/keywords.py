@@ -102,8 +102,9 @@ class StatisticalKeywords:
     def extract(self, data: AdsAndClicks, progress: Progress) -> list[tuple[str, ...]]:
         """Return at most `num_keywords` of each ad, best first.
 
-        What an ad bids on or was clicked for, as far as its text has it, comes before what the model finds. Of that, a
-        phrase all of whose words earlier ones have is left out. Cost: all texts are read twice.
+        What an ad bids on, as far as its text has it, comes before what the model finds. Of that, a phrase all of whose
+        words earlier ones have is left out. What an ad was clicked for has no such right: the encoder is to learn these
+        queries from ads that do not carry them. Cost: all texts are read twice.
         """
         idf = self._idf(data.texts)
         support = self._support(data)
@@ -116,7 +117,7 @@ class StatisticalKeywords:
             scores = np.concatenate(features) @ self.weights
             ends = np.cumsum([len(some) for some in phrases]).tolist()
             for row, some, end in zip(rows, phrases, ends, strict=True):
-                found.append(self._best(some, scores[end - len(some) : end], _known(row, support)))
+                found.append(self._best(some, scores[end - len(some) : end], support.own_bids[row]))
             progress("Extracting keywords", len(found), data.num_ads, "")
         return found
 
@@ -202,9 +203,9 @@ class StatisticalKeywords:
             if run:
                 yield run
 
-    def _best(self, phrases: Sequence[_Phrase], scores: FloatArray, known: frozenset[str]) -> tuple[str, ...]:
-        is_known = np.array([phrase.key in known for phrase in phrases], dtype=bool)
-        order: IntArray = np.lexsort((np.arange(len(phrases)), -scores, ~is_known))
+    def _best(self, phrases: Sequence[_Phrase], scores: FloatArray, bids: frozenset[str]) -> tuple[str, ...]:
+        is_bid = np.array([phrase.key in bids for phrase in phrases], dtype=bool)
+        order: IntArray = np.lexsort((np.arange(len(phrases)), -scores, ~is_bid))
         least = scores.max(initial=-np.inf) - self.settings.max_gap
         chosen: list[str] = []
         covered: set[str] = set()
@@ -212,7 +213,7 @@ class StatisticalKeywords:
             if len(chosen) == self.settings.num_keywords:
                 break
             phrase = phrases[at]
-            if is_known[at] or (scores[at] >= least and not covered.issuperset(phrase.stems)):
+            if is_bid[at] or (scores[at] >= least and not covered.issuperset(phrase.stems)):
                 chosen.append(join_words(phrase.words))
                 covered.update(phrase.stems)
         return tuple(chosen)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from intently.catalog import Catalog, Judgements
 from intently.errors import InputError
+from intently.train.fusion import held_out
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -20,7 +21,7 @@ class AdsAndClicks:
 
     `texts` are what the language model reads: never raw OCR, which makes it invent. `clicks (P, 2)` are (query_row,
     ad_row), made `counts (P,)` times. Of the `num_judged (N,)` pairs of each ad `num_positive (N,)` were clicked or
-    judged relevant.
+    judged relevant. Nothing of this is of the queries that were held out, for the learned fusion.
     """
 
     titles: Sequence[str]
@@ -31,12 +32,24 @@ class AdsAndClicks:
     counts: IntArray
     num_judged: IntArray
     num_positive: IntArray
+    held_out_share: float = 0.0  # of all queries; which ones `intently.train.fusion.held_out` tells, by this and ...
+    seed: int = 0
 
     @classmethod
     def gather(
-        cls, catalog: Catalog, texts: Sequence[str], judgements: Judgements | None, min_relevance: float | None = None
+        cls,
+        catalog: Catalog,
+        texts: Sequence[str],
+        judgements: Judgements | None,
+        min_relevance: float | None = None,
+        *,
+        held_out_share: float = 0.1,
+        seed: int = 0,
     ) -> "AdsAndClicks":
-        """Join a catalogue, one clean text an ad, and clicks or judgements.
+        """Join a catalogue, one clean text an ad, and clicks or judgements, but those of queries that are held out.
+
+        `held_out_share` and `seed` are those of the learned fusion, which must not meet augmentation made from the very
+        clicks that it learns from.
 
         Raises `InputError` when there is not a text an ad, or no click names an ad of the catalogue.
         """
@@ -50,8 +63,11 @@ class AdsAndClicks:
             known = ad_rows >= 0
             if not known.any():
                 raise InputError("no click names an ad of the catalogue", cure="check that both files use the same ids")
-            queries = judgements.queries
-            pairs = np.stack((judgements.query_rows, ad_rows), axis=1)[known]
+            seen = ~held_out(judgements.queries, held_out_share, seed)
+            queries = tuple(query for query, own in zip(judgements.queries, seen.tolist(), strict=True) if own)
+            known &= seen[judgements.query_rows]
+            numbers = np.cumsum(seen) - 1
+            pairs = np.stack((numbers[judgements.query_rows], ad_rows), axis=1)[known]
             positive = judgements.positives(min_relevance)[known]
             counts = np.ones(len(pairs), dtype=np.int64)
             if judgements.kind == "clicks":
@@ -65,6 +81,8 @@ class AdsAndClicks:
             counts=counts[positive],
             num_judged=np.bincount(pairs[:, 1], minlength=len(catalog)),
             num_positive=np.bincount(pairs[positive, 1], minlength=len(catalog)),
+            held_out_share=held_out_share,
+            seed=seed,
         )
 
     @property

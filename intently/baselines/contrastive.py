@@ -58,6 +58,7 @@ class Clicks:
         no_clicks = task.irrelevant[~self.are(task.irrelevant[:, 0], task.irrelevant[:, 1])]
         self._irrelevant = Choices.build(no_clicks[:, 0], no_clicks[:, 1], np.ones(len(no_clicks)), self.num_queries)
         self._seed, self._size = budget.seed, min(budget.batch_size, len(self.pairs))
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def of(self, query_row: int) -> IntArray:
         """Return the ads that a query clicked."""
@@ -74,8 +75,10 @@ class Clicks:
         """Return the clicks (B, 2) of a step: all clicks are passed over before any comes again."""
         size = min(size or self._size, self._size)
         epoch, position = divmod(step, len(self.pairs) // size)
-        order = np.random.default_rng((self._seed, 6, epoch)).permutation(len(self.pairs))
-        return self.pairs[order[position * size : (position + 1) * size]]
+        if epoch != self._epoch:
+            rng = np.random.default_rng((self._seed, 6, epoch))
+            self._epoch, self._order = epoch, rng.permutation(len(self.pairs))
+        return self.pairs[self._order[position * size : (position + 1) * size]]
 
     def batch(self, step: int, negatives: Choices | None = None) -> ClickBatch:
         """Return the batch of a step, with an ad of `negatives` for each query that has one."""

@@ -32,7 +32,7 @@ from intently.models.pretrained import grow_vocabulary, load_pretrained
 from intently.models.student import Student
 from intently.teacher import Progress
 from intently.train.bridge import TrainedEncoder, train_bridge
-from intently.train.sources import BridgeData, Item, Source
+from intently.train.sources import BridgeData, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +117,10 @@ def bridge_data(material: EncoderMaterial, features: FeatureStore | None, settin
     sources = [_clicked("clicks", interactions.queries, interactions.clicks)]
     if augmentation and any(augmentation.queries):
         chosen = [queries[: settings.max_generated] for queries in augmentation.queries]
-        sources.append(Source.of_ads("generated queries", chosen, Item.GENERATED))
+        sources.append(Source.of_ads("generated queries", chosen))
     if augmentation and any(augmentation.keywords):
         chosen = [keywords[: settings.max_keywords] for keywords in augmentation.keywords]
-        sources.append(Source.of_ads("keywords", chosen, Item.KEYWORD))
+        sources.append(Source.of_ads("keywords", chosen))
     if settings.intentions:
         pairs = vocabulary.ad_pairs
         rarity = np.log1p(num_ads / (1.0 + np.bincount(pairs[:, 0], minlength=len(vocabulary))))

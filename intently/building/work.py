@@ -13,14 +13,16 @@ from intently.models.pretrained import checkpoint_directory
 
 STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the work, and of the artifact
 _DONE, _MARK = "done", "fingerprint"
+_FORMAT = 2  # of what a build keeps while it runs: what another one left is not read
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Digests of all that decides the trained student, the trained encoder, and the whole artifact."""
+    """Digests of all that decides the trained student, the trained encoder, a learned fusion, and the rest."""
 
     student: str
     encoder: str
+    fusion: str
     artifact: str
 
 
@@ -43,7 +45,7 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
 
     def digest(*left_out: str, more: object = None) -> str:
         decisive = {key: value for key, value in every.items() if key not in left_out}
-        return hashlib.sha256(json.dumps([inputs, decisive, more], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([_FORMAT, inputs, decisive, more], sort_keys=True).encode()).hexdigest()
 
     indexing = ("postings", "lexical", "coarse", "ocr", "ocr_model", "runtime")
     fusion = settings.fusion
@@ -52,14 +54,13 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
         student=digest("retrieval", *indexing, "bridge", "fusion", more=split),
         # The lexical index may teach the encoder.
         encoder=digest("retrieval", "postings", "coarse", "runtime", "fusion", more=[*split, augmented, started]),
-        artifact=digest("retrieval", more=[augmented, started, _seen_by_fusion(settings)]),
+        fusion=digest("retrieval", more=_seen_by_fusion(settings)),
+        artifact=digest("retrieval", more=[augmented, started]),
     )
 
 
 def _seen_by_fusion(settings: BuildSettings) -> dict[str, object]:
-    """Return the retrieval settings that decide what a learned fusion sees; nothing if there is none."""
-    if not settings.fusion.held_out_share:
-        return {}
+    """Return the retrieval settings that decide what a fusion learns from."""
     machine = ("runtime", "num_threads")
     return {key: value for key, value in asdict(settings.retrieval).items() if key not in machine}
 

@@ -140,6 +140,10 @@ class BridgeEncoder(nn.Module):
         """
         return torch.zeros(0) if self.transfer is None else self.transfer.to_text.head_entropy()
 
+    def parts_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of all parts but the backbone: what is new when training begins."""
+        return [value for name, value in self.named_parameters() if not name.startswith(_BACKBONE)]
+
     def parts_state(self) -> dict[str, Tensor]:
         """Return the weights of all parts but the backbone, which is stored in its own form."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith(_BACKBONE)}

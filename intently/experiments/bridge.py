@@ -231,6 +231,8 @@ def _augmentation(
             counts=interactions.counts,
             num_judged=liked + disliked,
             num_positive=liked,
+            held_out_share=settings.build.fusion.held_out_share,
+            seed=settings.build.fusion.seed,
         )
         augmentation, report = augment(data.catalog, gathered, settings.augment, path, progress)
         augmentation.save(path, data.catalog)

@@ -14,7 +14,7 @@ from intently.train.negatives import NegativeSettings
 from intently.train.student import TrainingSettings
 
 NUM_ADS = 3_000
-_NUM_STEPS, _BATCH_SIZE = 80, 48
+_NUM_STEPS, _BATCH_SIZE, _HELD_OUT = 80, 48, 0.15
 # Fewer steps, ads and queries than a real run takes, the same for all systems that are compared.
 SETTINGS = BridgeExperimentSettings(
     build=BuildSettings(
@@ -29,16 +29,17 @@ SETTINGS = BridgeExperimentSettings(
             ),
         ),
         training=TrainingSettings(batch_size=64, min_steps=120, max_steps=120),
-        fusion=FusionSettings(held_out_share=0.15),
+        fusion=FusionSettings(held_out_share=_HELD_OUT),
     ),
     augment=AugmentSettings(
+        held_out_share=_HELD_OUT,
         queries=QuerySettings(
             model=LanguageModelSettings("gemma3"),  # which knows Chinese
             tune=True,
             tuning=FineTuningSettings(batch_size=8, max_steps=40),
             budget=600,
             max_per_ad=3,
-        )
+        ),
     ),
     budget=Budget(num_steps=_NUM_STEPS, batch_size=_BATCH_SIZE, learning_rate=5e-4),
     baselines=",".join(name for name in BRIDGE if name not in ("bm25", "bert-base")),

@@ -3,11 +3,13 @@
 A step reads B queries, chooses their explicit negatives by the embeddings just made, and reads the ads: the B positives
 and, each once, the negatives of all. Queries meet all of these in one softmax, from which known answers and suspects
 are masked; positives meet all queries in another. The loss is their sum, plus λ₁ times the divergence from a teacher's
-ranking of each query's own candidates, plus λ₂ times the encoder's regularisation (BRIDGE, sections 4.2 to 4.5).
+ranking of the same ads, plus λ₂ times the encoder's regularisation (BRIDGE, sections 4.2 to 4.5).
 
-Everything random in step n is drawn from (seed, n): a run that was interrupted and resumed is the run that was not.
+Everything random in step n is drawn from (seed, n): a run that was interrupted and resumed is the run that was not. The
+embeddings of all ads, by which negatives are chosen, are written once whenever they change, into a file of their own
+beside the checkpoint, which names it.
 
-Shape letters: B batch, C candidates of one query, M ads of a batch, D dimension.
+Shape letters: N ads, B batch, C explicit negatives of a query, M ads of a batch, D dimension.
 """
 
 import math
@@ -29,6 +31,7 @@ from intently.train.distillation import Teacher, ask_teacher, divergence, find_c
 from intently.train.looks import Look, Progress, forgetting, measure
 from intently.train.negatives import Asked, NegativeSampler, NegativeSettings
 from intently.train.optimisation import (
+    WeightAverage,
     build_optimizers,
     dense_parameters,
     learning_rate_factor,
@@ -55,13 +58,16 @@ class BridgeTrainingSettings:
     warmup_share: float = 0.06
     weight_decay: float = 0.01
     temperature: float = 0.05  # of the contrastive softmax
-    typo_rate: float = 0.1  # share of queries in which two letters swap, or one drops
+    parts_rate: float = 20.0  # times the learning rate: that of all parts but the backbone, which begin from nothing
+    typo_rate: float = 0.1  # share of queries that are read with a typing mistake
+    feature_dropout: float = 0.15  # share of ads that are read without augmentation, as new ones will be
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     negatives: NegativeSettings = field(default_factory=NegativeSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    distillation_weight: float = 0.5  # λ₁; counts where there is a teacher
+    distillation_weight: float = 0.0  # λ₁; counts where there is a teacher
     teacher_temperature: float = 1.0
     regularisation_weight: float = 1e-4  # λ₂
+    average_share: float = 0.0  # of all steps, the last: the weights become their mean over these
     num_held_out: int = 200  # pairs of each source to measure it by; 0: none
     eval_steps: int = 250  # between two looks at these
     checkpoint_steps: int = 100
@@ -69,21 +75,26 @@ class BridgeTrainingSettings:
 
     def __post_init__(self) -> None:
         check_range(self, "num_steps", "batch_size", "eval_steps", "checkpoint_steps", low=1, whole=True)
-        check_range(self, "learning_rate", "temperature", "teacher_temperature", exclusive=True)
+        check_range(self, "learning_rate", "parts_rate", "temperature", "teacher_temperature", exclusive=True)
         check_range(self, "weight_decay", "distillation_weight", "regularisation_weight")
-        check_range(self, "warmup_share", "typo_rate", high=1)
+        check_range(self, "warmup_share", "typo_rate", "feature_dropout", "average_share", high=1)
         check_range(self, "num_held_out", whole=True)
         check_range(self, "seed", high=2**32 - 1, whole=True)
 
     def plain(self) -> "BridgeTrainingSettings":
-        """Return plain fine-tuning of the same length: the shuffled union, its batch's negatives, one loss."""
+        """Return plain fine-tuning of the same length: the shuffled union, its batch's negatives, one loss.
+
+        It is meant for an encoder without parts, and one source, the clicks.
+        """
         return replace(
             self,
             schedule=ScheduleSettings(order=Order.CONCATENATED),
             negatives=NegativeSettings(num_per_query=0, judged=False),
             sampling=SamplingSettings(alpha=0, gamma=0),
+            feature_dropout=0.0,
             distillation_weight=0.0,
             regularisation_weight=0.0,
+            average_share=0.0,
         )
 
 
@@ -125,6 +136,8 @@ def train_bridge(
     while run.step < settings.num_steps:
         run.take_step()
         ended = run.step == settings.num_steps
+        if ended:
+            run.average.fill(encoder)
         if ended or run.step % settings.eval_steps == 0:
             run.look()
         if run.step % settings.checkpoint_steps == 0 and not ended:
@@ -147,14 +160,24 @@ class _Run:
         show: Progress,
     ) -> None:
         _check_features(encoder, data)
+        self.step = 0
         self._encoder, self._tokenizer, self._data, self._settings = encoder, tokenizer, data, settings
         self._teacher, self._show = teacher, show
-        self._optimizers = build_optimizers(encoder, settings.learning_rate, settings.weight_decay)
-        self._reader = PairReader(encoder, tokenizer, data)
+        self._optimizers = build_optimizers(
+            encoder,
+            settings.learning_rate,
+            settings.weight_decay,
+            encoder.parts_parameters(),
+            settings.parts_rate,
+        )
+        self._reader = PairReader(encoder, tokenizer, data, self._meanwhile)
         learnt, held_out = data.split(settings.num_held_out, settings.seed)
-        if settings.schedule.order is Order.CONCATENATED:
-            learnt = [np.concatenate(learnt)]
         weights = _weights(data, settings.sampling)
+        if settings.schedule.order is Order.CONCATENATED:
+            even = settings.schedule.shares(np.ones(len(learnt)))
+            for pool, share in zip(learnt, even, strict=True):
+                weights[pool] *= share / weights[pool].sum()
+            learnt = [np.concatenate(learnt)]
         self._pools, self._held_out = learnt, held_out
         self._samplers = [
             PairSampler(weights[pool], settings.batch_size, (settings.seed, 2, index))
@@ -164,7 +187,8 @@ class _Run:
         self._negatives = NegativeSampler(data, settings.negatives)
         self._queued_rows = np.empty(0, dtype=np.int64)
         self._queued = torch.empty((0, encoder.dimension), device=encoder.device)
-        self.step = 0
+        self._stored_at = -1  # the step before which the ads were embedded that lie beside the checkpoint
+        self.average = WeightAverage()
         self.losses: dict[str, float] = {}
         self.num_drawn = np.zeros(len(data.sources), dtype=np.int64)
         self.history: list[Look] = []
@@ -189,44 +213,50 @@ class _Run:
         asked = Asked(query_rows, ad_rows, queries.detach())
         own = self._own_negatives(asked, rng)
         extra = np.setdiff1d(own[own >= 0], ad_rows)
-        ads = self._reader.ads(np.append(pairs, np.full(len(extra), -1)), np.append(ad_rows, extra))
+        all_rows = np.append(ad_rows, extra)
+        bare = rng.random(len(all_rows)) < settings.feature_dropout
+        ads = self._reader.ads(np.append(query_rows, np.full(len(extra), -1)), all_rows, bare)
 
         cosines = queries @ ads.T
         masked = torch.from_numpy(self._masked(asked, extra, own)).to(encoder.device)
         similarity = (cosines / settings.temperature).masked_fill(masked, -torch.inf)
         target = torch.arange(len(pairs), device=encoder.device)
-        with_queued = torch.cat((similarity, self._queued_similarity(asked, queries)), dim=1)
+        queued = self._queued_similarity(asked, queries, cosines.detach().diagonal())
         losses = {
-            "contrastive": F.cross_entropy(with_queued, target) + F.cross_entropy(similarity[:, : len(pairs)].T, target)
+            "contrastive": F.cross_entropy(torch.cat((similarity, queued), dim=1), target)
+            + F.cross_entropy(similarity[:, : len(pairs)].T, target)
         }
         loss = losses["contrastive"]
         if self._teacher and settings.distillation_weight:
-            candidates = find_candidates(np.append(ad_rows, extra), own if own.shape[1] > 1 else None, len(pairs))
-            scores = ask_teacher(self._teacher, texts, candidates)
-            losses["distillation"] = divergence(
-                scores / settings.teacher_temperature, cosines / settings.temperature, candidates
-            )
+            taught = ask_teacher(self._teacher, texts, all_rows) / settings.teacher_temperature
+            candidates = find_candidates(data, query_rows, all_rows)
+            losses["distillation"] = divergence(taught, cosines / settings.temperature, candidates)
             loss = loss + settings.distillation_weight * losses["distillation"]
         if settings.regularisation_weight:
             losses["regularisation"] = encoder.regularisation()
             loss = loss + settings.regularisation_weight * losses["regularisation"]
-        encoder.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(dense_parameters(encoder), 1.0)
-        for optimizer in self._optimizers:
-            optimizer.step()
+        self._descend(loss)
 
         now = {name: value.item() for name, value in losses.items()}
         if not all(math.isfinite(value) for value in now.values()):
             raise FloatingPointError(f"the loss is not finite at step {step}: {now}")
         now["accuracy"] = (similarity.argmax(dim=1) == target).float().mean().item()
         self._schedule.report(source, now["accuracy"])
-        self._enqueue(np.append(ad_rows, extra), ads.detach())
+        self._enqueue(all_rows, ads.detach())
         self.num_drawn += np.bincount(data.pairs.sources[pairs], minlength=len(self.num_drawn))
         self.losses = {name: 0.95 * self.losses.get(name, value) + 0.05 * value for name, value in now.items()}
         self.step += 1
+        if self.step > settings.num_steps * (1 - settings.average_share):
+            self.average.add(encoder)
         note = ", ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
         self._show(_STAGE, self.step, settings.num_steps, note)
+
+    def _descend(self, loss: Tensor) -> None:
+        self._encoder.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(dense_parameters(self._encoder), 1.0)
+        for optimizer in self._optimizers:
+            optimizer.step()
 
     def look(self) -> None:
         """Measure the held-out pairs of every source, if there are any."""
@@ -266,11 +296,15 @@ class _Run:
         judged = (own[:, -1:] == extra) & ~self._data.is_positive(asked.query_rows[:, None], extra[None, :])
         return np.append(others, self._negatives.suspects(asked, extra) & ~judged, axis=1)
 
-    def _queued_similarity(self, asked: Asked, queries: Tensor) -> Tensor:
-        """Return scaled cosines (B, queued) with the ads of the batches before, known answers masked."""
+    def _queued_similarity(self, asked: Asked, queries: Tensor, own: Tensor) -> Tensor:
+        """Return scaled cosines (B, queued) with the ads of the batches before, known and likely answers masked.
+
+        `own (B,)` are the cosines with the positives.
+        """
         known = torch.from_numpy(self._data.is_positive(asked.query_rows[:, None], self._queued_rows[None, :]))
-        scaled = queries @ self._queued.T / self._settings.temperature
-        return scaled.masked_fill(known.to(scaled.device), -torch.inf)
+        cosines = queries @ self._queued.T
+        likely = cosines.detach() > own[:, None] + self._settings.negatives.margin
+        return (cosines / self._settings.temperature).masked_fill(known.to(likely.device) | likely, -torch.inf)
 
     def _enqueue(self, ad_rows: IntArray, embeddings: Tensor) -> None:
         number = self._settings.negatives.num_queued
@@ -280,7 +314,7 @@ class _Run:
 
     def store(self, path: Path) -> None:
         """Write everything that the next step depends on."""
-        renewed = self.step % self._settings.negatives.refresh_steps == 0  # by the next step, in any case
+        embeddings = self._store_embeddings(path)
         progress = {
             "sources": [source.name for source in self._data.sources],
             "step": self.step,
@@ -290,9 +324,28 @@ class _Run:
             "history": [vars(look) for look in self.history],
             "queued_rows": self._queued_rows.tolist(),
             "queued": self._queued,
-            "ad_embeddings": None if renewed else self._negatives.embeddings,
+            "average": vars(self.average),
+            "ad_embeddings": embeddings,
         }
         store_checkpoint(path, self._encoder, self._optimizers, progress)
+        for file in path.parent.iterdir():
+            if file.name.startswith(f"{path.stem}.ads-") and file.suffix == ".npy" and file.name != embeddings:
+                file.unlink()
+
+    def _store_embeddings(self, path: Path) -> str | None:
+        """Write the ads' embeddings, if they are not written, and return the file's name; None if none are needed."""
+        step, every = self.step, self._settings.negatives.refresh_steps
+        if self._negatives.embeddings is None or step % every == 0:  # renewed by the next step, in any case
+            return None
+        embedded_at = step // every * every
+        file = path.with_name(f"{path.stem}.ads-{embedded_at}.npy")
+        if self._stored_at != embedded_at:
+            partial = file.with_suffix(".partial")
+            with partial.open("wb") as content:
+                np.save(content, self._negatives.embeddings.cpu().numpy())
+            partial.replace(file)
+            self._stored_at = embedded_at
+        return file.name
 
     def restore(self, path: Path) -> None:
         """Take up what `store` wrote, if the file is there."""
@@ -312,7 +365,22 @@ class _Run:
         self.history = [Look(**look) for look in progress["history"]]
         self._queued_rows = np.array(progress["queued_rows"], dtype=np.int64)
         self._queued = progress["queued"]
-        self._negatives.embeddings = progress["ad_embeddings"]
+        self.average.num_steps, self.average.means = progress["average"]["num_steps"], progress["average"]["means"]
+        if name := progress["ad_embeddings"]:
+            self._restore_embeddings(path.with_name(name))
+
+    def _restore_embeddings(self, path: Path) -> None:
+        try:
+            embeddings = np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"does not hold the ads' embeddings of a training ({error})",
+                cure="delete the checkpoint beside it to start again",
+                path=path,
+            ) from error
+        every = self._settings.negatives.refresh_steps
+        self._stored_at = self.step // every * every
+        self._negatives.embeddings = torch.from_numpy(embeddings).to(self._encoder.device)
 
 
 def _check_features(encoder: BridgeEncoder, data: BridgeData) -> None:

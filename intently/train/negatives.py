@@ -2,8 +2,10 @@
 
 Random ads, ads of middling similarity to the query, and the most similar ones. Similarity is that of the query as it
 is embedded now to the ads as they were embedded some steps ago, by exact matrix products: no query is read twice.
-Likely false negatives are passed over: known answers, ads that read as these do, and ads more similar than the positive
-by a margin. (Refreshing the ads: ANCE, Xiong et al. 2021. The margin: NV-Retriever, Moreira et al. 2024.)
+Likely false negatives are passed over: known answers, ads that read as these do, and ads not clearly less similar than
+the positive. (Refreshing the ads: ANCE, Xiong et al. 2021. The guard: "TopK-MarginPos" of NV-Retriever, Moreira et al.
+2024, which admits negatives scored at most the positive's score less a margin, 0.05.) The very first ranks are passed
+over as well: most of the unlabelled ads there are answers nobody clicked (RocketQA, Qu et al. 2021).
 
 Shape letters: B batch, C explicit negatives of a query, N ads, M ads asked about, D dimension.
 """
@@ -32,22 +34,25 @@ class NegativeSettings:
     judged: bool = True  # one more for a query that has ads judged irrelevant
     mid_share: float = 0.3  # of the explicit negatives when training ends; when it begins all are random
     hard_share: float = 0.4
-    hard_last: int = 50  # the hardest are those of the ranks from 1 to this
-    mid_first: int = 100
+    hard_first: int = 20  # the hardest are those of the ranks from here ...
+    hard_last: int = 200  # ... to here, among ads that may be negatives
+    mid_first: int = 201
     mid_last: int = 1_000
-    margin: float = 0.05  # an ad whose cosine is above the positive's by more than this may well be an answer
+    margin: float = -0.05  # an ad whose cosine is above the positive's plus this may well be an answer
     refresh_steps: int = 500  # between two embeddings of all ads
     num_queued: int = 0  # ads of the batches before that serve as negatives as they were embedded then
 
     def __post_init__(self) -> None:
         check_range(self, "num_per_query", "num_queued", whole=True)
         check_range(self, "mid_share", "hard_share", high=1)
-        check_range(self, "hard_last", "mid_first", "mid_last", "refresh_steps", low=1, whole=True)
+        check_range(self, "hard_first", "hard_last", "mid_first", "mid_last", "refresh_steps", low=1, whole=True)
         check_range(self, "margin", low=-2, high=2)
         if self.mid_share + self.hard_share > 1:
             raise SettingsError(f"'mid_share' and 'hard_share' sum to {self.mid_share + self.hard_share}, above 1")
-        if self.mid_first > self.mid_last:
-            raise SettingsError(f"'mid_first' {self.mid_first} is above 'mid_last' {self.mid_last}")
+        for tier in ("hard", "mid"):
+            first, last = getattr(self, f"{tier}_first"), getattr(self, f"{tier}_last")
+            if first > last:
+                raise SettingsError(f"'{tier}_first' {first} is above '{tier}_last' {last}")
 
     @property
     def mines(self) -> bool:
@@ -88,7 +93,7 @@ class NegativeSampler:
         tiers = rng.choice(3, size=shape, p=mixture(settings, progress))
         rows = rng.integers(num_ads, size=shape)
         if settings.mines:
-            hard = _distinct(np.arange(settings.hard_last), shape, rng)
+            hard = _distinct(np.arange(settings.hard_first - 1, settings.hard_last), shape, rng)
             mid = _distinct(np.arange(settings.mid_first - 1, settings.mid_last), shape, rng)
             ranks = np.where(tiers == _HARD, hard, np.where(tiers == _MID, mid, -1))
             if (ranks >= 0).any():

@@ -1,11 +1,13 @@
-"""What every training loop here does alike: optimisers, the learning rate over time, and checkpoints."""
+"""What every training loop here does alike: optimisers, the learning rate over time, averages, and checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+_SPEED = "speed"  # of a group of parameters: by what its learning rate is multiplied
 
 
 def learning_rate_factor(step: int, num_steps: int, warmup_share: float) -> float:
@@ -15,10 +17,10 @@ def learning_rate_factor(step: int, num_steps: int, warmup_share: float) -> floa
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
-    """Make `rate` the learning rate of all parameters."""
+    """Make `rate` the learning rate of all parameters, a multiple of it that of those that learn faster."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(_SPEED, 1.0)
 
 
 def dense_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -27,20 +29,60 @@ def dense_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [one for one in model.parameters() if one.requires_grad and id(one) not in sparse]
 
 
-def build_optimizers(model: nn.Module, learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    fast: Collection[nn.Parameter] = (),
+    speed: float = 1.0,
+) -> list[torch.optim.Optimizer]:
     """Return AdamW for the dense parameters, and the Adam that updates only the rows a step touched for sparse ones.
 
-    Vectors (biases, norms) do not decay.
+    Vectors (biases, norms) and scalars do not decay. `fast` dense parameters have `speed` times the learning rate.
     """
     dense, sparse = dense_parameters(model), _sparse_parameters(model)
-    groups = [
-        {"params": [p for p in dense if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in dense if p.ndim <= 1], "weight_decay": 0.0},
+    faster = {id(parameter) for parameter in fast}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for p in dense if (p.ndim > 1) == decays and (id(p) in faster) == is_fast],
+            "weight_decay": weight_decay if decays else 0.0,
+            **({"lr": learning_rate * speed, _SPEED: speed} if is_fast else {}),
+        }
+        for is_fast in ((False, True) if faster else (False,))
+        for decays in (True, False)
     ]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=learning_rate, fused=True)]
     if sparse:
         optimizers.append(torch.optim.SparseAdam(sparse, lr=learning_rate))
     return optimizers
+
+
+class WeightAverage:
+    """The running mean of a model's trained weights over some steps (stochastic weight averaging, Izmailov 2018)."""
+
+    def __init__(self) -> None:
+        self.num_steps = 0
+        self.means: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self, model: nn.Module) -> None:
+        """Take in the weights as they are now. Cost: a copy of them the first time, one pass over them each time."""
+        self.num_steps += 1
+        for name, value in _trained(model):
+            if name in self.means:
+                self.means[name].lerp_(value, 1 / self.num_steps)
+            else:
+                self.means[name] = value.clone()
+
+    @torch.no_grad()
+    def fill(self, model: nn.Module) -> None:
+        """Give the model the mean, if there is one."""
+        for name, value in _trained(model) if self.num_steps else ():
+            value.copy_(self.means[name])
+
+
+def _trained(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [(name, value.detach()) for name, value in model.named_parameters() if value.requires_grad]
 
 
 def store_checkpoint(

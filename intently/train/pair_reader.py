@@ -1,29 +1,35 @@
-"""How the encoder reads the pairs of a batch: in groups of similar length, the pair's own query hidden from its ad.
+"""How the encoder reads the pairs of a batch: in groups of similar length, what says a pair's query hidden from its ad.
 
 Shape letters: B batch, M ads, A items an ad, D dimension.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from intently.encoder.backbone import TextTokenizer
-from intently.encoder.features import AdFeatures
+from intently.encoder.features import AdFeatures, Progress
 from intently.encoder.model import BridgeEncoder
 from intently.models.device import autocast
 from intently.train.reading import length_groups
 from intently.train.sources import BridgeData, IntArray
 
+_BLOCK = 8192  # ads whose texts are taken apart at once
+
 
 class PairReader:
-    """Embeds queries and ads of `data`, with gradients unless these are off."""
+    """Embeds queries and ads of `data`, with gradients unless these are off. Holds the ads' tokens, 4·N·S bytes."""
 
-    def __init__(self, encoder: BridgeEncoder, tokenizer: TextTokenizer, data: BridgeData) -> None:
+    def __init__(
+        self, encoder: BridgeEncoder, tokenizer: TextTokenizer, data: BridgeData, progress: Progress | None = None
+    ) -> None:
         self._encoder, self._tokenizer, self._data = encoder, tokenizer, data
-        self._ad_ids, self._ad_lengths = tokenizer.encode(data.ad_texts, encoder.settings.max_ad_tokens)
+        self._ad_ids, self._ad_lengths = _tokens(
+            tokenizer, data.ad_texts, encoder.settings.max_ad_tokens, progress or (lambda *_: None)
+        )
 
     def queries(self, texts: Sequence[str]) -> Tensor:
         """Return embeddings (B, D) of queries."""
@@ -33,40 +39,53 @@ class PairReader:
             parts = [self._encoder.encode_queries(*_cut(ids, lengths, group, device)) for group in groups]
         return _in_order(parts, groups)
 
-    def ads(self, pairs: IntArray, ad_rows: IntArray) -> Tensor:
-        """Return embeddings (M, D) of ads, each as the answer of a pair or, where `pairs (M,)` is -1, for itself."""
+    def ads(self, query_rows: IntArray, ad_rows: IntArray, bare: NDArray[np.bool_] | None = None) -> Tensor:
+        """Return embeddings (M, D) of ads, each as an answer to a query or, where `query_rows (M,)` is -1, for itself.
+
+        Those where `bare (M,)` holds are read without augmentation.
+        """
         ids, lengths = self._ad_ids[ad_rows], self._ad_lengths[ad_rows]
+        bare = np.zeros(len(ad_rows), dtype=np.bool_) if bare is None else bare
         groups, device = length_groups(lengths), self._encoder.device
         with autocast(device):
             parts = [
                 self._encoder.encode_ads(
-                    *_cut(ids, lengths, group, device), self._features(pairs[group], ad_rows[group])
+                    *_cut(ids, lengths, group, device), self._features(query_rows[group], ad_rows[group], bare[group])
                 )
                 for group in groups
             ]
         return _in_order(parts, groups)
 
-    def _features(self, pairs: IntArray, ad_rows: IntArray) -> AdFeatures | None:
+    def _features(self, query_rows: IntArray, ad_rows: IntArray, bare: NDArray[np.bool_]) -> AdFeatures | None:
         if self._data.features is None or not self._encoder.settings.reads_augmentation:
             return None
-        features, known = self._data.features.batch(ad_rows), self._data.pairs
-        return replace(
-            features,
-            generated_mask=_without(features.generated_mask, known.generated_places, pairs),
-            keywords_mask=_without(features.keywords_mask, known.keyword_places, pairs),
-        ).to(self._encoder.device)
+        hidden = np.where(query_rows >= 0, self._data.query_keys[query_rows], 0)
+        return self._data.features.batch(ad_rows, hidden).without(bare).to(self._encoder.device)
 
 
-def _without(mask: Tensor, places: IntArray, pairs: IntArray) -> Tensor:
-    """Return the mask (M, A) of items without that which is the query of each row's pair."""
-    place = np.where(pairs >= 0, places[pairs], -1)
-    return mask & (torch.arange(mask.shape[1]) != torch.from_numpy(place)[:, None])
+def _tokens(
+    tokenizer: TextTokenizer, texts: Sequence[str], max_tokens: int, progress: Progress
+) -> tuple[NDArray[np.int32], IntArray]:
+    """Return token ids (N, S), 0 beyond a text's own, and lengths (N,)."""
+    blocks: list[NDArray[np.int32]] = []
+    lengths = np.empty(len(texts), dtype=np.int64)
+    for start in range(0, len(texts), _BLOCK):
+        ids, own = tokenizer.encode(texts[start : start + _BLOCK], max_tokens)
+        lengths[start : start + len(own)] = own
+        blocks.append(ids.astype(np.int32))
+        progress("Reading the ads' tokens", start + len(own), len(texts), "")
+    token_ids = np.zeros((len(texts), int(lengths.max(initial=0))), dtype=np.int32)
+    for number, block in enumerate(blocks):
+        token_ids[number * _BLOCK : number * _BLOCK + len(block), : block.shape[1]] = block
+    return token_ids, lengths
 
 
-def _cut(ids: IntArray, lengths: IntArray, group: IntArray, device: torch.device) -> tuple[Tensor, Tensor]:
+def _cut(ids: NDArray[np.integer], lengths: IntArray, group: IntArray, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return token ids and lengths of some texts, cut at their longest."""
     longest = int(lengths[group].max())
-    return torch.from_numpy(ids[group, :longest]).to(device), torch.from_numpy(lengths[group]).to(device)
+    return torch.from_numpy(ids[group, :longest].astype(np.int64)).to(device), torch.from_numpy(lengths[group]).to(
+        device
+    )
 
 
 def _in_order(parts: list[Tensor], groups: list[IntArray]) -> Tensor:

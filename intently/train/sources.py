@@ -3,18 +3,20 @@
 Sources are clicks, queries written for an ad, keywords extracted from it, and its intentions. Whatever source says that
 an ad answers a query, the ad is not a negative of that query anywhere; nor is another ad that reads the same.
 
+An ad that is learnt or measured with a query is read without those of its items that say the same as the query: it
+would be known by the answer it carries (`query_keys`).
+
 Shape letters: N ads, P pairs of one source, Q different queries of all sources, B batch.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.encoder.features import FeatureStore
+from intently.encoder.features import FeatureStore, text_keys
 from intently.errors import InputError
 from intently.text.normalize import normalize
 
@@ -22,37 +24,22 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 
-class Item(StrEnum):
-    """The kinds of augmentation that an ad is read with."""
-
-    GENERATED = "generated"
-    KEYWORD = "keyword"
-
-
 @dataclass(frozen=True)
 class Source:
-    """P pairs of a query's text and the row of an ad that answers it.
-
-    `places` says where in the ad's own augmentation (its items of one `item` kind) each query stands, -1 for nowhere.
-    That item is hidden when the pair is learnt or measured: the ad would be known by the query it carries.
-    """
+    """P pairs of a query's text and the row of an ad that answers it."""
 
     name: str
     queries: tuple[str, ...]  # (P,)
     ad_rows: IntArray  # (P,)
     weights: FloatArray | None = None  # (P,) > 0: how often a pair is drawn, against the others; None: all alike
-    item: Item | None = None
-    places: IntArray | None = None  # (P,)
 
     def __post_init__(self) -> None:
-        for what, values in (("ads", self.ad_rows), ("weights", self.weights), ("places", self.places)):
+        for what, values in (("ads", self.ad_rows), ("weights", self.weights)):
             if values is not None and len(values) != len(self.queries):
                 raise InputError(
                     f"source '{self.name}' has {len(self.queries)} queries and {len(values)} {what}",
                     cure="give one for each pair",
                 )
-        if (self.item is None) != (self.places is None):
-            raise InputError(f"source '{self.name}' has only one of 'item' and 'places'", cure="give both or none")
         if self.weights is not None and not (np.isfinite(self.weights) & (self.weights > 0)).all():
             raise InputError(f"source '{self.name}' has a weight that is not above 0", cure="leave such pairs out")
 
@@ -60,20 +47,13 @@ class Source:
         return len(self.queries)
 
     @classmethod
-    def of_ads(cls, name: str, texts: Sequence[Sequence[str]], item: Item | None = None) -> "Source":
-        """Return the pairs of every ad with each of its different texts, row by row.
-
-        With `item` these texts are what the ads' features of that kind were computed from.
-        """
+    def of_ads(cls, name: str, texts: Sequence[Sequence[str]]) -> "Source":
+        """Return the pairs of every ad with each of its different texts, row by row."""
         distinct = [tuple(dict.fromkeys(own)) for own in texts]
-        counts = np.array([len(own) for own in distinct], dtype=np.int64)
-        starts = np.cumsum(counts) - counts
         return cls(
             name,
             tuple(text for own in distinct for text in own),
-            np.repeat(np.arange(len(distinct)), counts),
-            item=item,
-            places=None if item is None else np.arange(counts.sum()) - np.repeat(starts, counts),
+            np.repeat(np.arange(len(distinct)), [len(own) for own in distinct]),
         )
 
 
@@ -84,8 +64,6 @@ class Pairs:
     query_rows: IntArray  # (R,)
     ad_rows: IntArray  # (R,)
     sources: IntArray  # (R,)
-    generated_places: IntArray  # (R,) the item of the ad that is hidden, -1 for none
-    keyword_places: IntArray  # (R,)
     weights: FloatArray  # (R,) whose mean is 1 in each source
 
     def __len__(self) -> int:
@@ -128,28 +106,36 @@ class BridgeData:
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
-        """The row of every different query, by its normalised text."""
+        """The row of every different query, by each text that some source writes for it."""
         rows: dict[str, int] = {}
+        by_text: dict[str, int] = {}
         for source in self.sources:
             for text in source.queries:
-                rows.setdefault(normalize(text), len(rows))
-        return rows
+                if text not in by_text:
+                    by_text[text] = rows.setdefault(normalize(text), len(rows))
+        return by_text
 
     @cached_property
     def queries(self) -> tuple[str, ...]:
         """The different queries (Q,) of all sources, normalised."""
-        return tuple(self._row_of)
+        written: dict[int, str] = {}
+        for text, row in self._row_of.items():
+            written.setdefault(row, text)
+        return tuple(normalize(text) for text in written.values())
+
+    @cached_property
+    def query_keys(self) -> IntArray:
+        """The keys (Q,) of the queries, to be compared with those of ads' items."""
+        return text_keys(self.queries)
 
     @cached_property
     def pairs(self) -> Pairs:
         """All pairs of all sources."""
         rows, parts = self._row_of, self.sources
         return Pairs(
-            np.array([rows[normalize(text)] for source in parts for text in source.queries], dtype=np.int64),
+            np.array([rows[text] for source in parts for text in source.queries], dtype=np.int64),
             np.concatenate([source.ad_rows for source in parts]).astype(np.int64),
             np.repeat(np.arange(len(parts)), [len(source) for source in parts]),
-            np.concatenate([_places(source, Item.GENERATED) for source in parts]),
-            np.concatenate([_places(source, Item.KEYWORD) for source in parts]),
             np.concatenate([np.ones(len(s)) if s.weights is None else s.weights / s.weights.mean() for s in parts]),
         )
 
@@ -179,10 +165,7 @@ class BridgeData:
 
     def is_positive(self, query_rows: IntArray, ad_rows: IntArray) -> NDArray[np.bool_]:
         """Return, broadcasting, whether the ad, or one that reads the same, is a known answer to the query."""
-        wanted = query_rows * self.num_answers + self.answer_ids[ad_rows]
-        at = np.minimum(self._known.searchsorted(wanted), len(self._known) - 1)
-        known: NDArray[np.bool_] = self._known[at] == wanted
-        return known
+        return _among(self._known, query_rows * self.num_answers + self.answer_ids[ad_rows])
 
     def positives(self, query_rows: IntArray) -> tuple[IntArray, IntArray]:
         """Return (position in `query_rows (B,)`, answer_id) of every known answer to each."""
@@ -197,10 +180,22 @@ class BridgeData:
         """Of the pairs judged irrelevant, those of known queries: query_rows, sorted, and ad_rows."""
         if self.irrelevant is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        rows = np.array([self._row_of.get(normalize(text), -1) for text in self.irrelevant.queries], dtype=np.int64)
+        row_of = dict(zip(self.queries, range(len(self.queries)), strict=True))
+        normalised = {text: normalize(text) for text in set(self.irrelevant.queries)}
+        rows = np.array([row_of.get(normalised[text], -1) for text in self.irrelevant.queries], dtype=np.int64)
         order = np.argsort(rows, kind="stable")
         order = order[rows[order] >= 0]
         return rows[order], self.irrelevant.ad_rows[order]
+
+    @cached_property
+    def _disliked(self) -> IntArray:
+        """Sorted keys of all (query_row, answer_id) that were judged irrelevant."""
+        query_rows, ad_rows = self._judged
+        return np.unique(query_rows * self.num_answers + self.answer_ids[ad_rows])
+
+    def is_irrelevant(self, query_rows: IntArray, ad_rows: IntArray) -> NDArray[np.bool_]:
+        """Return, broadcasting, whether the ad, or one that reads the same, was judged irrelevant to the query."""
+        return _among(self._disliked, query_rows * self.num_answers + self.answer_ids[ad_rows])
 
     def draw_irrelevant(self, query_rows: IntArray, rng: np.random.Generator) -> IntArray:
         """Return for each query (B,) an ad judged irrelevant to it, -1 without one."""
@@ -214,21 +209,35 @@ class BridgeData:
     def split(self, number: int, seed: int) -> tuple[list[IntArray], list[IntArray]]:
         """Return, for each source, the pairs to learn from and about `number` held out, as positions in `pairs`.
 
-        All pairs that a source has of a query are on one side. At most a fifth of a source is held out.
+        A query that is held out is held out of all sources. Of its pairs each source has at most `number` among those
+        to be measured, and no source loses more than a fifth of its pairs.
         """
+        shape = len(self.queries), len(self.sources)
+        flat = np.bincount(self.pairs.query_rows * shape[1] + self.pairs.sources, minlength=shape[0] * shape[1])
+        counts = flat.reshape(shape)
+        most = counts.sum(axis=0) // 5
+        out, lost = np.zeros(shape[0], dtype=np.bool_), np.zeros(shape[1], dtype=np.int64)
+        for index in range(shape[1]):
+            order = np.random.default_rng((seed, 3, index)).permutation(np.flatnonzero((counts[:, index] > 0) & ~out))
+            limit = min(number, most[index])
+            for query in order.tolist():
+                if lost[index] >= limit:
+                    break
+                if lost[index] + counts[query, index] <= limit and (lost + counts[query] <= most).all():
+                    out[query] = True
+                    lost += counts[query]
         learnt, held_out = [], []
-        for index in range(len(self.sources)):
+        for index in range(shape[1]):
             at = np.flatnonzero(self.pairs.sources == index)
-            order = np.random.default_rng((seed, 3, index)).permutation(np.unique(self.pairs.query_rows[at]))
-            counts = np.bincount(self.pairs.query_rows[at], minlength=len(self.queries))[order]
-            chosen = order[np.cumsum(counts) <= min(number, len(at) // 5)]
-            out = np.isin(self.pairs.query_rows[at], chosen)
-            learnt.append(at[~out])
-            held_out.append(at[out])
+            left = at[out[self.pairs.query_rows[at]]]
+            learnt.append(at[~out[self.pairs.query_rows[at]]])
+            held_out.append(np.sort(np.random.default_rng((seed, 6, index)).permutation(left)[:number]))
         return learnt, held_out
 
 
-def _places(source: Source, item: Item) -> IntArray:
-    if source.item is not item or source.places is None:
-        return np.full(len(source), -1, dtype=np.int64)
-    return source.places
+def _among(keys: IntArray, wanted: IntArray) -> NDArray[np.bool_]:
+    """Return which of `wanted` are among the sorted `keys`."""
+    if not len(keys):
+        return np.zeros(wanted.shape, dtype=np.bool_)
+    found: NDArray[np.bool_] = keys[np.minimum(keys.searchsorted(wanted), len(keys) - 1)] == wanted
+    return found

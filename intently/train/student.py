@@ -57,7 +57,7 @@ class TrainingSettings:
     intention_weight: float = 0.5  # of the intention loss
     max_query_tokens: int = 32
     max_ad_tokens: int = 48
-    typo_rate: float = 0.1  # share of queries in which two letters swap, or one drops
+    typo_rate: float = 0.1  # share of queries that are read with a typing mistake
     checkpoint_steps: int = 100
     seed: int = 0
 

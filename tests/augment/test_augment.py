@@ -19,6 +19,7 @@ from intently.knowledge.endpoint import EndpointSettings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.settings import from_mapping
 from intently.text.analyze import Analyzer
+from intently.train.fusion import held_out
 from intently.train.language_model import FineTuningSettings
 from tests.augment.conftest import ADS, CLICKS, QUERIES, Interruption, Told
 from tests.knowledge.test_endpoint import said, serving
@@ -69,6 +70,7 @@ def test_from_files_to_a_file_and_a_report(files, settings, tmp_path):
     assert report.query_tuning is None
     assert report.keyword_model.model == "statistical"
     assert report.num_keyword_positives > 0
+    assert (report.held_out_share, report.seed) == (0.1, 0)
     assert told.steps("Writing queries")[-1] == report.num_allotted_ads
     found = Augmentation.load(out, read_ads(files[0]).catalog)
     assert sum(map(len, found.queries)) == report.num_queries
@@ -78,6 +80,22 @@ def test_from_files_to_a_file_and_a_report(files, settings, tmp_path):
     kept = json.loads((tmp_path / "augmentation.report.json").read_text(encoding="utf-8"))
     assert (kept["path"], kept["refused"], kept["num_allotted"]) == ("augmentation.jsonl", report.refused, 9)
     assert kept["query_model"]["tokens_in"] == report.query_model.tokens_in
+
+
+def test_queries_held_out_are_not_looked_at(files, tmp_path):
+    """Of four queries half are held out: as if the click log did not have them."""
+    seed = next(seed for seed in range(100) if held_out(QUERIES, 0.5, seed).tolist() == [False, True, False, True])
+    chosen = AugmentSettings(held_out_share=0.5, seed=seed)
+    rest = tmp_path / "rest.tsv"
+    lines = files[1].read_text(encoding="utf-8").splitlines(keepends=True)
+    rest.write_text("".join(line for line in lines if not line.startswith(QUERIES[1::2])), encoding="utf-8")
+    out = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
+    report = augment_catalog(files[0], out[0], chosen, clicks=files[1])
+    other = augment_catalog(files[0], out[1], replace(chosen, held_out_share=0.0), clicks=rest)
+    assert out[0].read_bytes() == out[1].read_bytes()
+    assert (report.held_out_share, report.seed, other.held_out_share) == (0.5, seed, 0.0)
+    kept = json.loads((tmp_path / "one.report.json").read_text(encoding="utf-8"))
+    assert (kept["held_out_share"], kept["seed"]) == (0.5, seed)
 
 
 def test_the_same_seed_is_the_same_augmentation(files, settings, tmp_path):
@@ -204,5 +222,8 @@ def test_settings_are_read_as_tables():
     assert (settings.queries.budget, settings.queries.model.name, settings.complexity.offset) == (5, "smollm2", -1.0)
     with pytest.raises(SettingsError, match="stemmer 'klingon' is unknown"):
         AugmentSettings(stemmer="klingon")
+    for wrong in ({"held_out_share": 0.6}, {"seed": -1}):
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            AugmentSettings(**wrong)
     with pytest.raises(SettingsError, match="'min_relevance'"):
         AugmentSettings(min_relevance=np.nan)

@@ -54,8 +54,21 @@ def test_what_an_ad_bids_on_comes_first_as_far_as_its_text_has_it(make_data):
     assert found[0][0] == "electric kettle"  # "tea maker" is not in its text
     assert found[1][0] == "frying pan"
     assert found[2][0] == "电热水壶"
-    assert found[3][0] == "cordless drill"  # clicked, not bid on
     assert "tea maker" not in found[0]
+
+
+def test_what_led_to_an_ad_is_no_keyword_of_it_for_that(make_data):
+    data = make_data()
+    model = StatisticalKeywords(SETTINGS, ANALYZER)
+    support, phrases = model._support(data), model._phrases(data.titles[3], data.texts[3])
+    assert support.own_clicks[3] == {"cordless drill"}
+    scores = np.array([phrase.key != "cordless drill" for phrase in phrases], dtype=np.float64)
+    assert scores.sum() == len(phrases) - 1
+    assert model._best(phrases, scores, support.own_bids[3])[0] != "cordless drill"
+    # Without a model that learned, a click changes nothing about the ad that it was made on.
+    one = StatisticalKeywords(StatisticalKeywordSettings(max_examples=0), ANALYZER)
+    never = replace(data, clicks=data.clicks[[0, 2, 3, 4]], counts=data.counts[[0, 2, 3, 4]])
+    assert one.extract(data, Told())[3] == one.extract(never, Told())[3]
 
 
 def test_what_others_bid_on_is_learned():

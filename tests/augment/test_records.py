@@ -7,6 +7,7 @@ import pytest
 from intently.augment.records import AdsAndClicks
 from intently.catalog import Judgements
 from intently.errors import InputError
+from intently.train.fusion import held_out
 
 TEXTS = list("vwxyz")
 
@@ -36,6 +37,30 @@ def test_judged_pairs_count_once(catalog):
     data = AdsAndClicks.gather(catalog, TEXTS, judgements("relevance", [3, 1, 3, 3]), min_relevance=2)
     assert data.num_clicks.tolist() == [2, 0, 0, 0, 0]
     assert data.num_judged.tolist() == [2, 1, 0, 0, 0]
+
+
+def test_queries_held_out_are_not_there(catalog):
+    texts = (*(f"query {number}" for number in range(200)), "扫地", "水壶")
+    rows = np.random.default_rng(0).integers(len(texts), size=400)
+    given = Judgements(
+        query_ids=tuple(map(str, range(len(texts)))),
+        query_rows=rows,
+        ad_ids=pa.array([("a", "b", "c")[row % 3] for row in rows.tolist()]),
+        values=np.ones(400),
+        kind="clicks",
+        queries=texts,
+    )
+    data = AdsAndClicks.gather(catalog, TEXTS, given)
+    out = held_out(texts, 0.1, 0)
+    assert (data.held_out_share, data.seed) == (0.1, 0)
+    assert 5 < out.sum() < 40
+    assert data.queries == tuple(text for text, away in zip(texts, out, strict=True) if not away)
+    kept = rows[~out[rows]]
+    assert [data.queries[query] for query in data.clicks[:, 0]] == [texts[row] for row in kept]
+    assert data.clicks[:, 1].tolist() == (kept % 3).tolist()
+    assert data.num_judged.sum() == data.num_clicks.sum() == len(kept)
+    assert AdsAndClicks.gather(catalog, TEXTS, given, held_out_share=0.1, seed=1).queries != data.queries
+    assert AdsAndClicks.gather(catalog, TEXTS, given, held_out_share=0.0).queries == texts
 
 
 def test_without_clicks(catalog):

@@ -66,7 +66,7 @@ def chosen(world: World) -> BuildSettings:
             encoder=EncoderSettings(num_heads=4),
         ),
         fusion=FUSION,
-        retrieval=RetrievalSettings(runtime=Runtime.TORCH),
+        retrieval=RetrievalSettings(runtime=Runtime.TORCH, feedback_weight=0.0),
     )
 
 

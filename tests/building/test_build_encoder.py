@@ -30,7 +30,6 @@ from intently.retrieve.settings import RetrievalSettings
 from intently.text.chunk import ChunkSettings
 from intently.train.bridge import BridgeTrainingSettings
 from intently.train.negatives import NegativeSettings
-from intently.train.sources import Item
 from intently.types import Ad
 
 ADS = [Ad("r", "Red robot vacuum"), Ad("z", "扫地机器人"), Ad("d", "Drill bit"), Ad("k", "电热水壶", "electric kettle")]
@@ -82,9 +81,7 @@ def test_sources_are_clicks_generated_queries_keywords_and_intentions(material):
     assert [source.name for source in data.sources] == ["clicks", "generated queries", "keywords", "intentions"]
     assert pairs(clicks) == [("robot", 0), ("扫地", 1), ("robot", 1), ("红色 水壶 紅紅", 3)]
     assert pairs(generated) == [("vacuum red", 0), ("robot", 0), ("drill", 2), ("水壶", 3)]
-    assert (generated.item, generated.places.tolist()) == (Item.GENERATED, [0, 1, 0, 0])
     assert pairs(keywords) == [("robot", 0), ("扫地", 1), ("kettle", 3)]
-    assert (keywords.item, keywords.places.tolist()) == (Item.KEYWORD, [0, 0, 0])
     assert pairs(intentions)[:4] == [("robot", 0), ("robot", 1), ("扫地", 1), ("everything", 0)]
     reach = {"robot": 2, "扫地": 1, "everything": 4}
     expected = [np.log(1 + len(ADS) / (1 + reach[text])) for text in intentions.queries]

@@ -19,7 +19,7 @@ def test_texts_keep_their_places(make_embedder, store):
     encoder = embedder.encoder
     ads = embedder.embed_ads(TEXTS, store, 2, lambda *now: told.append(now))
     queries = embedder.embed_queries(TEXTS, 2, lambda *now: told.append(now))
-    assert told == [(f"{kind} embeddings", done, 5, "") for kind in ("ad", "query") for done in (2, 4, 5)]
+    assert told == [(f"Embedding {kind}", done, 5, "") for kind in ("ads", "queries") for done in (2, 4, 5)]
     assert (ads.dtype, ads.shape, queries.dtype) == (np.float32, (5, embedder.dimension), np.float32)
     for row, text in enumerate(TEXTS):
         ids, lengths = (torch.from_numpy(array) for array in embedder.tokenizer.encode([text], 12))
@@ -59,7 +59,9 @@ def test_features_of_others(make_embedder, store):
     embedder = make_embedder()
     with pytest.raises(InputError, match="features of 5 ads for 2 texts"):
         embedder.embed_ads(TEXTS[:2], store)
-    smaller = FeatureStore(*(type(one)(one.vectors[:, :8], one.rows) for one in (store.generated, store.keywords)))
+    smaller = FeatureStore(
+        *(type(one)(one.vectors[:, :8], one.keys, one.rows) for one in (store.generated, store.keywords))
+    )
     with pytest.raises(InputError, match="features of 8 dimensions for an encoder that takes 16"):
         embedder.embed_ads(TEXTS, smaller)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from intently.encoder.features import FeatureStore, ItemFeatures, augmentation_features
+from intently.encoder.features import FeatureStore, ItemFeatures, augmentation_features, text_keys
 from intently.errors import ArtifactError, InputError
 
 ITEMS = [["red lamp", "lamp", "red lamp"], [], ["电灯"], ["lamp", "电灯", "pan", "drill"]]
@@ -25,6 +25,41 @@ def test_every_ad_finds_its_own_items(features):
     np.testing.assert_array_equal(found[0], expected)
     np.testing.assert_array_equal(found[1, :2], embed(["red lamp", "lamp"]).astype(np.float16))  # each once
     assert (found[~mask] == 0).all()
+
+
+def test_texts_of_the_same_stems_have_one_key():
+    same = ["Red Lamps", "lamp red", " ＲＥＤ  lamp", "the red lamp"]
+    assert len(set(text_keys(same).tolist())) == 1
+    other = ["red", "lamp", "red red lamp", "电灯", "灯", "扫地机器人", "the", "of", "", "2x4"]
+    assert len(set(text_keys([*same, *other]).tolist())) == 11
+    assert text_keys(["机器人 扫地"]).tolist() == text_keys(["扫地 机器人"]).tolist()
+    assert text_keys([]).shape == (0,)
+
+
+def test_what_says_the_hidden_text_is_masked(features):
+    ad_rows, hidden = np.array([0, 0, 0, 3, 1]), text_keys(["lamps red", "pan", "lamp", "电灯", "lamp"])
+    hidden[1] = 0
+    found, mask = features.gather(ad_rows, hidden)
+    assert mask.tolist() == [
+        [False, True, False],
+        [True, True, False],
+        [True, False, False],
+        [True, False, True],
+        [False] * 3,
+    ]
+    assert torch.equal(found, features.gather(ad_rows)[0])
+    nothing = augmentation_features(embed, [[], []], 4)
+    assert nothing.gather(np.array([1]), np.array([5]))[1].shape == (1, 0)
+
+
+def test_ads_can_be_read_without_their_items(features):
+    store = FeatureStore(features, augmentation_features(embed, [["pan"], [], ["红"], []], 3))
+    bare = store.batch(np.array([2, 0]), np.zeros(2, np.int64)).without(np.array([True, False]))
+    assert bare.generated_mask.tolist() == [[False, False], [True, True]]
+    assert bare.keywords_mask.tolist() == [[False], [True]]
+    hidden = store.batch(np.array([2, 0]), text_keys(["红", "lamp"]))
+    assert hidden.generated_mask.tolist() == [[True, False], [True, False]]
+    assert hidden.keywords_mask.tolist() == [[False], [True]]
 
 
 def test_a_batch_is_as_wide_as_its_widest(features):
@@ -80,6 +115,8 @@ def test_both_kinds_are_of_the_same_ads_and_encoder(features, tmp_path):
         ("rows", None, r"rows\.npy does not hold rows"),
         ("vectors", np.zeros((5, 2)), r"vectors\.npy holds float64 \(5, 2\), not float16"),
         ("rows", np.zeros(3, np.int32), r"rows\.npy holds int32 \(3,\)"),
+        ("keys", None, r"keys\.npy does not hold keys"),
+        ("keys", np.zeros(3, np.int64), r"keys\.npy and .*vectors\.npy are of different texts"),
         ("vectors", np.zeros((4, 2), np.float16), r"rows\.npy names vectors that .*vectors\.npy does not hold"),
     ],
 )

@@ -18,7 +18,7 @@ from intently.train.bridge import BridgeTrainingSettings, _Run, train_bridge
 from intently.train.negatives import Asked, NegativeSettings
 from intently.train.sampling import PairSampler, SamplingSettings
 from intently.train.schedule import Order, ScheduleSettings
-from intently.train.sources import BridgeData, Item, Source
+from intently.train.sources import BridgeData, Source
 
 KINDS = ("robot", "vacuum", "drill", "pan", "lamp", "kettle", "shoe", "扫地", "水壶", "电灯")
 COLORS = ("red", "blue", "electric", "led", "红", "热")
@@ -32,8 +32,10 @@ TINY = BridgeTrainingSettings(
     typo_rate=0.3,
     schedule=ScheduleSettings(admission_share=0.3),
     negatives=NegativeSettings(
-        num_per_query=2, hard_last=5, mid_first=6, mid_last=20, refresh_steps=4, num_queued=10, margin=0.2
+        num_per_query=2, hard_first=1, hard_last=5, mid_first=6, mid_last=20, refresh_steps=4, num_queued=10, margin=0.2
     ),
+    parts_rate=2.0,
+    distillation_weight=0.5,
     num_held_out=6,
     eval_steps=6,
     checkpoint_steps=3,
@@ -51,8 +53,8 @@ def make_data(*names: str) -> BridgeData:
     keywords = [[kind, color] for kind in KINDS for color in COLORS]
     every = {
         "clicks": Source("clicks", tuple(q for q, _ in clicks), np.array([ad for _, ad in clicks])),
-        "generated": Source.of_ads("generated", generated, Item.GENERATED),
-        "keywords": Source.of_ads("keywords", keywords, Item.KEYWORD),
+        "generated": Source.of_ads("generated", generated),
+        "keywords": Source.of_ads("keywords", keywords),
     }
     features = FeatureStore(augmentation_features(embed, generated, 4), augmentation_features(embed, keywords, 4))
     irrelevant = Source(
@@ -81,11 +83,16 @@ class Interruption(Exception):
 
 
 @pytest.mark.parametrize(
-    ("order", "stop_after"),
-    [(Order.INTERLEAVED, 5), (Order.INTERLEAVED, 11), (Order.SEQUENTIAL, 8), (Order.CONCATENATED, 8)],
+    ("order", "stop_after", "average_share"),
+    [
+        (Order.INTERLEAVED, 5, 0.0),
+        (Order.INTERLEAVED, 11, 0.5),  # averaged before the stop already
+        (Order.SEQUENTIAL, 8, 0.3),
+        (Order.CONCATENATED, 8, 0.0),
+    ],
 )
-def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, order, stop_after):
-    chosen = replace(TINY, schedule=replace(TINY.schedule, order=order))
+def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, order, stop_after, average_share):
+    chosen = replace(TINY, schedule=replace(TINY.schedule, order=order), average_share=average_share)
     data, tokenizer = make_data(), make_student(0).tokenizer
 
     def run(path, seed, progress=None):
@@ -109,6 +116,9 @@ def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, ord
     # Other random weights: everything must come from the checkpoint.
     resumed = run("c.pt", 1, count)
     assert steps == list(range((stop_after - 1) // 3 * 3 + 1, 13))
+    left = {path.name for path in tmp_path.iterdir()}
+    # The last checkpoint is of step 9, and its ads' embeddings are those of step 8.
+    assert left == {"whole.pt", "whole.ads-8.npy", "c.pt", "c.ads-8.npy"}
     assert_same(whole.encoder, resumed.encoder)
     assert resumed.losses == pytest.approx(whole.losses, rel=1e-4)
     assert set(whole.losses) == {"contrastive", "distillation", "regularisation", "accuracy"}
@@ -205,6 +215,56 @@ def test_a_toy_catalogue_is_learnt(make_student, tmp_path, parts):
     assert all(number > 0 for number in trained.num_drawn.values())
 
 
+def test_embeddings_are_written_once_a_refresh(make_student, tmp_path):
+    data, student = make_data(), make_student(0)
+    run = _Run(make_encoder(make_student, OFF), student.tokenizer, data, TINY, None, lambda *_: None)
+    checkpoint, stamps = tmp_path / "c.pt", []
+    for step in range(1, 9):
+        run.take_step()
+        run.store(checkpoint)
+        files = [path for path in tmp_path.iterdir() if path != checkpoint]
+        # None is needed where the next step makes new ones.
+        assert [path.name for path in files] == ([] if step % 4 == 0 else [f"c.ads-{step // 4 * 4}.npy"])
+        stamps.append(tuple(path.stat().st_mtime_ns for path in files))
+    assert len(set(stamps)) == 3
+    assert checkpoint.stat().st_size < 300_000
+    run.take_step()
+    run.store(checkpoint)
+    other = _Run(make_encoder(make_student, OFF), student.tokenizer, data, TINY, None, lambda *_: None)
+    other.restore(checkpoint)
+    assert torch.equal(other._negatives.embeddings, run._negatives.embeddings)
+    before = (tmp_path / "c.ads-8.npy").stat().st_mtime_ns
+    other.store(checkpoint)
+    assert (tmp_path / "c.ads-8.npy").stat().st_mtime_ns == before
+    (tmp_path / "c.ads-8.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=r"c\.ads-8\.npy: does not hold the ads' embeddings"):
+        other.restore(checkpoint)
+
+
+def test_the_union_has_each_source_by_its_even_share(make_student, tmp_path):
+    data = make_data()  # of 60 clicks, 120 generated queries, 120 keywords
+    chosen = replace(TINY, num_steps=40, num_held_out=0, negatives=NegativeSettings(num_per_query=0))
+    chosen = replace(chosen, schedule=ScheduleSettings(order=Order.CONCATENATED, first_share=0.4))
+    trained = train_bridge(
+        make_encoder(make_student, OFF), make_student(0).tokenizer, data, chosen, checkpoint=tmp_path / "c.pt"
+    )
+    shares = np.array(list(trained.num_drawn.values())) / (40 * 8)
+    assert shares == pytest.approx([0.4, 0.3, 0.3], abs=0.05)
+
+
+def test_new_parts_move_faster_than_the_backbone(make_student, tmp_path):
+    moved = {}
+    for rate in (1.0, 20.0):
+        encoder = make_encoder(make_student, ALL)
+        before = {name: value.clone() for name, value in encoder.state_dict().items()}
+        chosen = replace(TINY, num_steps=3, learning_rate=1e-4, parts_rate=rate, weight_decay=0.0)
+        train_bridge(encoder, make_student(0).tokenizer, make_data(), chosen, checkpoint=tmp_path / "c.pt")
+        moved[rate] = {name: float((value - before[name]).abs().max()) for name, value in encoder.state_dict().items()}
+    for name in ("merge_scale", "transfer.to_text.log_temperature", "layer_fusion.bias", "merge.linear.weight"):
+        assert moved[20.0][name] > 10 * moved[1.0][name] > 0
+    assert max(value for name, value in moved[20.0].items() if name.startswith("backbone.")) < 5e-4
+
+
 def conflicting() -> BridgeData:
     """Two sources that use the same few words for different things."""
     words = (
@@ -262,8 +322,9 @@ def test_taking_turns_forgets_less_than_one_after_the_other(make_student, tmp_pa
             chosen,
             checkpoint=tmp_path / f"{order}.pt",
         )
-        assert max(look.reciprocal_ranks["clicks"] for look in trained.history) > 0.6
-        forgotten[order] = trained.forgetting()["clicks"]
+        # In sequence the clicks are learnt last, over which the keywords are forgotten.
+        assert max(look.reciprocal_ranks["keywords"] for look in trained.history) > 0.6
+        forgotten[order] = trained.forgetting()["keywords"]
     assert forgotten[Order.INTERLEAVED] < forgotten[Order.SEQUENTIAL] - 0.1
 
 
@@ -281,11 +342,10 @@ def test_clicks_count_in_what_is_drawn(make_student, tmp_path):
             num_held_out=0,
             sampling=SamplingSettings(alpha=alpha),
             negatives=NegativeSettings(num_per_query=0),
-            distillation_weight=1.0,
         )
 
         def teacher(texts, rows, seen=seen):
-            seen.extend(rows[:, 0].tolist())
+            seen.extend(rows[0, : len(texts)].tolist())
             return overlap(texts, rows)
 
         train_bridge(
@@ -311,15 +371,22 @@ def asked_run(make_student, **changed) -> tuple[_Run, Asked]:
 
 
 def test_ads_of_the_batches_before_are_negatives_too(make_student):
-    run, asked = asked_run(make_student, num_queued=5)
-    assert run._queued_similarity(asked, asked.embeddings).shape == (8, 0)
+    run, asked = asked_run(make_student, num_queued=5, margin=-0.1)
+    own = torch.linspace(-0.2, 1.2, 8)
+    assert run._queued_similarity(asked, asked.embeddings, own).shape == (8, 0)
     ads = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(1)), dim=1)
     run._enqueue(np.array([50, 51, 52]), ads[:3])
     run._enqueue(np.array([3, 0, 53, 54]), ads[3:])
-    found = run._queued_similarity(asked, asked.embeddings)
-    expected = asked.embeddings @ ads[2:].T / 0.05  # the newest five
+    found = run._queued_similarity(asked, asked.embeddings, own)
+    cosines = asked.embeddings @ ads[2:].T  # the newest five
+    expected = cosines / 0.05
     expected[3, 1] = expected[0, 2] = -torch.inf  # what answers the query
+    for row, limit in enumerate((own - 0.1).tolist()):
+        for ad in range(5):
+            if cosines[row, ad] > limit:  # what may well answer it
+                expected[row, ad] = -torch.inf
     torch.testing.assert_close(found, expected)
+    assert 2 < torch.isinf(found).sum() < 38
 
 
 def test_judged_irrelevant_ads_are_negatives_however_similar(make_student):
@@ -352,7 +419,18 @@ def test_what_does_not_fit_is_named(make_student, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_steps": 0}, {"temperature": 0}, {"typo_rate": 2}, {"batch_size": 1.5}, {"eval_steps": 0}], ids=str
+    "wrong",
+    [
+        {"num_steps": 0},
+        {"temperature": 0},
+        {"typo_rate": 2},
+        {"batch_size": 1.5},
+        {"eval_steps": 0},
+        {"feature_dropout": 1.5},
+        {"average_share": -1},
+        {"parts_rate": 0},
+    ],
+    ids=str,
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):

@@ -53,7 +53,7 @@ def test_ranks_are_those_of_a_full_sort_without_suspects(seed, margin, block):
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
 def test_tiers_move_from_easy_to_hard(progress):
     chosen = NegativeSettings(
-        num_per_query=4, mid_share=0.4, hard_share=0.6, hard_last=4, mid_first=10, mid_last=14, margin=2.0
+        num_per_query=4, mid_share=0.4, hard_share=0.6, hard_first=2, hard_last=4, mid_first=10, mid_last=14, margin=2.0
     )
     _, sampler, asked = make(5, chosen)
     counts = np.zeros(3)
@@ -65,9 +65,9 @@ def test_tiers_move_from_easy_to_hard(progress):
             places = [every.index(ad) if ad in every else -1 for ad in drawn[row].tolist()]
             assert not sampler._data.is_positive(asked.query_rows[row], drawn[row][drawn[row] >= 0]).any()
             counts += [
-                sum(p < 0 or 4 <= p < 9 for p in places),
+                sum(p < 1 or 4 <= p < 9 for p in places),
                 sum(p >= 9 for p in places),
-                sum(0 <= p < 4 for p in places),
+                sum(1 <= p < 4 for p in places),
             ]
         if seed > 3:
             break
@@ -80,10 +80,20 @@ def test_tiers_move_from_easy_to_hard(progress):
 
 
 def test_one_query_gets_different_hard_negatives():
-    chosen = NegativeSettings(num_per_query=4, mid_share=0, hard_share=1, hard_last=4, margin=2.0)
+    chosen = NegativeSettings(num_per_query=4, mid_share=0, hard_share=1, hard_first=2, hard_last=5, margin=2.0)
     _, sampler, asked = make(2, chosen)
     for row in sampler.draw(asked, 1.0, np.random.default_rng(0)):
         assert len(set(row.tolist())) == 4
+
+
+def test_by_default_a_negative_is_clearly_less_similar_than_the_positive():
+    _, sampler, asked = make(4, NegativeSettings(num_per_query=4, mid_share=0, hard_share=1, hard_first=1))
+    own = (asked.embeddings * sampler.embeddings[asked.ad_rows]).sum(dim=1)
+    drawn = sampler.draw(asked, 1.0, np.random.default_rng(0))
+    some = drawn >= 0
+    cosines = (asked.embeddings @ sampler.embeddings.T).gather(1, torch.from_numpy(np.maximum(drawn, 0)))
+    assert some.sum() > 50
+    assert bool((cosines <= own[:, None] - 0.05 + 1e-6)[torch.from_numpy(some)].all())
 
 
 def test_random_negatives_need_no_embeddings():
@@ -100,7 +110,13 @@ def test_random_negatives_need_no_embeddings():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"mid_share": 0.7, "hard_share": 0.5}, {"mid_first": 20, "mid_last": 10}, {"margin": 3}, {"num_per_query": 1.5}],
+    [
+        {"mid_share": 0.7, "hard_share": 0.5},
+        {"mid_first": 20, "mid_last": 10},
+        {"hard_first": 9, "hard_last": 3},
+        {"margin": 3},
+        {"num_per_query": 1.5},
+    ],
     ids=str,
 )
 def test_wrong_settings_are_refused(wrong):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from intently.train.optimisation import (
+    WeightAverage,
     build_optimizers,
     dense_parameters,
     learning_rate_factor,
@@ -53,6 +54,40 @@ def test_every_trained_parameter_has_one_optimizer(sparse):
     model.learn(optimizers)
     changed = (before != model.words.weight).any(dim=1).tolist()
     assert changed == ([False, True, False, True, False] if sparse else [True] * 5)  # dense rows decay
+
+
+def test_new_parts_learn_faster():
+    model = Words(True)
+    optimizers = build_optimizers(model, 0.1, 0.5, list(model.out.parameters()), 20.0)
+    rates = {id(p): group["lr"] for one in optimizers for group in one.param_groups for p in group["params"]}
+    assert rates == {id(model.words.weight): 0.1, id(model.out.weight): 2.0, id(model.out.bias): 2.0}
+    set_learning_rate(optimizers, 0.3)
+    rates = {id(p): group["lr"] for one in optimizers for group in one.param_groups for p in group["params"]}
+    assert rates == pytest.approx({id(model.words.weight): 0.3, id(model.out.weight): 6.0, id(model.out.bias): 6.0})
+    decays = {id(p): group["weight_decay"] for group in optimizers[0].param_groups for p in group["params"]}
+    assert decays == {id(model.out.weight): 0.5, id(model.out.bias): 0.0}
+    other = build_optimizers(model, 0.1, 0.5, list(model.out.parameters()), 20.0)
+    for one, kept in zip(other, optimizers, strict=True):
+        one.load_state_dict(kept.state_dict())
+    set_learning_rate(other, 0.1)
+    assert sorted({group["lr"] for one in other for group in one.param_groups}) == [0.1, 2.0]
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_the_average_is_the_mean_of_what_was_taken_in(sparse):
+    model, average, seen = Words(sparse), WeightAverage(), []
+    average.fill(model)  # nothing yet
+    frozen = model.frozen.weight.clone()
+    optimizers = build_optimizers(model, 0.1, 0.0)
+    for _ in range(4):
+        model.learn(optimizers)
+        average.add(model)
+        seen.append({name: value.detach().clone() for name, value in model.named_parameters()})
+    average.fill(model)
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(value.detach(), torch.stack([each[name] for each in seen]).mean(dim=0))
+    assert torch.equal(model.frozen.weight, frozen)
+    assert "frozen.weight" not in average.means
 
 
 def test_a_checkpoint_is_taken_up_where_it_was_left(tmp_path):

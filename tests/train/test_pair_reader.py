@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from intently.encoder.backbone import CompactBackbone
-from intently.encoder.features import FeatureStore, augmentation_features
+from intently.encoder.features import FeatureStore, augmentation_features, text_keys
 from intently.encoder.model import BridgeEncoder
 from intently.encoder.settings import EncoderSettings
-from intently.train import reading
+from intently.train import pair_reader, reading
 from intently.train.looks import Look, forgetting, measure
 from intently.train.pair_reader import PairReader
-from intently.train.sources import BridgeData, Item, Source
+from intently.train.sources import BridgeData, Source
 
 ADS = ("red robot vacuum", "扫地机器人", "blue drill bit for drill", "电热水壶", "led lamp")
 GENERATED = (("robot", "red robot"), ("扫地", "机器人", "红色扫地"), ("drill",), (), ("lamp", "led"))
 SHOWN = tuple(own[:2] for own in GENERATED)  # the features hold two generated queries an ad
-KEYWORDS = (("vacuum",), ("扫地",), ("drill", "bit"), ("水壶", "电热"), ())
+KEYWORDS = (("vacuum", "robots"), ("扫地",), ("drill", "bit"), ("水壶", "电热"), ())
 
 
 def embed(texts):
@@ -29,9 +29,9 @@ def embed(texts):
 def make_data(generated=GENERATED, keywords=KEYWORDS) -> BridgeData:
     features = FeatureStore(augmentation_features(embed, generated, 2), augmentation_features(embed, keywords, 8))
     sources = (
-        Source("clicks", ("robot", "水壶"), np.array([0, 3])),
-        Source.of_ads("generated", GENERATED, Item.GENERATED),
-        Source.of_ads("keywords", KEYWORDS, Item.KEYWORD),
+        Source("clicks", ("robot", "水壶", "robot red", "lamp"), np.array([0, 3, 0, 3])),
+        Source.of_ads("generated", GENERATED),
+        Source.of_ads("keywords", KEYWORDS),
     )
     return BridgeData(ADS, sources, features)
 
@@ -43,24 +43,60 @@ def encoder(make_student) -> BridgeEncoder:
 
 
 def without(texts, ad: int, hidden: str):
-    return tuple(tuple(t for t in own if t != hidden or row != ad) for row, own in enumerate(texts))
+    def says(text):
+        return text_keys([text])[0] == text_keys([hidden])[0]
+
+    return tuple(tuple(t for t in own if row != ad or not says(t)) for row, own in enumerate(texts))
 
 
 @torch.no_grad()
-def test_an_ad_is_read_without_the_query_of_its_pair(encoder, make_student):
+def test_an_ad_is_read_without_what_says_the_query(encoder, make_student):
+    """Whichever source the pair is of, and whichever kind the item is."""
     tokenizer, data = make_student(0).tokenizer, make_data()
     reader = PairReader(encoder, tokenizer, data)
-    rows = data.pairs.ad_rows
-    found, alone = reader.ads(np.arange(len(rows)), rows), reader.ads(np.full(len(rows), -1), rows)
-    for pair, ad in enumerate(rows.tolist()):
-        source = data.sources[data.pairs.sources[pair]]
-        text = source.queries[pair - int(np.flatnonzero(data.pairs.sources == data.pairs.sources[pair])[0])]
-        generated = without(SHOWN, ad, text) if source.name == "generated" else SHOWN
-        keywords = without(KEYWORDS, ad, text) if source.name == "keywords" else KEYWORDS
-        expected = PairReader(encoder, tokenizer, make_data(generated, keywords)).ads(np.array([-1]), np.array([ad]))
+    query_rows, ad_rows = data.pairs.query_rows, data.pairs.ad_rows
+    found, alone = reader.ads(query_rows, ad_rows), reader.ads(np.full(len(ad_rows), -1), ad_rows)
+    carried = []
+    for pair, ad in enumerate(ad_rows.tolist()):
+        text = data.queries[query_rows[pair]]
+        shown = make_data(without(SHOWN, ad, text), without(KEYWORDS, ad, text))
+        expected = PairReader(encoder, tokenizer, shown).ads(np.array([-1]), np.array([ad]))
         torch.testing.assert_close(found[pair], expected[0], rtol=1e-4, atol=1e-5)
-        carried = source.name != "clicks" and (source.name == "keywords" or text in SHOWN[ad])
-        assert bool((found[pair] - alone[pair]).abs().max() > 1e-4) == carried
+        carried.append(bool((found[pair] - alone[pair]).abs().max() > 1e-4))
+    # Clicked "robot" is a generated query and, in the plural, a keyword of its ad; "lamp" is of another ad only.
+    assert carried[:4] == [True, True, True, False]
+    assert carried[4:] == [text in ("扫地",) or text in SHOWN[ad] for text, ad in pairs_of(data, "generated")] + [
+        True for _ in pairs_of(data, "keywords")
+    ]
+
+
+def pairs_of(data: BridgeData, name: str) -> list[tuple[str, int]]:
+    (source,) = (source for source in data.sources if source.name == name)
+    return list(zip(source.queries, source.ad_rows.tolist(), strict=True))
+
+
+@torch.no_grad()
+def test_some_ads_are_read_without_augmentation(encoder, make_student):
+    tokenizer, rows = make_student(0).tokenizer, np.arange(5)
+    reader = PairReader(encoder, tokenizer, make_data())
+    nothing = make_data(((),) * 5, ((),) * 5)
+    bare, full = PairReader(encoder, tokenizer, nothing).ads(rows - 5, rows), reader.ads(rows - 5, rows)
+    chosen = np.array([True, False, True, True, False])
+    torch.testing.assert_close(
+        reader.ads(rows - 5, rows, chosen), torch.where(torch.from_numpy(chosen)[:, None], bare, full)
+    )
+    assert bool(((bare - full).abs().max(dim=1).values > 1e-4).all())
+
+
+@torch.no_grad()
+def test_ads_are_taken_apart_in_blocks(encoder, make_student, monkeypatch):
+    tokenizer, data, rows, told = make_student(0).tokenizer, make_data(), np.arange(5), []
+    whole = PairReader(encoder, tokenizer, data).ads(rows - 5, rows)
+    monkeypatch.setattr(pair_reader, "_BLOCK", 2)
+    reader = PairReader(encoder, tokenizer, data, lambda *now: told.append(now))
+    torch.testing.assert_close(reader.ads(rows - 5, rows), whole)
+    assert reader._ad_ids.dtype == np.int32
+    assert [now[1:3] for now in told] == [(2, 5), (4, 5), (5, 5)]
 
 
 @torch.no_grad()
@@ -68,10 +104,10 @@ def test_groups_change_nothing(encoder, make_student, monkeypatch):
     monkeypatch.setattr(reading, "_GROUP", 2)
     reader = PairReader(encoder, make_student(0).tokenizer, make_data())
     pairs = np.array([8, 0, 2, 11, 5])
-    ad_rows = make_data().pairs.ad_rows[pairs]
-    together = reader.ads(pairs, ad_rows)
-    for place, (pair, ad) in enumerate(zip(pairs, ad_rows, strict=True)):
-        alone = reader.ads(np.array([pair]), np.array([ad]))[0]
+    query_rows, ad_rows = make_data().pairs.query_rows[pairs], make_data().pairs.ad_rows[pairs]
+    together = reader.ads(query_rows, ad_rows)
+    for place, (query, ad) in enumerate(zip(query_rows, ad_rows, strict=True)):
+        alone = reader.ads(np.array([query]), np.array([ad]))[0]
         torch.testing.assert_close(together[place], alone, rtol=1e-4, atol=1e-5)
     texts = ["robot", "红色扫地机器人 robot", "led lamp for red robot", "水", "drill"]
     queries = reader.queries(texts)
@@ -82,7 +118,7 @@ def test_groups_change_nothing(encoder, make_student, monkeypatch):
 def test_a_source_is_measured_by_the_ranks_of_its_pairs(encoder, make_student):
     data = make_data()
     reader = PairReader(encoder, make_student(0).tokenizer, data)
-    held_out = [np.array([0, 1]), np.array([2, 3, 5, 8]), np.array([], dtype=np.int64)]
+    held_out = [np.array([0, 1]), np.array([4, 5, 7, 10]), np.array([], dtype=np.int64)]
     told = []
     look = measure(encoder, reader, data, held_out, 7, lambda *args: told.append(args))
     assert [args[0] for args in told] == ["Measuring the sources"] * 3
@@ -96,11 +132,12 @@ def test_a_source_is_measured_by_the_ranks_of_its_pairs(encoder, make_student):
             for pair in pairs:
                 query, own = int(data.pairs.query_rows[pair]), int(data.pairs.ad_rows[pair])
                 embedded = reader.queries([data.queries[query]])[0]
-                best = float(embedded @ reader.ads(np.array([pair]), np.array([own]))[0])
+                best = float(embedded @ reader.ads(np.array([query]), np.array([own]))[0])
                 rank = 1
                 for ad in {int(data.pairs.ad_rows[other]) for other in pairs}:
                     first = next(other for other in pairs if data.pairs.ad_rows[other] == ad)
-                    score = float(embedded @ reader.ads(np.array([first]), np.array([ad]))[0])
+                    other = data.pairs.query_rows[[first]]
+                    score = float(embedded @ reader.ads(other, np.array([ad]))[0])
                     rank += score > best + 1e-6 and not data.is_positive(np.array(query), np.array(ad))
                 total += 1 / rank
         assert look.reciprocal_ranks[name] == pytest.approx(total / len(pairs), abs=1e-6)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intently.encoder.features import text_keys
 from intently.errors import InputError
 from intently.text.normalize import normalize
-from intently.train.sources import BridgeData, Item, Source
+from intently.train.sources import BridgeData, Source
 
 ADS = ("red robot", "drill", "Drill", "扫地机器人", "ＬＥＤ 灯", "led 灯")
 QUERIES = ("robot", "ROBOT", "drill bit", "扫地", "灯", "kettle")
@@ -20,6 +21,7 @@ def make_source(name, pairs) -> Source:
 pairs_strategy = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(pairs_strategy, pairs_strategy, st.booleans())
 def test_known_answers_are_those_of_all_sources_and_what_reads_the_same(first, second, titled):
     titles = ("a", "b", "c", "A", "d", "e") if titled else None
@@ -38,16 +40,15 @@ def test_known_answers_are_those_of_all_sources_and_what_reads_the_same(first, s
     assert data.pairs.sources.tolist() == [0] * len(first) + [1] * len(second)
 
 
-def test_a_source_of_ads_names_each_text_once_and_where_it_stands():
-    source = Source.of_ads("generated", [["a", "b", "a", "c"], [], ["灯", "灯", "b"]], Item.GENERATED)
+def test_a_source_of_ads_names_each_text_once():
+    source = Source.of_ads("generated", [["a", "b", "a", "c"], [], ["灯", "灯", "b"]])
     assert source.queries == ("a", "b", "c", "灯", "b")
     assert source.ad_rows.tolist() == [0, 0, 0, 2, 2]
-    assert source.places is not None
-    assert source.places.tolist() == [0, 1, 2, 0, 1]
-    data = BridgeData(("x", "y", "z"), (make_source("clicks", [(0, 1)]), source))
-    assert data.pairs.generated_places.tolist() == [-1, 0, 1, 2, 0, 1]
-    assert data.pairs.keyword_places.tolist() == [-1] * 6
-    assert Source.of_ads("intentions", [["a"]]).places is None
+
+
+def test_queries_have_the_keys_of_their_texts():
+    data = BridgeData(ADS, (make_source("clicks", [(0, 0), (3, 3)]), make_source("keywords", [(1, 0), (4, 5)])))
+    assert data.query_keys.tolist() == text_keys(["Robots", "扫地", "灯"]).tolist()
 
 
 def test_weights_compare_the_pairs_of_one_source():
@@ -65,27 +66,45 @@ def test_judged_irrelevant_ads_are_drawn_for_known_queries():
     assert set(drawn[:, 0]) == {4}
     assert set(drawn[:, 1]) == {1, 2}
     assert set(drawn[:, 2]) == {-1}
+    # Ads 1 and 2 read the same, and so do 4 and 5.
+    disliked = data.is_irrelevant(np.arange(3)[:, None], np.arange(6)[None, :])
+    assert [np.flatnonzero(row).tolist() for row in disliked] == [[4, 5], [1, 2], []]
     without = BridgeData(ADS, data.sources)
+    assert not without.is_irrelevant(np.arange(3)[:, None], np.arange(6)[None, :]).any()
     assert without.draw_irrelevant(np.array([0, 1]), rng).tolist() == [-1, -1]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 4))
-def test_held_out_queries_are_not_learnt(number, seed):
+def test_held_out_queries_are_learnt_from_no_source(number, seed):
     rng = np.random.default_rng(1)
     sources = tuple(
-        Source(name, tuple(f"query {q}" for q in rng.integers(40, size=60)), rng.integers(6, size=60))
-        for name in ("clicks", "keywords")
+        Source(name, tuple(f"query {q}" for q in rng.integers(few, size=size)), rng.integers(6, size=size))
+        for name, few, size in (("clicks", 40, 60), ("keywords", 80, 90), ("intentions", 3, 30))
     )
     data = BridgeData(ADS, sources)
     learnt, held_out = data.split(number, seed)
-    for index in range(2):
-        both = np.concatenate((learnt[index], held_out[index]))
-        assert sorted(both) == list(range(60 * index, 60 * index + 60))
-        queries = [set(data.pairs.query_rows[part].tolist()) for part in (learnt[index], held_out[index])]
-        assert not queries[0] & queries[1]
-        assert min(number, 12) - 5 <= len(held_out[index]) <= min(number, 12)
+    of_source = [np.flatnonzero(data.pairs.sources == index).tolist() for index in range(3)]
+    known = np.concatenate(learnt)
+    out = set(np.delete(data.pairs.query_rows, known).tolist())
+    assert not out.intersection(data.pairs.query_rows[known].tolist())
+    for index, own in enumerate(of_source):
+        assert set(held_out[index].tolist()) <= set(own) - set(learnt[index].tolist())
+        assert len(held_out[index]) == min(number, len(own) - len(learnt[index]))
+        assert len(learnt[index]) >= 0.8 * len(own)
+    assert len(held_out[0]) >= min(number, 12) - 4
+    assert len(held_out[1]) >= min(number, 18) - 4
+    assert len(held_out[2]) == 0  # each of its queries has more than a fifth of its pairs
     again = data.split(number, seed)[1]
     assert all(np.array_equal(one, other) for one, other in zip(held_out, again, strict=True))
+
+
+def test_what_is_measured_of_a_source_is_limited_where_another_holds_much_out():
+    clicks = Source("clicks", tuple(f"query {n}" for n in range(20)), np.zeros(20, dtype=np.int64))
+    often = Source("intentions", clicks.queries * 5, np.zeros(100, dtype=np.int64))
+    learnt, held_out = BridgeData(ADS, (clicks, often)).split(3, 0)
+    assert [len(part) for part in learnt] == [17, 85]
+    assert [len(part) for part in held_out] == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +117,6 @@ def test_held_out_queries_are_not_learnt(number, seed):
         (lambda: BridgeData(ADS, (make_source("a", [(0, 1)]),), titles=("a",)), "'titles' are of 1 ads"),
         (lambda: Source("a", ("x", "y"), np.array([0])), "2 queries and 1 ads"),
         (lambda: Source("a", ("x",), np.array([0]), weights=np.array([0.0])), "not above 0"),
-        (lambda: Source("a", ("x",), np.array([0]), item=Item.KEYWORD), "only one of"),
     ],
 )
 def test_what_does_not_fit_is_named(build, problem):
