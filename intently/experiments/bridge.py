@@ -30,7 +30,7 @@ from intently.errors import SettingsError
 from intently.experiments.bridge_report import Measured, sections
 from intently.experiments.data import Data, Files
 from intently.experiments.rare_systems import answer, as_answers, bm25
-from intently.experiments.report import markdown, replace_block, write_figures, write_html
+from intently.experiments.report import publish
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import top_rows
@@ -202,14 +202,8 @@ def run_bridge(
         training=f"{settings.build.bridge.training.num_steps} of {settings.build.bridge.training.batch_size}",
         command="intently experiment bridge",
     )
-    told = sections(measured)
-    report = out / "bridge.html"
-    write_html(report, "BRIDGE: augmented ads, an encoder trained in turns, two stages", told, measured.header())
-    if results:
-        figures = results.parent / "figures"
-        write_figures(figures, told)
-        replace_block(results, "bridge", markdown(told, level=3, figures=figures.name))
-    return report
+    title = "BRIDGE: augmented ads, an encoder trained in turns, two stages"
+    return publish(out / "bridge.html", title, sections(measured), measured.header(), results, "bridge")
 
 
 def _augmentation(

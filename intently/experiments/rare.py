@@ -23,7 +23,7 @@ from intently.errors import SettingsError
 from intently.experiments.data import Data, Files
 from intently.experiments.rare_report import Measured, sections
 from intently.experiments.rare_systems import answer, as_answers, bm25, cache_facts, equal_budget, fuse, say
-from intently.experiments.report import markdown, replace_block, write_figures, write_html
+from intently.experiments.report import publish
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.intentions.decode import ScoreMode
 from intently.knowledge import KnowledgeSettings, build_knowledge
@@ -112,14 +112,8 @@ def run_rare(
         command="intently experiment rare",
         min_relevance=settings.min_relevance,
     )
-    told = sections(measured)
-    report = out / "rare.html"
-    write_html(report, "RARE: retrieval through commercial intentions", told, measured.header())
-    if results:
-        figures = results.parent / "figures"
-        write_figures(figures, told)
-        replace_block(results, "rare", markdown(told, level=3, figures=figures.name))
-    return report
+    title = "RARE: retrieval through commercial intentions"
+    return publish(out / "rare.html", title, sections(measured), measured.header(), results, "rare")
 
 
 def _knowledge(experiment: Experiment, files: Files, settings: RareSettings, progress: Progress) -> Path:

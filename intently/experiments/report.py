@@ -177,6 +177,21 @@ def write_html(path: Path, title: str, sections: Sequence[Section], facts: Mappi
     )
 
 
+def publish(
+    path: Path, title: str, sections: Sequence[Section], facts: Mapping[str, Any], results: Path | None, marker: str
+) -> Path:
+    """Write a report as HTML to `path`, and into the block `marker` of the Markdown file `results`, if there is one.
+
+    The figures of the latter go into the folder `figures` beside it. Returns `path`.
+    """
+    write_html(path, title, sections, facts)
+    if results:
+        figures = results.parent / "figures"
+        write_figures(figures, sections)
+        replace_block(results, marker, markdown(sections, level=3, figures=figures.name))
+    return path
+
+
 def markdown(sections: Sequence[Section], *, level: int = 2, figures: str | None = None) -> str:
     """Return the sections as Markdown, with headings of `level`.
 
