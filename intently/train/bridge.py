@@ -58,7 +58,7 @@ class BridgeTrainingSettings:
     warmup_share: float = 0.06
     weight_decay: float = 0.01
     temperature: float = 0.05  # of the contrastive softmax
-    parts_rate: float = 20.0  # times the learning rate: that of all parts but the backbone, which begin from nothing
+    parts_rate: float = 5.0  # times the learning rate: that of all parts but the backbone, which begin from nothing
     typo_rate: float = 0.1  # share of queries that are read with a typing mistake
     feature_dropout: float = 0.15  # share of ads that are read without augmentation, as new ones will be
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
