@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from intently.catalog import Catalog
-from intently.catalog.jsonl import parse_json
-from intently.catalog.lines import open_output, read_lines
+from intently.catalog.jsonl import read_values
+from intently.catalog.lines import open_output
 from intently.errors import InputError
 
 _FIELDS = ("ad_id", "queries", "keywords")
@@ -52,17 +52,12 @@ class Augmentation:
         """
         line_of: dict[str, int] = {}
         found: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
-        for lines in read_lines(path):
-            if lines.errors:
-                raise min(lines.errors, key=lambda error: error.line or 0)
-            for number, text in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
-                if not text.strip():
-                    continue
-                ad_id, queries, keywords = _record(text, path, number)
-                if line_of.setdefault(ad_id, number) != number:
-                    problem = f"ad {ad_id!r} is on line {line_of[ad_id]} already"
-                    raise InputError(problem, cure="give every ad one line", path=path, line=number, field="ad_id")
-                found.append((ad_id, queries, keywords))
+        for number, value in read_values(path, _CURE):
+            ad_id, queries, keywords = _record(value, path, number)
+            if line_of.setdefault(ad_id, number) != number:
+                problem = f"ad {ad_id!r} is on line {line_of[ad_id]} already"
+                raise InputError(problem, cure="give every ad one line", path=path, line=number, field="ad_id")
+            found.append((ad_id, queries, keywords))
         rows = catalog.ad_rows([ad_id for ad_id, _, _ in found]).tolist()
         if found and len(catalog) and max(rows) < 0:
             raise InputError("no line names an ad of the catalogue", cure="check that the ids are the same", path=path)
@@ -79,11 +74,7 @@ def _check_rows(augmentation: Augmentation, catalog: Catalog) -> None:
         raise InputError(f"the augmentation is of {len(augmentation)} ads, the catalogue has {len(catalog)}")
 
 
-def _record(text: str, path: Path, line: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    try:
-        value: Any = parse_json(text)
-    except ValueError as error:
-        raise InputError(f"not valid JSON: {error}", cure=_CURE, path=path, line=line) from None
+def _record(value: Any, path: Path, line: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     if not isinstance(value, dict):
         raise InputError("no JSON object", cure=_CURE, path=path, line=line)
     for name in (*value, *_FIELDS):

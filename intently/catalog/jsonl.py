@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from intently.catalog.fields import SPANS_TYPE, Field, Rows, match_fields
-from intently.catalog.lines import Lines
+from intently.catalog.lines import Lines, read_lines
 from intently.catalog.problems import RowCheck
 from intently.errors import InputError
 
@@ -24,6 +24,21 @@ def parse_json(text: str) -> Any:
     if "\\ud" in text.lower():  # an escape that is half of a pair is no character, and UTF-8 cannot hold it
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def read_values(path: Path, cure: str) -> Iterator[tuple[int, Any]]:
+    """Yield the line number and the JSON value of every line that is not blank; `InputError` for the first bad one."""
+    for lines in read_lines(path):
+        if lines.errors:
+            raise min(lines.errors, key=lambda error: error.line or 0)
+        for number, text in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
+            if not text.strip():
+                continue
+            try:
+                value = parse_json(text)
+            except ValueError as error:
+                raise InputError(f"not valid JSON: {error}", cure=cure, path=path, line=number) from None
+            yield number, value
 
 
 def _refuse_constant(name: str) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from intently.catalog.jsonl import is_spans, parse_json
-from intently.catalog.lines import read_lines
+from intently.catalog.jsonl import is_spans, read_values
 from intently.errors import InputError
 from intently.types import Span
 
@@ -43,22 +42,13 @@ def load_pages(path: Path) -> list[Page]:
     """Return the pages that `write_pages` wrote; raise `InputError` naming the line that is none, or of an ad again."""
     line_of: dict[str, int] = {}
     pages = []
-    for lines in read_lines(path):
-        if lines.errors:
-            raise min(lines.errors, key=lambda error: error.line or 0)
-        for number, text in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
-            if not text.strip():
-                continue
-            try:
-                page = parse_json(text)
-            except ValueError as error:
-                raise InputError(f"not valid JSON: {error}", cure=_CURE, path=path, line=number) from None
-            if not isinstance(page, dict) or not isinstance(page.get("ad_id"), str):
-                raise InputError("no page of an ad", cure=_CURE, path=path, line=number, field="ad_id")
-            if not is_spans(page.get("landing_spans")):
-                raise InputError("not a list of spans", cure=_CURE, path=path, line=number, field="landing_spans")
-            if line_of.setdefault(page["ad_id"], number) != number:
-                problem = f"the page of ad {page['ad_id']!r} is on line {line_of[page['ad_id']]} already"
-                raise InputError(problem, cure="keep one page an ad", path=path, line=number, field="ad_id")
-            pages.append(Page(page["ad_id"], tuple(Span(**span) for span in page["landing_spans"])))
+    for number, page in read_values(path, _CURE):
+        if not isinstance(page, dict) or not isinstance(page.get("ad_id"), str):
+            raise InputError("no page of an ad", cure=_CURE, path=path, line=number, field="ad_id")
+        if not is_spans(page.get("landing_spans")):
+            raise InputError("not a list of spans", cure=_CURE, path=path, line=number, field="landing_spans")
+        if line_of.setdefault(page["ad_id"], number) != number:
+            problem = f"the page of ad {page['ad_id']!r} is on line {line_of[page['ad_id']]} already"
+            raise InputError(problem, cure="keep one page an ad", path=path, line=number, field="ad_id")
+        pages.append(Page(page["ad_id"], tuple(Span(**span) for span in page["landing_spans"])))
     return pages
