@@ -30,20 +30,23 @@ from intently.building.interactions import Interactions, match_interactions
 from intently.building.settings import BuildSettings
 from intently.building.work import ENCODER, STUDENT, Fingerprints, fingerprints_of, prepare
 from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
+from intently.catalog.inputs import skipped_notes
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError, InputError
 from intently.index.lexical import LexicalIndex
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
+from intently.models.device import require_device
 from intently.ocr.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
 from intently.ocr.pages import load_pages
 from intently.retrieve.cache import CACHE_FILE
 from intently.retrieve.engine import FUSION_FILE, TITLES_FILE, Engine
 from intently.retrieve.fusion_features import TitleTerms
-from intently.teacher import Progress, fill_query_cache
+from intently.teacher import fill_query_cache
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.train.fusion import FusionSettings
+from intently.types import Progress
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def build_engine(
 
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
     clicks the student learns from the ads alone. An engine that is in `out` answers until the new one is there. Raises
-    `InputError` for wrong input, and for an `out` that holds something else.
+    `InputError` for wrong input, and for an `out` that holds something else; `SettingsError` for a device that this
+    machine lacks.
     """
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
@@ -79,6 +83,7 @@ def build_engine(
     done = _finished(out, fingerprints, settings)
     if done:
         return done
+    _require_devices(settings)
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
@@ -101,7 +106,9 @@ def build_engine(
     if settings.bridge.enabled:
         file = settings.bridge.augmentation_file
         material = EncoderMaterial(
-            tuple(read_by_encoder(catalog, landing.texts, learnt, said.student, settings.bridge, show)),
+            tuple(
+                read_by_encoder(catalog, landing.texts, learnt, said.student.on(settings.device), settings.bridge, show)
+            ),
             tuple(catalog.strings("title")),
             learnt,
             said.vocabulary,
@@ -109,7 +116,7 @@ def build_engine(
             lexical,
             settings.checkpoint,
         )
-        built = build_encoder(material, settings.bridge, work / ENCODER, show)
+        built = build_encoder(material, settings.bridge, work / ENCODER, show, device=settings.device)
         encoder, embeddings = built.embedder, built.embeddings
     vectors = VectorIndex.build(embeddings, settings.coarse, show)
     learned = Learned(None, {})
@@ -165,6 +172,14 @@ def build_engine(
     )
     shutil.rmtree(work)
     return BuildReport(out, facts, notes)
+
+
+def _require_devices(settings: BuildSettings) -> None:
+    """Raise `SettingsError` for a device that this machine lacks, before hours are spent on what comes before it."""
+    require_device(settings.device, "device")
+    for table, model in (("teacher.model", settings.teacher.model), ("ocr_model", settings.ocr_model)):
+        if model.name:
+            require_device(model.device, f"{table}.device")
 
 
 def _check_held_out(augmentation: Path, fusion: FusionSettings) -> None:
@@ -228,11 +243,7 @@ def _notes(
     interactions: Interactions,
     num_strange: int,
 ) -> tuple[str, ...]:
-    notes = []
-    if num_skipped:
-        notes.append(f"{num_skipped} rows of ads skipped, the first: {problems[0]}")
-    if judgements and judgements.num_skipped:
-        notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
+    notes = [*skipped_notes(num_skipped, problems, judgements)]
     if interactions.num_unknown_ads:
         notes.append(f"{interactions.num_unknown_ads} clicks left out: their ads are not in the catalogue")
     if num_strange:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from intently.artifact import sha256_of, write_atomically
+from intently.catalog.jsonl import whole_lines
 from intently.errors import InputError
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
@@ -33,9 +34,7 @@ from intently.text.normalize import normalize
 from intently.train.format import FormatSettings, ad_prompt, format_examples, query_prompt
 from intently.train.language_model import Example, FineTuningSettings, fine_tune
 from intently.train.pairs import Taught, TrainingData
-
-# Called with (stage, done, total, note).
-Progress = Callable[[str, int, int, str], None]
+from intently.types import Progress
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def _stage(
         examples,
         settings,
         checkpoint=work / f"{name}.pt",
-        progress=lambda step, steps, loss, _: progress(told, step, steps, f"loss {loss:.2f}"),
+        progress=lambda _, *amount: progress(told, *amount),
     )
     history = {"num_examples": len(examples), "stopped_early": trained.stopped_early, "losses": trained.history}
     return trained.lm, history
@@ -245,7 +244,7 @@ def speak(
     A store that was begun with the same instructions is gone on with.
     """
     told: dict[int, list[Said]] = {}
-    for row, answers in _read_store(store) if store else ():
+    for row, answers in map(json.loads, whole_lines(store)) if store else ():
         told[row] = [Said(text, log_prob) for text, log_prob in answers]
     prompts = [lm.instruct(instruction) for instruction in instructions]
     todo = sorted((row for row in range(len(prompts)) if row not in told), key=lambda row: len(prompts[row]))
@@ -262,17 +261,6 @@ def speak(
                 file.flush()
             progress(stage, len(told), len(prompts), "")
     return [told[row] for row in range(len(prompts))]
-
-
-def _read_store(store: Path) -> list[tuple[int, list[tuple[str, float]]]]:
-    """Return the whole lines of a store; a line that was torn by an interruption is cut off the file."""
-    if not store.is_file():
-        return []
-    text = store.read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        store.write_text(whole, encoding="utf-8")
-    return [tuple(json.loads(line)) for line in whole.split("\n")[:-1]]  # what was said may hold other line breaks
 
 
 def decode_all(

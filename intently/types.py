@@ -5,9 +5,17 @@ starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue o
 `Ad`: it is columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+Progress = Callable[[str, int, int, str], None]
+"""Told now and then by whatever takes long: `(stage, done, total, note)`.
+
+`stage` names what is being done, as a person reads it; of that, `done` of `total` parts are done (a total of 0: nobody
+knows). `note` is a short remark beside the amount (losses, a unit), empty for none. `StageProgress` shows it.
+"""
 
 
 class Path(StrEnum):

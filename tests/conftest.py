@@ -1,16 +1,23 @@
 """Models small enough to build in a test, of two layers with random weights.
 
-The student has a WordPiece vocabulary of a few words; language models read bytes.
+The student has a WordPiece vocabulary of a few words; language models read bytes. And what tests of several folders
+need beside them.
 """
 
 import json
 import string
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from intently.errors import ArtifactError
+
 if TYPE_CHECKING:
+    import torch
+
+    from intently.models.backbone import Backbone
     from intently.models.causal_lm import CausalLM
     from intently.models.student import Student
 
@@ -80,6 +87,46 @@ def make_student(tokenizer_json: str) -> Callable[[int], "Student"]:
     return make
 
 
+THEIR_NAMES = {
+    "word_embeddings": "embeddings.word_embeddings",
+    "position_embeddings": "embeddings.position_embeddings",
+    "type_embeddings": "embeddings.token_type_embeddings",
+    "embedding_norm": "embeddings.LayerNorm",
+    "attention_output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+
+
+def as_bert(backbone: "Backbone", prefix: str = "") -> "dict[str, torch.Tensor]":
+    """Return the backbone's weights as Hugging Face names them."""
+    weights = {}
+    for name, tensor in backbone.state_dict().items():
+        if name.startswith("head_"):
+            continue
+        *path, part, kind = name.split(".")
+        start = f"{prefix}encoder.layer.{path[1]}." if path else prefix
+        if part == "qkv":
+            for each, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                weights[f"{start}attention.self.{each}.{kind}"] = third.clone()
+        else:
+            weights[f"{start}{THEIR_NAMES[part]}.{kind}"] = tensor.clone()
+    return weights
+
+
+def assert_damage_is_refused(load: Callable[[Path], object], directory: Path, name: str, content: bytes | None) -> None:
+    """Damage a file of what was saved, or remove it, and assert that loading says in one line which it is."""
+    if content is None:
+        (directory / name).unlink()
+    else:
+        (directory / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")) as refused:
+        load(directory)
+    assert "\n" not in str(refused.value)
+
+
 SIZES = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -140,3 +187,23 @@ def make_lm() -> Callable[..., "CausalLM"]:
         return CausalLM.of(model, tokenizer, system=system)
 
     return make
+
+
+class Interruption(Exception):
+    pass
+
+
+class Told:
+    """A progress that remembers what was told, and interrupts one stage after so many steps."""
+
+    def __init__(self, stage: str = "", after: int = 0) -> None:
+        self.stages: list[tuple[str, int, int]] = []
+        self._stop = stage, after
+
+    def __call__(self, stage: str, done: int, total: int, note: str) -> None:
+        self.stages.append((stage, done, total))
+        if (stage, done) == self._stop:
+            raise Interruption
+
+    def steps(self, stage: str) -> list[int]:
+        return [done for told, done, _ in self.stages if told == stage]

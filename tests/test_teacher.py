@@ -35,6 +35,7 @@ from intently.text.analyze import Analyzer
 from intently.train.format import FormatSettings
 from intently.train.language_model import FineTuningSettings
 from intently.train.pairs import TrainingData, build_training_data
+from tests.conftest import Interruption, Told
 
 # PEFT 0.21 asks transformers 5.23 a question under its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -59,26 +60,6 @@ SETTINGS = TeacherSettings(
     cache_beams=5,
     batch_size=2,
 )
-
-
-class Interruption(Exception):
-    pass
-
-
-class Told:
-    """A progress that remembers what was told, and interrupts one stage after so many steps."""
-
-    def __init__(self, stage: str = "", after: int = 0) -> None:
-        self.stages: list[tuple[str, int, int]] = []
-        self._stop = stage, after
-
-    def __call__(self, stage: str, done: int, total: int, note: str) -> None:
-        self.stages.append((stage, done, total))
-        if (stage, done) == self._stop:
-            raise Interruption
-
-    def steps(self, stage: str) -> list[int]:
-        return [done for told, done, _ in self.stages if told == stage]
 
 
 @pytest.fixture(scope="module")

@@ -29,13 +29,13 @@ from intently.augment.writer import (
     EndpointWriter,
     LanguageModelWriter,
     ModelCost,
-    Progress,
     Request,
     SamplingSettings,
     Writer,
     write_all,
 )
-from intently.catalog import Catalog, read_ads, read_judgements, read_queries
+from intently.catalog import Catalog
+from intently.catalog.inputs import read_inputs
 from intently.catalog.texts import ad_texts
 from intently.errors import InputError
 from intently.index.lexical import LexicalIndex, LexicalSettings
@@ -43,6 +43,7 @@ from intently.intentions.candidates import CandidateSettings, mine_candidates
 from intently.intentions.vocabulary import VocabularySettings, select_vocabulary
 from intently.settings import check_range
 from intently.text.analyze import Analyzer
+from intently.types import Progress
 
 
 @dataclass(frozen=True)
@@ -118,24 +119,16 @@ def augment_catalog(
     settings, show = settings or AugmentSettings(), progress or (lambda *_: None)
     if out.is_dir() or not out.parent.is_dir():
         raise InputError("cannot be written", cure="name a file in a directory that exists", path=out)
-    show("Reading", 0, 0, "")
-    read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
-    asked = read_queries(queries, skip_bad=skip_bad) if queries else None
-    judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
+    read = read_inputs(ads, clicks, queries, skip_bad=skip_bad, progress=show)
     data = AdsAndClicks.gather(
         read.catalog,
         ad_texts(read.catalog),
-        judgements,
+        read.judgements,
         settings.min_relevance,
         held_out_share=settings.held_out_share,
         seed=settings.seed,
     )
-    notes = []
-    if read.num_skipped:
-        notes.append(f"{read.num_skipped} rows of ads skipped, the first: {read.problems[0]}")
-    if judgements and judgements.num_skipped:
-        notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
-    augmentation, report = augment(read.catalog, data, settings, out, show, tuple(notes))
+    augmentation, report = augment(read.catalog, data, settings, out, show, read.notes)
     augmentation.save(out, read.catalog)
     report.save(report_path(out))
     return report

@@ -11,21 +11,14 @@ from pathlib import Path
 
 from intently.augment.records import AdsAndClicks
 from intently.augment.tuning import TuningCost, examples, tune
-from intently.augment.writer import (
-    LanguageModelWriter,
-    ModelCost,
-    Progress,
-    Prompt,
-    Request,
-    SamplingSettings,
-    write_all,
-)
+from intently.augment.writer import LanguageModelWriter, ModelCost, Prompt, Request, SamplingSettings, write_all
 from intently.knowledge.instances import Task, language_of, prompt_for, read_instances
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.settings import check_range
 from intently.text.analyze import Analyzer
 from intently.text.normalize import normalize
 from intently.train.language_model import Example, FineTuningSettings
+from intently.types import Progress
 
 _BEGUN = {"en": "Keywords:", "zh": "关键词："}
 _MAX_EXAMPLE_KEYWORDS = 8

@@ -18,11 +18,11 @@ from typing import Protocol
 import numpy as np
 
 from intently.augment.records import AdsAndClicks, FloatArray, IntArray
-from intently.augment.writer import Progress
 from intently.intentions.candidates import join_words
 from intently.settings import check_range
 from intently.text.analyze import STOP_WORDS, UNITS, Analyzer
 from intently.text.normalize import HAN, has_han
+from intently.types import Progress
 
 _BREAK = re.compile(rf"[|;:!?()\[\]【】（）。，、；：！？•·]|[,.]\s|\s[-–—]\s|(?<=[{HAN}])\s+(?=[{HAN}])")
 _CHUNK = 1024  # ads between two reports of progress

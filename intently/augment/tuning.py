@@ -10,10 +10,11 @@ import numpy as np
 
 from intently.artifact import write_atomically
 from intently.augment.records import AdsAndClicks
-from intently.augment.writer import Progress, Prompt, digest
+from intently.augment.writer import Prompt, digest
 from intently.errors import InputError
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.train.language_model import Example, FineTuningSettings, fine_tune
+from intently.types import Progress
 
 _MAX_ANSWERS = 4  # queries of one ad that are learned from at once
 
@@ -64,7 +65,7 @@ def tune(
             examples,
             settings,
             checkpoint=checkpoint,
-            progress=lambda step, steps, loss, _: progress(stage, step, steps, f"loss {loss:.2f}"),
+            progress=lambda _, *amount: progress(stage, *amount),
         )
         trained.lm.save(done)
         cost = TuningCost(model.name, len(examples), trained.num_steps, time.perf_counter() - begun)

@@ -11,12 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from intently.augment.sample import Draw, Sample, line_ends, sample
+from intently.catalog.jsonl import whole_lines
 from intently.knowledge.endpoint import Endpoint, EndpointSettings
 from intently.models.causal_lm import CausalLM
 from intently.text.normalize import has_han
-
-# Called with (stage, done, total, note).
-Progress = Callable[[str, int, int, str], None]
+from intently.types import Progress
 
 
 @dataclass(frozen=True)
@@ -202,15 +201,8 @@ def write_all(
 
 
 def _read(path: Path) -> list[Written]:
-    """Return the whole lines of a store; a line that was torn by an interruption is cut off the file."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        path.write_text(whole, encoding="utf-8")
     found = []
-    for line in whole.split("\n")[:-1]:  # what was written may hold other line breaks
+    for line in whole_lines(path):
         record: dict[str, Any] = json.loads(line)
         found.append(Written(**(record | {name: tuple(record[name]) for name in ("texts", "is_whole")})))
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from intently.baselines.generative import Identifiers
-from intently.baselines.task import Budget, FloatArray, IntArray, Progress, Task
+from intently.baselines.task import Budget, FloatArray, IntArray, Task
 from intently.errors import InputError
 from intently.index.postings import Postings
 from intently.intentions.trie import as_padded
@@ -19,6 +19,7 @@ from intently.models.backbone import Backbone
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 
 def code_tokens(tokenizer: StudentTokenizer) -> IntArray:

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from intently.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss, fit
 from intently.baselines.dual_encoder import nearest
-from intently.baselines.task import Answers, Budget, FloatArray, IntArray, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, FloatArray, IntArray, Task, directory_of
 from intently.baselines.tower import Tower, load_tower
 from intently.settings import check_range
+from intently.types import Progress
 
 _BLOCK = 2**16  # ad tokens compared at once, so that the products of a block stay in the cache
 _NUM_QUERIES = 16  # searched together

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from intently.baselines.task import Budget, IntArray, Progress, Task
+from intently.baselines.task import Budget, IntArray, Task
 from intently.errors import InputError
 from intently.train.optimisation import (
     build_optimizers,
@@ -29,6 +29,7 @@ from intently.train.optimisation import (
     store_checkpoint,
 )
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 TEMPERATURE = 0.05  # of cosines, as in the student's training
 _WARMUP_SHARE = 0.06

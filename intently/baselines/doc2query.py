@@ -22,12 +22,13 @@ from transformers import GenerationConfig
 from intently.baselines.contrastive import Clicks
 from intently.baselines.encoder_decoder import Model, build, fit, read
 from intently.baselines.lexical import answer
-from intently.baselines.task import Answers, Budget, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, Task, directory_of
 from intently.models.device import autocast
 from intently.models.pretrained import load_pretrained
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
 from intently.text.normalize import HAN
+from intently.types import Progress
 
 _HAN_GAP = re.compile(rf"(?<=[{HAN}]) (?=[{HAN}])")
 _NUMBER_GAP = re.compile(r"(?<=\d) ([./]) (?=\d)")

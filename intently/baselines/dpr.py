@@ -12,8 +12,9 @@ from pathlib import Path
 from intently.baselines.contrastive import Clicks, fit
 from intently.baselines.dual_encoder import DualEncoder, loss_over_batches
 from intently.baselines.lexical import lexical_negatives
-from intently.baselines.task import Answers, Budget, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, Task, directory_of
 from intently.baselines.tower import load_tower
+from intently.types import Progress
 
 
 def dpr(task: Task, budget: Budget, work: Path, progress: Progress) -> Answers:

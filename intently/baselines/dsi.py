@@ -12,8 +12,9 @@ from pathlib import Path
 from intently.baselines.clusters import hierarchical_codes
 from intently.baselines.codes import code_tokens, identifiers_of, positional, untrained_embeddings
 from intently.baselines.generative import answer, start, train
-from intently.baselines.task import Answers, Budget, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, Task, directory_of
 from intently.settings import check_range
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from intently.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss, fit
 from intently.baselines.mpnet import mpnet_directory
-from intently.baselines.task import Answers, Budget, FloatArray, IntArray, Progress, Ranking, Task, directory_of
+from intently.baselines.task import Answers, Budget, FloatArray, IntArray, Ranking, Task, directory_of
 from intently.baselines.tower import Tower, load_tower
 from intently.index.postings import top_rows
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 
 class DualEncoder(nn.Module):

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, GenerationConfig
 
-from intently.baselines.task import Budget, IntArray, Progress
+from intently.baselines.task import Budget, IntArray
 from intently.models.device import autocast
 from intently.models.files import read_weights
 from intently.models.pretrained import checkpoint_directory
 from intently.models.tokenizer import StudentTokenizer
+from intently.types import Progress
 
 Model = Any  # an `EncoderDecoderModel`, whose parts are of whatever type it was configured with
 _IGNORED = -100  # what PyTorch's cross-entropy takes as no target

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from intently.baselines.task import Answers, Budget, IntArray, Progress, Task, ranked, shares
+from intently.baselines.task import Answers, Budget, IntArray, Task, ranked, shares
 from intently.index.postings import Postings
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.intentions.trie import Trie
@@ -22,6 +22,7 @@ from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
 from intently.train.pairs import Choices, TrainingData
 from intently.train.student import TrainingSettings, train_student
+from intently.types import Progress
 
 _NONE = np.empty((0, 2), dtype=np.int64)
 
@@ -97,9 +98,7 @@ def train(
             settings,
             checkpoint=work / "checkpoint.pt",
             token_ids=as_lists(identifiers.sequences),
-            progress=lambda step, steps, losses: progress(
-                "Training", step, steps, ", ".join(f"{name} {value:.2f}" for name, value in losses.items())
-            ),
+            progress=lambda _, *amount: progress("Training", *amount),
         )
         Student(trained.backbone, tokenizer).save(work / "student")
         done.touch()

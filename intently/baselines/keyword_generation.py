@@ -12,10 +12,11 @@ import numpy as np
 
 from intently.baselines.encoder_decoder import build, fit, generate
 from intently.baselines.phrases import phrase_postings
-from intently.baselines.task import Answers, Budget, Progress, Task, directory_of, ranked, shares
+from intently.baselines.task import Answers, Budget, Task, directory_of, ranked, shares
 from intently.intentions.vocabulary import merge_equal
 from intently.models.pretrained import load_pretrained
 from intently.train.pairs import TrainingData, build_training_data
+from intently.types import Progress
 
 _PHRASE_SHARE = 0.15  # of a batch: ads' texts instead of clicked queries, as the student's phrase pairs
 _POWER = 0.5  # a keyword weighs the root of its probability, as intentions do in RARE's engine

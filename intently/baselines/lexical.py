@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from intently.baselines.contrastive import Clicks
-from intently.baselines.task import Answers, Budget, IntArray, Progress, Task, ranked
+from intently.baselines.task import Answers, Budget, IntArray, Task, ranked
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.postings import top_rows
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 SETTINGS = LexicalSettings(correct_spelling=False)
 

@@ -20,12 +20,13 @@ from torch import Tensor
 from intently.baselines.generative import Identifiers, as_lists, start, train, trie_of
 from intently.baselines.seal import SealSettings, answer_by_substrings, log_odds, substring_identifiers
 from intently.baselines.substrings import Substrings
-from intently.baselines.task import Answers, Budget, IntArray, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, IntArray, Task, directory_of
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.intentions.trie import Trie
 from intently.models.student import Student
 from intently.settings import check_range
 from intently.train.student import IntentionLoss
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

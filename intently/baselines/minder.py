@@ -19,13 +19,14 @@ from intently.baselines.codes import code_tokens, words_of
 from intently.baselines.generative import Identifiers, clicked, decode, start, train, trie_of
 from intently.baselines.seal import SealSettings, log_odds
 from intently.baselines.substrings import as_texts, find_substrings, similarity
-from intently.baselines.task import Answers, Budget, IntArray, Progress, Task, directory_of, ranked
+from intently.baselines.task import Answers, Budget, IntArray, Task, directory_of, ranked
 from intently.errors import InputError
 from intently.index.postings import Postings
 from intently.intentions.trie import as_padded
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

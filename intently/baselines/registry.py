@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intently.baselines.task import Answers, Budget, Progress, Task
+from intently.baselines.task import Answers, Budget, Task
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,14 @@ from torch import Tensor, nn
 
 from intently.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss, fit
 from intently.baselines.dual_encoder import DualEncoder
-from intently.baselines.task import Answers, Budget, FloatArray, IntArray, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, FloatArray, IntArray, Task, directory_of
 from intently.baselines.tower import Tower, load_tower
 from intently.errors import InputError
 from intently.index.postings import top_rows
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from intently.baselines.codes import words_of
 from intently.baselines.generative import Identifiers, clicked, decode, start, train, trie_of
 from intently.baselines.substrings import Substrings, as_texts, find_substrings, similarity
-from intently.baselines.task import Answers, Budget, FloatArray, Progress, Task, directory_of, ranked
+from intently.baselines.task import Answers, Budget, FloatArray, Task, directory_of, ranked
 from intently.index.postings import Postings
 from intently.intentions.decode import Decoded
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

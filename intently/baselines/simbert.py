@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from intently.baselines.generative import Identifiers, clicked, start, train
-from intently.baselines.task import Answers, Budget, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, Task, directory_of
 from intently.index.postings import Postings, top_rows
 from intently.intentions.trie import as_padded
 from intently.models.tokenizer import StudentTokenizer
 from intently.train.pairs import Choices
+from intently.types import Progress
 
 _MAX_TOKENS = 16  # of what is written
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from numpy.typing import NDArray
 from intently.errors import InputError
 from intently.index.postings import top_rows
 from intently.intentions.vocabulary import Vocabulary
+from intently.models.device import check_device
 from intently.models.pretrained import DEFAULT_CHECKPOINT
 from intently.settings import check_range
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
-# Called with (stage, done, total, note) whenever there is something to show; total 0 means unknown.
-Progress = Callable[[str, int, int, str], None]
 Ranking = tuple[list[str], FloatArray]  # ad ids and their scores, best first
 
 
@@ -76,6 +74,7 @@ class Budget:
         check_range(self, "learning_rate", exclusive=True)
         check_range(self, "max_query_tokens", "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
         check_range(self, "seed", high=2**32 - 1, whole=True)
+        check_device(self)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import numpy as np
 from intently.baselines.clusters import numbered, residual_codes
 from intently.baselines.codes import code_tokens, identifiers_of, untrained_embeddings
 from intently.baselines.generative import answer, start, train
-from intently.baselines.task import Answers, Budget, IntArray, Progress, Task, directory_of
+from intently.baselines.task import Answers, Budget, IntArray, Task, directory_of
 from intently.errors import InputError
 from intently.intentions.trie import as_padded
 from intently.settings import check_range
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from intently.baselines.phrases import phrase_postings
-from intently.baselines.task import Answers, Budget, Progress, Ranking, Task, ranked, shares
+from intently.baselines.task import Answers, Budget, Ranking, Task, ranked, shares
 from intently.index.phrases import PhraseTable
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.intentions.trie import Trie
@@ -24,6 +24,7 @@ from intently.knowledge.instances import language_of, prompt_for
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.settings import check_range
 from intently.text.analyze import Analyzer
+from intently.types import Progress
 
 _BEGUN = {"en": "Intentions:", "zh": "意图："}  # how the answer begins, so that the next thing is an intention
 _POWER = 0.5  # an intention weighs the root of its probability, as in RARE's engine

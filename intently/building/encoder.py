@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from intently.artifact import write_atomically
@@ -30,9 +31,9 @@ from intently.index.postings import IntArray
 from intently.intentions.vocabulary import Vocabulary
 from intently.models.pretrained import grow_vocabulary, load_pretrained
 from intently.models.student import Student
-from intently.teacher import Progress
 from intently.train.bridge import TrainedEncoder, train_bridge
 from intently.train.sources import BridgeData, Source
+from intently.types import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +94,12 @@ def build_features(
     augmentation: Augmentation,
     settings: BridgeSettings,
     show: Progress,
+    *,
+    device: str = "cpu",
 ) -> FeatureStore:
-    """Return the features of all ads' augmentation, computed with what training starts from."""
+    """Return the features of all ads' augmentation, computed on `device` with what training starts from."""
     plain = EncoderSettings(layer_fusion=False, gate=Gate.NONE, cross_attention=False)
-    start = Embedder(BridgeEncoder(backbone, plain), tokenizer)
+    start = Embedder(BridgeEncoder(backbone, plain).to(torch.device(device)), tokenizer)
     generated, keywords = (
         augmentation_features(start.embed_queries, items, most, show, stage=f"Reading {what}")
         for items, most, what in (
@@ -171,22 +174,23 @@ def build_encoder(
     show: Progress,
     *,
     features_directory: Path | None = None,
+    device: str = "cpu",
 ) -> BuiltEncoder:
-    """Train an encoder, going on from what `work` holds of it, and let it read all ads.
+    """Train an encoder, going on from what `work` holds of it, and let it read all ads, both on `device`.
 
-    The features of the ads' augmentation are kept in `features_directory`, which several encoders may share that read
-    the same and start from the same.
+    What is returned is on the CPU. The features of the ads' augmentation are kept in `features_directory`, which
+    several encoders may share that read the same and start from the same.
     """
-    features = _features(material, settings, features_directory or work / "features", show)
+    features = _features(material, settings, features_directory or work / "features", show, device)
     directory, vectors, history = work / ENCODER, work / "vectors.npy", work / "training.json"
     if not is_finished(directory):
-        trained, tokenizer = _train(material, features, settings, work, show)
+        trained, tokenizer = _train(material, features, settings, work, show, device)
         Embedder(trained.encoder, tokenizer).save(directory)
         write_atomically(history, json.dumps(_told(trained), indent=1))
         finish(directory)
     embedder = Embedder.load(directory)
     if not vectors.is_file():
-        embeddings = embedder.embed_ads(
+        embeddings = embedder.on(device).embed_ads(
             material.ad_texts,
             features,
             progress=lambda _, done, total, note: show("Embedding the ads", done, total, note),
@@ -200,14 +204,19 @@ def build_encoder(
 
 
 def _train(
-    material: EncoderMaterial, features: FeatureStore | None, settings: BridgeSettings, work: Path, show: Progress
+    material: EncoderMaterial,
+    features: FeatureStore | None,
+    settings: BridgeSettings,
+    work: Path,
+    show: Progress,
+    device: str,
 ) -> tuple[TrainedEncoder, TextTokenizer]:
     backbone, tokenizer = start_encoder(material, settings)
     parts = settings.encoder
     if features is None:  # there is nothing that these parts could read
         parts = replace(parts, gate=Gate.NONE, cross_attention=False)
     trained = train_bridge(
-        BridgeEncoder(backbone, parts),
+        BridgeEncoder(backbone, parts).to(torch.device(device)),
         tokenizer,
         bridge_data(material, features, settings),
         settings.training,
@@ -229,13 +238,13 @@ def _told(trained: TrainedEncoder) -> dict[str, Any]:
 
 
 def _features(
-    material: EncoderMaterial, settings: BridgeSettings, directory: Path, show: Progress
+    material: EncoderMaterial, settings: BridgeSettings, directory: Path, show: Progress, device: str
 ) -> FeatureStore | None:
     """Return the features of all ads, kept in `directory`; None if there is no augmentation to read."""
     if material.augmentation is None or not settings.encoder.reads_augmentation:
         return None
     if not is_finished(directory):
         backbone, tokenizer = start_encoder(material, settings)
-        build_features(backbone, tokenizer, material.augmentation, settings, show).save(directory)
+        build_features(backbone, tokenizer, material.augmentation, settings, show, device=device).save(directory)
         finish(directory)
     return FeatureStore.load(directory)

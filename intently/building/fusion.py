@@ -10,8 +10,8 @@ from intently.building.interactions import Interactions
 from intently.retrieve.engine import FUSED_PATHS, Engine
 from intently.retrieve.fusion_features import rising
 from intently.retrieve.learned_fusion import LearnedFusion
-from intently.teacher import Progress
 from intently.train.fusion import FusionExample, FusionSettings, held_out, train_fusion
+from intently.types import Progress
 
 _STAYS = "paths are fused by reciprocal ranks"
 

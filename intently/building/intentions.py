@@ -21,10 +21,11 @@ from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
 from intently.models.pretrained import grow_vocabulary, load_pretrained
 from intently.models.student import Student
-from intently.teacher import Lessons, Progress, take_lessons
+from intently.teacher import Lessons, take_lessons
 from intently.text.analyze import Analyzer
 from intently.train.pairs import Taught, TrainingData, build_training_data
 from intently.train.student import train_student
+from intently.types import Progress
 
 _CHUNK = 4096  # ads whose intentions are decoded between two saves
 
@@ -76,19 +77,20 @@ def build_intentions(
     directory = work / STUDENT
     if not is_finished(directory):
         trained = train_student(
-            backbone,
+            backbone.to(torch.device(settings.device)),
             tokenizer,
             training_data(interactions, texts, vocabulary, lessons.of_queries(phrases)),
             trie,
             settings.training,
             checkpoint=work / "checkpoint.pt",
-            progress=lambda step, steps, losses: show("Training the student", step, steps, _told(losses)),
+            progress=show,
         )
         Student(trained.backbone, tokenizer).save(directory)
         finish(directory)
     student = Student.load(directory).use(settings.runtime, torch.get_num_threads())
-    decoded, log_probs, embeddings = read_all_ads(student, trie, texts, settings.postings, work, show)
-    meanings = student.embed(vocabulary.texts, settings.postings.max_ad_tokens)
+    reader = student.on(settings.device)
+    decoded, log_probs, embeddings = read_all_ads(reader, trie, texts, settings.postings, work, show)
+    meanings = reader.embed(vocabulary.texts, settings.postings.max_ad_tokens)
     return Said(student, vocabulary, trie, lessons, decoded, log_probs, embeddings, meanings, phrases)
 
 
@@ -165,7 +167,3 @@ def read_all_ads(
             log_probs.append(stored["probs"][row, beam])
             embeddings.append(stored["vectors"])
     return np.concatenate(pairs), np.concatenate(log_probs), np.concatenate(embeddings)
-
-
-def _told(losses: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in losses.items())

@@ -12,6 +12,7 @@ from intently.index.posting_weights import PostingSettings
 from intently.intentions.candidates import CandidateSettings
 from intently.intentions.vocabulary import VocabularySettings
 from intently.models.causal_lm import LanguageModelSettings
+from intently.models.device import check_device
 from intently.models.pretrained import DEFAULT_CHECKPOINT
 from intently.models.student import Runtime
 from intently.retrieve.settings import RetrievalSettings
@@ -59,9 +60,10 @@ class BridgeSettings:
 class BuildSettings:
     """All settings of a build, a table a stage; what a settings file may contain."""
 
+    device: str = "cpu"  # that trains student and encoder, and reads all ads with them; language models have their own
     checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
-    runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads
+    runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads on a CPU; elsewhere PyTorch does
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
@@ -76,6 +78,7 @@ class BuildSettings:
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
 
     def __post_init__(self) -> None:
+        check_device(self)
         check_choice(self, "runtime", Runtime)
         foreign = self.bridge.enabled and self.bridge.kind is BackboneKind.HUGGING_FACE
         if foreign and self.retrieval.runtime is not Runtime.TORCH:

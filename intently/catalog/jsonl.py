@@ -41,6 +41,17 @@ def read_values(path: Path, cure: str) -> Iterator[tuple[int, Any]]:
             yield number, value
 
 
+def whole_lines(path: Path) -> list[str]:
+    """Return the lines of a file that is written line by line; one torn by an interruption is cut off the file."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]
+    if len(whole) < len(text):
+        path.write_text(whole, encoding="utf-8")
+    return whole.split("\n")[:-1]  # a line may hold other line breaks
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 

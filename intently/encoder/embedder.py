@@ -3,6 +3,7 @@
 Shape letters: N texts, S source length, D hidden size.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from intently.encoder.backbone import CompactBackbone, TextBackbone, TextTokenizer
-from intently.encoder.features import FeatureStore, Progress
+from intently.encoder.features import FeatureStore
 from intently.encoder.hugging_face import HuggingFaceBackbone, HuggingFaceTokenizer
 from intently.encoder.model import BridgeEncoder
 from intently.encoder.query_graph import QueryRunner
@@ -25,6 +26,7 @@ from intently.models.files import read_weights
 from intently.models.student import Runtime
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import from_mapping
+from intently.types import Progress
 
 _CONFIG, _WEIGHTS, _BACKBONE = "encoder.json", "encoder.safetensors", "backbone"
 _COMPACT, _HUGGING_FACE = "compact", "hugging-face"
@@ -70,6 +72,12 @@ class Embedder:
             num_threads=num_threads,
         )
         return embedder
+
+    def on(self, device: str) -> "Embedder":
+        """Return this embedder for reading on a device: itself if it is on such a one, else a copy run by PyTorch."""
+        if torch.device(device).type == self.encoder.device.type:
+            return self
+        return Embedder(copy.deepcopy(self.encoder).to(torch.device(device)), self.tokenizer)
 
     @torch.inference_mode()
     def embed_queries(

@@ -21,11 +21,10 @@ from torch import Tensor
 from intently.errors import ArtifactError, InputError
 from intently.text.analyze import Analyzer
 from intently.text.normalize import normalize
+from intently.types import Progress
 
 # Texts to unit embeddings (len(texts), D).
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-# Called with (stage, done, total, note).
-Progress = Callable[[str, int, int, str], None]
 
 _CHUNK = 4096  # texts embedded between two reports
 _NONE = -1  # in `rows`: no item

@@ -9,9 +9,8 @@ from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
 from intently.text.chunk import ChunkSettings, Document, best_text, choose_chunks
 from intently.text.sentences import split_sentences
+from intently.types import Progress
 
-# Called with (stage, done, total, note).
-Progress = Callable[[str, int, int, str], None]
 MAX_SENTENCE_TOKENS = 48  # of a sentence that count when it is embedded
 _BLOCK = 2_000  # ads whose sentences are embedded at once
 

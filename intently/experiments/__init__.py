@@ -1,18 +1,10 @@
 """Reproducing published tables: resumable experiments, and reports that say what they found."""
 
 from intently.experiments.figures import Figure, groups_chart, line_chart, systems_chart, training_chart
-from intently.experiments.report import (
-    Case,
-    Cell,
-    Section,
-    Shown,
-    Table,
-    markdown,
-    replace_block,
-    systems_table,
-    write_figures,
-    write_html,
-)
+from intently.experiments.publish import replace_block, write_figures
+from intently.experiments.report import Case, Cell, Section, Shown, Table, systems_table
+from intently.experiments.report_html import write_html
+from intently.experiments.report_markdown import markdown
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 
 __all__ = [

@@ -29,8 +29,8 @@ from intently.encoder.settings import Gate
 from intently.errors import SettingsError
 from intently.experiments.bridge_report import Measured, sections
 from intently.experiments.data import Data, Files
+from intently.experiments.publish import publish
 from intently.experiments.rare_systems import answer, as_answers, bm25
-from intently.experiments.report import publish
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import top_rows
@@ -40,12 +40,12 @@ from intently.models.student import Student
 from intently.ocr.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
 from intently.pipeline import build_engine
 from intently.retrieve.engine import Engine
-from intently.teacher import Progress
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 from intently.train.bridge import BridgeTrainingSettings
 from intently.train.sampling import SamplingSettings
 from intently.train.schedule import Order
 from intently.types import Path as RetrievalPath
+from intently.types import Progress
 
 DEPTH = 500  # ads a query
 
@@ -317,7 +317,14 @@ class _Laboratory:
             [kind for kind, items in vars(material.augmentation).items() if any(items)] if material.augmentation else []
         )
         features = self._experiment.work("features") / ("-".join(read) or "none")
-        built = build_encoder(material, settings, work, self._progress, features_directory=features)
+        built = build_encoder(
+            material,
+            settings,
+            work,
+            self._progress,
+            features_directory=features,
+            device=self._settings.build.device,
+        )
         ad_ids = self._data.catalog.strings("ad_id")
         rankings = []
         for query in built.embedder.embed_queries(queries):
@@ -364,6 +371,6 @@ class _Laboratory:
         data, build = self._data, self._settings.build
         as_read = OcrCleaner(domain_lexicon(data.catalog), OcrSettings(high=0, low=0))  # which keeps every span
         pages = self._pages if cleaned else clean_landing_pages(data.catalog, as_read, self._progress).texts
-        start = Student(*load_pretrained(build.checkpoint))
+        start = Student(*load_pretrained(build.checkpoint)).on(build.device)
         bridge = everything(build.bridge)
         return read_by_encoder(data.catalog, pages, data.interactions, start, bridge, self._progress)

@@ -1,7 +1,6 @@
 """What an experiment is made on: ads, interactions to learn from, and judged queries to measure by."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from intently.building.interactions import Interactions, match_interactions
 from intently.building.settings import BuildSettings
 from intently.catalog import Catalog, Judgements, Queries, read_ads, read_judgements
 from intently.catalog.texts import ad_texts
+from intently.types import Progress
 from intently.world import simulate_world
 from intently.world.simulate import VERSION
 
@@ -56,12 +56,12 @@ class Data:
         )
 
 
-def world_files(directory: Path, num_ads: int, progress: Callable[[str, int, int, str], None]) -> Files:
+def world_files(directory: Path, num_ads: int, progress: Progress) -> Files:
     """Return the files of a simulated world in `directory`, simulating it if it is not there."""
     manifest = directory / "world.json"
     made = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
     if (made.get("version"), made.get("num_ads"), made.get("seed")) != (VERSION, num_ads, 0):
-        simulate_world(directory, num_ads, 0, progress=lambda stage, done, total: progress(stage, done, total, ""))
+        simulate_world(directory, num_ads, 0, progress=progress)
     return Files(
         directory / "ads.jsonl.gz", directory / "clicks.tsv.gz", directory / "queries.tsv", directory / "qrels.trec"
     )

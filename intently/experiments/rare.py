@@ -21,9 +21,9 @@ from intently.catalog import read_judgements, read_qrels, read_queries
 from intently.catalog.texts import ad_texts
 from intently.errors import SettingsError
 from intently.experiments.data import Data, Files
+from intently.experiments.publish import publish
 from intently.experiments.rare_report import Measured, sections
 from intently.experiments.rare_systems import answer, as_answers, bm25, cache_facts, equal_budget, fuse, say
-from intently.experiments.report import publish
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.intentions.decode import ScoreMode
 from intently.knowledge import KnowledgeSettings, build_knowledge
@@ -31,9 +31,10 @@ from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.pipeline import build_engine
 from intently.retrieve.engine import Engine
 from intently.settings import check_range
-from intently.teacher import Progress, TeacherSettings, customise
+from intently.teacher import TeacherSettings, customise
 from intently.train.fusion import FusionSettings
 from intently.types import Path as RetrievalPath
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

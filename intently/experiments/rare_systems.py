@@ -25,10 +25,11 @@ from intently.models.causal_lm import CausalLM
 from intently.retrieve.engine import Engine
 from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.search import weighted_intentions
-from intently.teacher import Progress, TeacherSettings, decode_all, speak
+from intently.teacher import TeacherSettings, decode_all, speak
 from intently.train.format import query_prompt
 from intently.train.pairs import build_training_data
 from intently.types import Path as RetrievalPath
+from intently.types import Progress
 
 DEPTH = 500  # ads a query
 

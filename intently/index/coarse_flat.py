@@ -8,7 +8,6 @@ an ad would enter the candidates, so its selectivity hardly changes cost, and ne
 Shape letters: N ads, D dimensions, M pieces of an embedding, S = D / M dimensions of a piece.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from intently.artifact import read_arrays
 from intently.errors import ArtifactError
 from intently.index.coarse import import_faiss
 from intently.index.postings import FloatArray, IntArray, Mask
+from intently.types import Progress
 
 MIN_ADS = 1_000  # fewer cannot train a quantiser, nor need one
 _FINE_UP_TO = 150_000  # ads: until here codes are twice as fine, as 2% of few ads are few candidates
@@ -50,9 +50,7 @@ class FlatIndex:
         self._quantiser, self._index = quantiser, index  # faiss does not keep the first alive for the second
 
     @classmethod
-    def build(
-        cls, embeddings: FloatArray, seed: int = 0, progress: Callable[[str, int, int, str], None] | None = None
-    ) -> "FlatIndex":
+    def build(cls, embeddings: FloatArray, seed: int = 0, progress: Progress | None = None) -> "FlatIndex":
         """Train centroids on a sample of `embeddings (N, D)` and encode them all.
 
         Cost: some seconds for 580,000 ads of 384 dimensions on one core, of which training is about one.

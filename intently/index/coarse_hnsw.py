@@ -4,7 +4,6 @@ Hierarchical navigable small worlds: Malkov & Yashunin, PAMI 2020. Its cost hard
 takes minutes to build and knows nothing of filters: what it finds is masked afterwards.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from intently.artifact import read_arrays
 from intently.errors import ArtifactError
 from intently.index.coarse import import_faiss
 from intently.index.postings import FloatArray, IntArray, Mask
+from intently.types import Progress
 
 _NUM_NEIGHBOURS = 16
 _BUILD_WIDTH = 80
@@ -29,7 +29,7 @@ class HnswIndex:
         self._index = index
 
     @classmethod
-    def build(cls, embeddings: FloatArray, progress: Callable[[str, int, int, str], None] | None = None) -> "HnswIndex":
+    def build(cls, embeddings: FloatArray, progress: Progress | None = None) -> "HnswIndex":
         """Add `embeddings (N, D)` one after the other, by one thread, so that the graph is always the same.
 
         Cost: some minutes for 580,000 ads (docs/two-stage.md).

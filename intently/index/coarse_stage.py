@@ -7,7 +7,7 @@ query is least like.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from intently.index.coarse_flat import MIN_ADS, FlatIndex
 from intently.index.coarse_hnsw import HnswIndex
 from intently.index.postings import FloatArray, IntArray, Mask
 from intently.settings import from_mapping
+from intently.types import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class CoarseStage:
         cls,
         embeddings: FloatArray,
         settings: CoarseSettings,
-        progress: Callable[[str, int, int, str], None] | None = None,
+        progress: Progress | None = None,
     ) -> "CoarseStage":
         """Build what `settings` choose for `embeddings (N, D)`; fewer than 1,000 ads are always searched exactly.
 

@@ -5,7 +5,6 @@ query embedding → coarse engine → candidates, at most 2% of the ads → comp
 Shape letters: N ads, D dimensions, C candidates.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from intently.errors import ArtifactError
 from intently.index.coarse import CoarseEngine, CoarseSettings, Plan, import_faiss
 from intently.index.coarse_stage import CoarseStage
 from intently.index.postings import FloatArray, IntArray, Mask, top_rows
+from intently.types import Progress
 
 _MIN_ROOM = 1024  # rows that an index which grows has room for at first
 
@@ -46,7 +46,7 @@ class VectorIndex:
         cls,
         embeddings: NDArray[np.float32],
         settings: CoarseSettings | None = None,
-        progress: Callable[[str, int, int, str], None] | None = None,
+        progress: Progress | None = None,
     ) -> "VectorIndex":
         """Return an index with the coarse stage that `settings` (left out: the default ones) choose, built."""
         settings, embeddings = settings or CoarseSettings(), np.ascontiguousarray(embeddings)

@@ -2,21 +2,19 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from intently.catalog import Judgements, ReadResult, read_ads, read_judgements, read_queries
+from intently.catalog.inputs import read_inputs
 from intently.errors import InputError
 from intently.knowledge.compose import Chosen, KnowledgeSettings, fill
 from intently.knowledge.endpoint import Endpoint
 from intently.knowledge.instances import Instance, Task, handwritten, write_instances
 from intently.knowledge.material import MAX_QUERY_CHARS, Material
 from intently.knowledge.taxonomy import Taxonomy, read_taxonomy
-
-# Called with (stage, done, total, note) whenever there is something to show; total 0 means unknown.
-Progress = Callable[[str, int, int, str], None]
+from intently.types import Progress
 
 
 @dataclass(frozen=True)
@@ -62,21 +60,21 @@ def build_knowledge(
     show = progress or (lambda *_: None)
     if out.is_dir() or not out.parent.is_dir():
         raise InputError("cannot be written", cure="name a file in a directory that exists", path=out)
-    show("Reading", 0, 0, "")
-    read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
-    asked = read_queries(queries, skip_bad=skip_bad) if queries else None
-    judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
+    read = read_inputs(ads, clicks, queries, skip_bad=skip_bad, progress=show)
     categories, problems = read_taxonomy(taxonomy, skip_bad=skip_bad) if taxonomy else (Taxonomy(), ())
     show("Finding what titles name", 0, 0, "")
-    texts = asked.texts if asked else ()
-    material = Material.gather(read.catalog, judgements, texts, categories, settings.min_relevance)
+    texts = read.queries.texts if read.queries else ()
+    material = Material.gather(read.catalog, read.judgements, texts, categories, settings.min_relevance)
 
     ours = handwritten() if settings.handwritten or settings.endpoint.url else ()
     tasks = [Chosen(task, settings, material.phrases.key) for task in Task]
     if settings.handwritten:
         for chosen in tasks:
             chosen.add_handwritten(ours)
-    notes = [*_notes(read, judgements, material), *(f"row of the taxonomy skipped: {text}" for text in problems)]
+    notes = list(read.notes)
+    if material.num_unknown_ads:
+        notes.append(f"{material.num_unknown_ads} clicks left out: their ads are not in the catalogue")
+    notes += (f"row of the taxonomy skipped: {text}" for text in problems)
     if settings.endpoint.url and settings.endpoint.max_instances:
         notes += _ask_endpoint(tasks, material, settings, ours, show)
     wanted = settings.instances_per_task * len(tasks)
@@ -122,14 +120,3 @@ def _inputs(task: Task, material: Material, seed: int) -> Iterator[str]:
     random.Random(f"{seed} {task} endpoint").shuffle(rows)
     texts = (material.queries[row] if is_query else material.ad_text(row) for row in rows)
     return (text for text in texts if not is_query or len(text) <= MAX_QUERY_CHARS)
-
-
-def _notes(read: ReadResult, judgements: Judgements | None, material: Material) -> list[str]:
-    notes = []
-    if read.num_skipped:
-        notes.append(f"{read.num_skipped} rows of ads skipped, the first: {read.problems[0]}")
-    if judgements and judgements.num_skipped:
-        notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
-    if material.num_unknown_ads:
-        notes.append(f"{material.num_unknown_ads} clicks left out: their ads are not in the catalogue")
-    return notes

@@ -21,7 +21,7 @@ from torch import Tensor
 from intently.errors import InputError, MissingDependencyError, SettingsError
 from intently.intentions.decode import ConstrainedDecoder, FloatArray, IntArray
 from intently.intentions.trie import Trie
-from intently.models.device import has_fast_bf16
+from intently.models.device import check_device, has_fast_bf16
 from intently.models.output import OutputRows
 from intently.models.packaged import packaged_model
 from intently.models.prompt import Ancestry
@@ -52,6 +52,7 @@ class LanguageModelSettings:
 
     def __post_init__(self) -> None:
         check_choice(self, "precision", Precision)
+        check_device(self)
 
     def load(self) -> "CausalLM":
         """Load the language model; raise `SettingsError` if it cannot be loaded or used."""

@@ -1,10 +1,33 @@
-"""Which precision suits which device."""
+"""Which devices there are, and which precision suits which."""
 
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
+
+from intently.errors import SettingsError
+
+
+def check_device(settings: object, name: str = "device") -> None:
+    """Raise `SettingsError` unless the named setting is the name of a device, whether this machine has it or not."""
+    value = getattr(settings, name)
+    try:
+        torch.device(value)
+    except (RuntimeError, TypeError) as error:
+        raise SettingsError(f"'{name}' is {value!r}; it takes a device such as 'cpu', 'cuda' or 'cuda:1'") from error
+
+
+def require_device(device: str, place: str) -> None:
+    """Raise `SettingsError`, naming the setting `place`, unless PyTorch computes on this device of this machine."""
+    try:
+        torch.ones(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise SettingsError(
+            f"'{place}' is '{device}', which PyTorch cannot use on this machine ({reason}); "
+            "set it to 'cpu', or install a PyTorch that is made for it"
+        ) from error
 
 
 def has_fast_bf16(device: torch.device) -> bool:

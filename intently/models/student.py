@@ -1,5 +1,6 @@
 """The student: backbone and tokenizer together, reading texts once for both the embedding and the intentions."""
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -69,6 +70,12 @@ class Student:
             student.runtime = runtime
             student._forward = OnnxRunner(self.backbone, int8=runtime is Runtime.ONNX_INT8, num_threads=num_threads)
         return student
+
+    def on(self, device: str) -> "Student":
+        """Return this student for reading on a device: itself if it is on such a one, else a copy run by PyTorch."""
+        if torch.device(device).type == self.backbone.head_bias.device.type:
+            return self
+        return Student(copy.deepcopy(self.backbone).to(torch.device(device)), self.tokenizer)
 
     @property
     def dimension(self) -> int:

@@ -1,6 +1,6 @@
 """The landing pages of a whole catalogue: joined to it as spans, and cleaned with its own words as the lexicon."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,7 @@ from intently.errors import InputError
 from intently.ocr.pages import Page
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.ocr_lexicon import OcrLexicon
-from intently.types import Span
-
-Progress = Callable[[str, int, int, str], None]
+from intently.types import Progress, Span
 
 _CLEAN_TEXT = ("title", "description", "keywords", "category", "advertiser", "landing_text")
 _STEP = 2_000  # ads between two reports of progress

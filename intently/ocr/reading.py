@@ -4,7 +4,7 @@ The models come in RapidOCR's wheel and are given to it by path, so that nothing
 reading order, the doubtful ones too: what to make of them is for `intently.text.ocr_cleaning` to say.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,12 +18,11 @@ from intently.errors import InputError, MissingDependencyError
 from intently.ocr.pages import Page
 from intently.ocr.rendering import render_html
 from intently.settings import check_range
-from intently.types import Span
+from intently.types import Progress, Span
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Progress = Callable[[str, int, int, str], None]
 
 IMAGES, HTML = (".png", ".jpg", ".jpeg", ".webp"), (".html", ".htm")
 _MODELS = {

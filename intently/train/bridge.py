@@ -28,7 +28,7 @@ from intently.encoder.model import BridgeEncoder
 from intently.errors import InputError
 from intently.settings import check_range
 from intently.train.distillation import Teacher, ask_teacher, divergence, find_candidates
-from intently.train.looks import Look, Progress, forgetting, measure
+from intently.train.looks import Look, forgetting, measure
 from intently.train.negatives import Asked, NegativeSampler, NegativeSettings
 from intently.train.optimisation import (
     WeightAverage,
@@ -44,6 +44,7 @@ from intently.train.reading import with_typo
 from intently.train.sampling import PairSampler, SamplingSettings, click_weights
 from intently.train.schedule import Order, ScheduleSettings, SourceSchedule
 from intently.train.sources import BridgeData, IntArray
+from intently.types import Progress
 
 _STAGE = "Training the encoder"
 

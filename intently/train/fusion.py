@@ -9,7 +9,7 @@ ranker: it draws the slanted lines that few steps along single features cannot.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from intently.errors import InputError, MissingDependencyError
 from intently.settings import check_range
 from intently.text.normalize import normalize
+from intently.types import Progress
 
 if TYPE_CHECKING:
     import lightgbm
 
-# Called with (stage, done, total, note).
-Progress = Callable[[str, int, int, str], None]
 _STAGE = "Learning the fusion"
 _NEWTON_STEPS = 30  # far more than it takes
 

@@ -9,7 +9,7 @@ Everything random in an epoch is drawn from (seed, epoch), so a run that was int
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,9 +23,8 @@ from torch import Tensor
 from intently.errors import InputError
 from intently.models.causal_lm import CausalLM, LayerStack
 from intently.settings import check_choice, check_range
+from intently.types import Progress
 
-# Called with (step, num_steps, smoothed loss, held-out loss or NaN).
-Progress = Callable[[int, int, float, float], None]
 _POOL = 16  # batches that are put in order of length together
 _MAX_HELD_OUT = 256
 _PAD_TO = 16  # few distinct lengths: oneDNN keeps memory for each it has seen, 12 GB for all of them
@@ -151,7 +150,6 @@ def fine_tune(
         if not math.isfinite(now):
             raise FloatingPointError(f"the loss is not finite at step {state.step}: {now}")
         state.loss = now if math.isnan(state.loss) else 0.95 * state.loss + 0.05 * now
-        held_out_loss = math.nan
         if state.step % settings.eval_steps == 0 or state.step == num_steps:
             held_out_loss = _evaluate(lm, layers, held_out, settings)
             state.history.append((state.step, state.loss, held_out_loss))
@@ -163,7 +161,7 @@ def fine_tune(
             stopped = state.looks_since_best >= settings.patience
             _store(checkpoint, trained, optimizer, state, best)
         if progress:
-            progress(state.step, num_steps, state.loss, held_out_loss)
+            progress("Fine-tuning", state.step, num_steps, f"loss {state.loss:.2f}")
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(best[name])

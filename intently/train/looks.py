@@ -1,6 +1,6 @@
 """How well each source is known while training goes on: what was learnt of one may be forgotten over another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,7 @@ import torch
 from intently.encoder.model import BridgeEncoder
 from intently.train.pair_reader import PairReader
 from intently.train.sources import BridgeData, IntArray
-
-# Called with (stage, done, total, note).
-Progress = Callable[[str, int, int, str], None]
+from intently.types import Progress
 
 
 @dataclass(frozen=True)

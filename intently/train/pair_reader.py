@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intently.encoder.backbone import TextTokenizer
-from intently.encoder.features import AdFeatures, Progress
+from intently.encoder.features import AdFeatures
 from intently.encoder.model import BridgeEncoder
 from intently.models.device import autocast
 from intently.train.reading import length_groups
 from intently.train.sources import BridgeData, IntArray
+from intently.types import Progress
 
 _BLOCK = 8192  # ads whose texts are taken apart at once
 

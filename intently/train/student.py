@@ -9,7 +9,6 @@ Everything random in step n is drawn from (seed, n): a run that was interrupted 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +33,9 @@ from intently.train.optimisation import (
 )
 from intently.train.pairs import TrainingData
 from intently.train.reading import length_groups, with_typo
+from intently.types import Progress
 
 IntArray = NDArray[np.int64]
-# Called with (step, num_steps, smoothed losses by name).
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,8 @@ def train_student(
         if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < num_steps:
             store_checkpoint(checkpoint, backbone, optimizers, {"step": step + 1, "losses": losses})
         if progress:
-            progress(step + 1, num_steps, losses)
+            note = ", ".join(f"{name} {value:.2f}" for name, value in losses.items())
+            progress("Training the student", step + 1, num_steps, note)
     backbone.eval()
     return TrainedStudent(backbone, num_steps, losses)
 

@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from intently.errors import InputError
-from intently.types import Ad
+from intently.types import Ad, Progress
 from intently.world.adverts import ad_id, write_ads
 from intently.world.draw import LOG_SHARES, Queries, draw_judged, draw_queries
 from intently.world.folder import MANIFEST, gzip_text, replaced_folder
@@ -26,8 +25,6 @@ QUERIES_PER_AD = 4  # distinct queries in the log
 HAS_PAGE = 0.92
 SCANNED = 0.31  # of the landing pages, exactly (rounded to a whole page)
 _STEP = 5_000  # ads between two reports of progress
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def simulate_world(
 
     The folder then holds `ads.jsonl.gz`, `clicks.tsv.gz`, `requests.tsv.gz`, `queries.tsv`, `qrels.trec` and
     `world.json`. It appears only when complete; a world already there is replaced. The same seed and sizes give the
-    same bytes. `progress` gets (stage, done, total); `vocabulary` replaces the verticals that ship with Intently.
+    same bytes. `vocabulary` replaces the verticals that ship with Intently.
 
     Raises `InputError` when `num_ads` is below 100, `num_judged_queries` below 1, `seed` negative, `out` holds
     something else than a world, or the vocabulary is too small for so many distinct queries.
@@ -77,7 +74,7 @@ def simulate_world(
         raise InputError(f"is {num_judged_queries}", cure="judge at least 1 query", field="num_judged_queries")
     if seed < 0:
         raise InputError(f"is {seed}", cure="use 0 or more", field="seed")
-    report = progress or (lambda stage, done, total: None)
+    report = progress or (lambda *_: None)
     with replaced_folder(out) as folder:
         world = _simulate(vocabulary or load_vocabulary(), num_ads, seed, num_judged_queries, report)
         _write_traffic(folder, world)
@@ -104,17 +101,17 @@ def _simulate(vocabulary: Vocabulary, num_ads: int, seed: int, num_judged: int, 
     judge = Judge(market, offers)
     writer = QueryWriter(vocabulary, random.Random(f"queries {seed}"))
     taken: set[str] = set()  # the judged queries go first: the log avoids them
-    report("queries", 0, num_ads * QUERIES_PER_AD)
+    report("queries", 0, num_ads * QUERIES_PER_AD, "")
     judged = draw_judged(
         offers, writer, num_judged, streams[1], taken=taken, accept=judge.is_judgeable, avoid=vocabulary.ambiguous
     )
     log = draw_queries(offers, writer, LOG_SHARES, num_ads * QUERIES_PER_AD, streams[2], taken=taken)
     taken.clear()  # a quarter of the memory of a large world
-    report("queries", len(log), len(log))
-    report("clicks", 0, 1)
+    report("queries", len(log), len(log), "")
+    report("clicks", 0, 1, "")
     requests = sample_requests(log, streams[3])
     clicks = sample_clicks(market, offers, log, requests, streams[4])
-    report("clicks", 1, 1)
+    report("clicks", 1, 1, "")
     return _World(vocabulary, offers, log, requests, clicks, judged, judge.judge(judged.intents, streams[5]))
 
 
@@ -159,8 +156,8 @@ def _write_ads(path: Path, world: _World, seed: int, report: Progress) -> dict[s
             if row in relevant:
                 titles[row] = ad.title
             if row % _STEP == 0:
-                report("ads", row, total)
-    report("ads", total, total)
+                report("ads", row, total, "")
+    report("ads", total, total, "")
     return {
         "landing_pages": len(pages),
         "scanned_page_share": float(is_scan.sum() / len(pages)),

@@ -1,4 +1,4 @@
-"""What the tests of augmentation share: a few ads in two languages, their clicks, and a progress that remembers."""
+"""What the tests of augmentation share: a few ads in two languages, and their clicks."""
 
 from collections.abc import Callable
 
@@ -18,26 +18,6 @@ ADS = (
 )
 QUERIES = ("kettle for tea", "cordless drill", "烧水", "frying pan")
 CLICKS = np.array([[0, 0], [1, 3], [2, 2], [3, 1], [0, 4]])
-
-
-class Interruption(Exception):
-    pass
-
-
-class Told:
-    """A progress that remembers what was told, and interrupts one stage after so many steps."""
-
-    def __init__(self, stage: str = "", after: int = 0) -> None:
-        self.stages: list[tuple[str, int, int]] = []
-        self._stop = stage, after
-
-    def __call__(self, stage: str, done: int, total: int, note: str) -> None:
-        self.stages.append((stage, done, total))
-        if (stage, done) == self._stop:
-            raise Interruption
-
-    def steps(self, stage: str) -> list[int]:
-        return [done for told, done, _ in self.stages if told == stage]
 
 
 @pytest.fixture

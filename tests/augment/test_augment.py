@@ -21,7 +21,8 @@ from intently.settings import from_mapping
 from intently.text.analyze import Analyzer
 from intently.train.fusion import held_out
 from intently.train.language_model import FineTuningSettings
-from tests.augment.conftest import ADS, CLICKS, QUERIES, Interruption, Told
+from tests.augment.conftest import ADS, CLICKS, QUERIES
+from tests.conftest import Interruption, Told
 from tests.knowledge.test_endpoint import said, serving
 
 # PEFT 0.21 asks transformers 5.23 a question under its old name.

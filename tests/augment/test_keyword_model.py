@@ -13,7 +13,7 @@ from intently.knowledge.instances import Instance, Task, write_instances
 from intently.models.causal_lm import LanguageModelSettings
 from intently.text.analyze import Analyzer
 from intently.train.language_model import FineTuningSettings
-from tests.augment.conftest import Told
+from tests.conftest import Told
 
 # PEFT 0.21 asks transformers 5.23 a question under its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

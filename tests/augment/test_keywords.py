@@ -18,7 +18,7 @@ from intently.augment.keywords import (
 from intently.augment.records import AdsAndClicks
 from intently.errors import SettingsError
 from intently.text.analyze import STOP_WORDS, Analyzer
-from tests.augment.conftest import Told
+from tests.conftest import Told
 
 ANALYZER = Analyzer()
 SETTINGS = StatisticalKeywordSettings()

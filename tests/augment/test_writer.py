@@ -19,7 +19,7 @@ from intently.augment.writer import (
     write_all,
 )
 from intently.knowledge.endpoint import EndpointSettings
-from tests.augment.conftest import Interruption, Told
+from tests.conftest import Interruption, Told
 from tests.knowledge.test_endpoint import serving
 
 SAMPLING = SamplingSettings(max_text_tokens=12, max_new_tokens=5, top_k=30, seed=3)

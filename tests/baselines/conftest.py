@@ -16,7 +16,7 @@ from intently.baselines.task import Budget, Task
 from intently.intentions.vocabulary import Vocabulary
 from intently.models.backbone import Backbone, BackboneConfig
 from intently.models.tokenizer import StudentTokenizer
-from tests.conftest import wordpiece
+from tests.conftest import as_bert, wordpiece
 
 COLOURS = ("red", "blue", "green", "black", "white", "yellow", "pink", "grey")
 THINGS = ("robot", "vacuum", "drill", "lamp", "kettle")
@@ -105,33 +105,6 @@ def budget(checkpoint: Path) -> Budget:
 def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in float32 even where bfloat16 is fast, so that results can be compared closely."""
     monkeypatch.setattr("intently.baselines.tower.autocast", lambda device: contextlib.nullcontext())
-
-
-def as_bert(backbone: Backbone) -> dict[str, torch.Tensor]:
-    """Return the backbone's weights as Hugging Face names them."""
-    theirs = {
-        "word_embeddings": "embeddings.word_embeddings",
-        "position_embeddings": "embeddings.position_embeddings",
-        "type_embeddings": "embeddings.token_type_embeddings",
-        "embedding_norm": "embeddings.LayerNorm",
-        "attention_output": "attention.output.dense",
-        "attention_norm": "attention.output.LayerNorm",
-        "intermediate": "intermediate.dense",
-        "output": "output.dense",
-        "output_norm": "output.LayerNorm",
-    }
-    weights = {}
-    for name, tensor in backbone.state_dict().items():
-        if name.startswith("head_"):
-            continue
-        *path, part, kind = name.split(".")
-        start = f"encoder.layer.{path[1]}." if path else ""
-        if part == "qkv":
-            for each, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                weights[f"{start}attention.self.{each}.{kind}"] = third.clone()
-        else:
-            weights[f"{start}{theirs[part]}.{kind}"] = tensor.clone()
-    return weights
 
 
 class Interruption(Exception):

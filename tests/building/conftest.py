@@ -19,9 +19,9 @@ from intently.index.posting_weights import PostingSettings
 from intently.models.student import Runtime
 from intently.pipeline import BuildReport, build_engine
 from intently.retrieve.settings import RetrievalSettings
-from intently.teacher import Progress
 from intently.train.bridge import BridgeTrainingSettings
 from intently.train.student import TrainingSettings
+from intently.types import Progress
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from intently.errors import ArtifactError, InputError, SettingsError
 from intently.models.device import autocast
 from intently.models.student import Runtime, Student
 from intently.models.tokenizer import StudentTokenizer
+from tests.conftest import assert_damage_is_refused
 
 TEXTS = ["red robot vacuum", "红色扫地机器人", "drill bit for red lamp " * 5, "pan", "电热水壶 electric kettle"]
 
@@ -85,13 +86,7 @@ def test_features_of_others(make_embedder, store):
 )
 def test_damaged_encoder(make_embedder, tmp_path, name, content):
     make_embedder().save(tmp_path)
-    if content is None:
-        (tmp_path / name).unlink()
-    else:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")) as refused:
-        Embedder.load(tmp_path)
-    assert "\n" not in str(refused.value)
+    assert_damage_is_refused(Embedder.load, tmp_path, name, content)
 
 
 def test_settings_that_do_not_fit_the_weights(make_embedder, tmp_path):

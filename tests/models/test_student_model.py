@@ -8,6 +8,7 @@ from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone, BackboneConfig
 from intently.models.student import Student
+from tests.conftest import assert_damage_is_refused
 
 TEXTS = ["red robot vacuum", "红色扫地机器人", "", "drill bit for red lamp led " * 3, "pan"]
 INTENTIONS = ["red", "robot vacuum", "水壶", "扫地机器人"]
@@ -104,13 +105,7 @@ def test_tokenizer_and_backbone_belong_together(student):
 )
 def test_damaged_student(student, tmp_path, name, content):
     student.save(tmp_path)
-    if content is None:
-        (tmp_path / name).unlink()
-    else:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")) as refused:
-        Student.load(tmp_path)
-    assert "\n" not in str(refused.value)
+    assert_damage_is_refused(Student.load, tmp_path, name, content)
 
 
 def test_weights_follow_the_umask(student, tmp_path):

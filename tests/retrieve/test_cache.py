@@ -1,15 +1,13 @@
 """The query cache against a dict, its file against damage, and the engine with it against the engine without."""
 
 import threading
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import ADS, QUERIES, SETTINGS, ids, make_engine
+from test_engine import ADS, QUERIES, SETTINGS, ids, make_engine, save
 
-from intently.artifact import write_manifest
 from intently.errors import ArtifactError, InputError
 from intently.index.lexical import corrected
 from intently.intentions.decode import Decoded, DecodeSettings
@@ -171,14 +169,7 @@ def test_changing_the_ads_stales_nothing(engine, tmp_path):
 
 
 def test_an_engine_takes_the_cache_of_its_directory(engine, tmp_path):
-    engine.catalog.save(tmp_path / "catalog.arrow")
-    engine.student.save(tmp_path / "student")
-    engine.intentions.save(tmp_path / "intentions")
-    engine.vectors.save(tmp_path / "vectors.npy")
-    engine.lexical.save(tmp_path / "lexical")
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    facts = {"settings": {"retrieval": asdict(SETTINGS)}, "fingerprints": {}, "facts": {}, "notes": []}
-    write_manifest(tmp_path, files, facts)
+    save(engine, tmp_path)
     assert Engine.load(tmp_path).cache is None
     found = decode(engine, ["red pan"])
     QueryCache.build(tmp_path / CACHE_FILE, ["red pan"], found, engine.intentions.version)

@@ -289,16 +289,21 @@ def test_no_queries(engine):
     assert list(engine.retrieve_many([])) == []
 
 
+def save(engine: Engine, directory, **settings) -> list:
+    """Save an engine with settings beside those of retrieval, and what else is in the directory; return the files."""
+    engine.catalog.save(directory / "catalog.arrow")
+    engine.student.save(directory / "student")
+    engine.intentions.save(directory / "intentions")
+    engine.vectors.save(directory / "vectors.npy")
+    engine.lexical.save(directory / "lexical")
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    told = {"retrieval": asdict(engine.settings), **settings}
+    write_manifest(directory, files, {"settings": told, "fingerprints": {}, "facts": {}, "notes": []})
+    return files
+
+
 def test_saved_and_loaded(engine, tmp_path):
-    engine.catalog.save(tmp_path / "catalog.arrow")
-    engine.student.save(tmp_path / "student")
-    engine.intentions.save(tmp_path / "intentions")
-    engine.vectors.save(tmp_path / "vectors.npy")
-    engine.lexical.save(tmp_path / "lexical")
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    write_manifest(
-        tmp_path, files, {"settings": {"retrieval": asdict(SETTINGS)}, "fingerprints": {}, "facts": {}, "notes": []}
-    )
+    files = save(engine, tmp_path)
     loaded = Engine.load(str(tmp_path))
     assert loaded.settings == SETTINGS
     for query in QUERIES:

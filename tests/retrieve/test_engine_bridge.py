@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from test_engine import ADS, PATHS, QUERIES, SETTINGS, ids, make_engine
+from test_engine import ADS, PATHS, QUERIES, SETTINGS, ids, make_engine, save
 
-from intently.artifact import write_manifest
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
 from intently.encoder.backbone import CompactBackbone
@@ -303,21 +302,10 @@ def test_a_fusion_wants_statistics(plain, fusion):
 
 def test_encoder_and_fusion_are_saved_and_loaded(plain, encoder, fusion, tmp_path):
     engine = engine_with(plain, encoder=encoder, fusion=fusion)
-    engine.catalog.save(tmp_path / "catalog.arrow")
-    engine.student.save(tmp_path / "student")
-    engine.intentions.save(tmp_path / "intentions")
-    engine.vectors.save(tmp_path / "vectors.npy")
-    engine.lexical.save(tmp_path / "lexical")
     encoder.save(tmp_path / ENCODER)
     fusion.save(tmp_path / FUSION_FILE)
     TitleTerms.build([ad.title for ad in ADS], Analyzer()).save(tmp_path / TITLES_FILE)
-    chunks = {"num_chunks": 2}
-    told = {"retrieval": asdict(EAGER), "bridge": {"reads_pages": True, "chunks": chunks}}
-    write_manifest(
-        tmp_path,
-        [path for path in tmp_path.rglob("*") if path.is_file()],
-        {"settings": told, "fingerprints": {}, "facts": {}, "notes": []},
-    )
+    save(engine, tmp_path, bridge={"reads_pages": True, "chunks": {"num_chunks": 2}})
     loaded = Engine.load(tmp_path)
     indexing = loaded._live._reader.settings
     assert (indexing.reads_pages, indexing.chunks) == (True, ChunkSettings(num_chunks=2))

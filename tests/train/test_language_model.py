@@ -116,10 +116,11 @@ def test_a_toy_set_is_memorised(make_lm, tmp_path, method):
     told = []
     tuned = fine_tune(lm, examples, chosen, checkpoint=tmp_path / "c.pt", progress=lambda *args: told.append(args))
     assert (tuned.num_steps, tuned.stopped_early) == (150, False)
-    assert [(step, steps) for step, steps, *_ in told] == [(step, 150) for step in range(1, 151)]
+    assert [(step, steps) for _, step, steps, _ in told] == [(step, 150) for step in range(1, 151)]
     assert [step for step, *_ in tuned.history] == [50, 100, 150]
     assert all(np.isnan(held_out) for *_, held_out in tuned.history)
-    assert told[-1][2] < 0.3 * told[0][2]
+    first, *_, last = [float(note.removeprefix("loss ")) for *_, note in told]
+    assert last < 0.3 * first
     reading = tuned.lm.read_tokens([example.prompt for example in examples])
     for said, answers in zip(
         free_beam_search(tuned.lm, reading, FreeBeamSettings(8, temperature=1.0)), TOYS.values(), strict=True
@@ -137,7 +138,7 @@ class Steps:
     def __init__(self) -> None:
         self.steps: list[int] = []
 
-    def __call__(self, step: int, num_steps: int, loss: float, held_out: float) -> None:
+    def __call__(self, stage: str, step: int, num_steps: int, note: str) -> None:
         self.steps.append(step)
 
 
@@ -158,7 +159,7 @@ def test_resumed_is_the_run_that_was_not_interrupted(make_lm, tmp_path, method, 
     whole = fine_tune(make_lm(std=0.05), examples, chosen, checkpoint=tmp_path / "whole.pt")
     for stop_after in (2, 4, 7, whole.num_steps):
 
-        def interrupt(step, *_, stop_after=stop_after):
+        def interrupt(stage, step, *_, stop_after=stop_after):
             if step == stop_after:
                 raise Interruption
 
@@ -211,7 +212,7 @@ def test_lora_leaves_the_weights_alone_until_it_is_merged(make_lm, tmp_path):
     before, asked = states_of(lm), torch.tensor([[5, 6, 7, 8, 9]])
     unmerged = []
 
-    def look(step, num_steps, *_):
+    def look(stage, step, num_steps, _):
         now = {name.replace("base_layer.", ""): value for name, value in lm.model.state_dict().items()}
         assert_identical(before, {name: value for name, value in now.items() if "lora" not in name})
         if step == num_steps:

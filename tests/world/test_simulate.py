@@ -114,7 +114,7 @@ def test_progress_reaches_the_end_of_every_stage(tmp_path: Path):
         100,
         0,
         num_judged_queries=10,
-        progress=lambda stage, done, total: last.update({stage: (done, total)}),
+        progress=lambda stage, done, total, _: last.update({stage: (done, total)}),
     )
     assert set(last) == {"queries", "clicks", "ads"}
     assert all(done == total for done, total in last.values())

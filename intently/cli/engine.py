@@ -1,0 +1,99 @@
+"""Commands that build an engine and ask it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from intently.cli.shared import (
+    AdsFile,
+    EngineDirectory,
+    QueriesFile,
+    SettingsFile,
+    SkipBad,
+    err,
+    load_engine,
+    need_models,
+    out,
+)
+from intently.progress import StageProgress
+from intently.types import Path as RetrievalPath
+from intently.types import UserContext
+
+
+def build(
+    ads: AdsFile,
+    directory: Annotated[Path, typer.Option("--out", help="Directory for the engine.", show_default=False)],
+    clicks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Clicks or judgements: query, ad_id, and clicks or relevance. Without: ads alone.", show_default=False
+        ),
+    ] = None,
+    queries: QueriesFile = None,
+    pages: Annotated[
+        Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
+    ] = None,
+    settings: SettingsFile = None,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
+    need_models()
+    from intently.building.settings import BuildSettings
+    from intently.pipeline import build_engine
+    from intently.settings import read_settings
+
+    chosen = read_settings(BuildSettings, settings) if settings else BuildSettings()
+    with StageProgress(err) as progress:
+        report = build_engine(
+            ads, clicks, directory, chosen, queries=queries, pages=pages, skip_bad=skip_bad, progress=progress
+        )
+    out.print(f"{report.directory}: complete", soft_wrap=True)
+    for name, value in report.facts.items():
+        out.print(
+            f"  {name.replace('_', ' ')}: {value:,.2f}"
+            if isinstance(value, float)
+            else f"  {name.replace('_', ' ')}: {value:,}"
+        )
+    for note in report.notes:
+        err.print(f"note: {note}", soft_wrap=True)
+
+
+def query(
+    directory: EngineDirectory,
+    text: Annotated[str, typer.Argument(help="What the user typed.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", help="Number of ads.")] = 10,
+    path: Annotated[RetrievalPath, typer.Option(help="Which path answers.")] = RetrievalPath.FUSED,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each ad came, and where the time went.")] = False,
+    country: Annotated[str | None, typer.Option(help="The user's country, for targeting.")] = None,
+    language: Annotated[str | None, typer.Option(help="The user's language.")] = None,
+    device: Annotated[str | None, typer.Option(help="The user's device.")] = None,
+    audience: Annotated[list[str] | None, typer.Option(help="An audience tag of the user; may be repeated.")] = None,
+) -> None:
+    """Retrieve ads for one query."""
+    engine = load_engine(directory)
+    user = UserContext(country, language, device, audiences=frozenset(audience) if audience else None)
+    ranking = engine.retrieve(text, k, user=user, path=path, explain=explain)
+    if as_json:
+        out.print_json(json.dumps(asdict(ranking), ensure_ascii=False))
+        return
+    from intently.show import show_ranking
+
+    show_ranking(out, engine.catalog, ranking, explain=explain)
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[OUT]", help="Where the world and the engine go.")] = Path(
+        "demo"
+    ),
+    ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 3_000,
+    seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
+) -> None:
+    """See it all at once: simulate a world, build an engine, measure its paths, answer six queries."""
+    need_models()
+    from intently.demo import run_demo
+
+    run_demo(directory, ads, seed, out, err)

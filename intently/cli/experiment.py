@@ -1,0 +1,101 @@
+"""`intently experiment`: commands that reproduce published tables."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from intently.cli.shared import ClicksFile, SettingsFile, err, need_models, out
+from intently.errors import InputError
+from intently.progress import StageProgress
+
+if TYPE_CHECKING:
+    from intently.experiments.data import Files
+
+app = typer.Typer(no_args_is_help=True)
+T = TypeVar("T")
+
+_Out = Annotated[Path, typer.Option("--out", help="Where all of it is kept.", show_default=False)]
+_Ads = Annotated[Path | None, typer.Option(help="Ads. Without: a simulated world.", show_default=False)]
+_Test = Annotated[Path | None, typer.Option(help="Judged queries to measure on.", show_default=False)]
+_Results = Annotated[
+    Path | None, typer.Option(help="A Markdown file whose block for this is replaced.", show_default=False)
+]
+
+
+@app.callback()
+def _experiments() -> None:
+    """Reproduce published tables on a simulated world or on your own data. Resumable; hours on a real catalogue."""
+
+
+@app.command()
+def rare(
+    directory: _Out,
+    ads: _Ads = None,
+    clicks: ClicksFile = None,
+    test: _Test = None,
+    taxonomy: Annotated[Path | None, typer.Option(help="Google's product taxonomy as TSV.", show_default=False)] = None,
+    settings: SettingsFile = None,
+    results: _Results = None,
+) -> None:
+    """RARE's tables 1, 3 and 5 and the cache's figures, as Markdown and as one HTML file."""
+    need_models()
+    from intently.experiments.rare import RareSettings, run_rare
+    from intently.experiments.rare_world import NUM_ADS, SETTINGS
+
+    files = _files(ads, clicks, test, taxonomy)
+    default = RareSettings() if files else SETTINGS
+    _reproduce(run_rare, files, NUM_ADS, default, directory, settings, results)
+
+
+@app.command()
+def bridge(
+    directory: _Out,
+    ads: _Ads = None,
+    clicks: ClicksFile = None,
+    test: _Test = None,
+    settings: SettingsFile = None,
+    results: _Results = None,
+) -> None:
+    """BRIDGE's tables 1 and 2 and the fused engine, as Markdown and as one HTML file."""
+    need_models()
+    from intently.experiments.bridge import BridgeExperimentSettings, run_bridge
+    from intently.experiments.bridge_world import NUM_ADS, SETTINGS
+
+    files = _files(ads, clicks, test)
+    default = BridgeExperimentSettings() if files else SETTINGS
+    _reproduce(run_bridge, files, NUM_ADS, default, directory, settings, results)
+
+
+def _files(ads: Path | None, clicks: Path | None, test: Path | None, taxonomy: Path | None = None) -> "Files | None":
+    """Return the files that an experiment was given, None if it was given none."""
+    from intently.experiments.data import Files
+
+    if ads and clicks and test:
+        return Files(ads, clicks, test, test, taxonomy)
+    if ads or clicks or test:
+        raise InputError("--ads, --clicks and --test belong together", cure="give all three, or none for a world")
+    if taxonomy:
+        raise InputError("--taxonomy goes with --ads, --clicks and --test", cure="leave it out for a world")
+    return None
+
+
+def _reproduce(
+    run: Callable[..., Path],
+    files: "Files | None",
+    num_ads: int,
+    default: T,
+    directory: Path,
+    settings: Path | None,
+    results: Path | None,
+) -> None:
+    """Run an experiment on files, or on a world of so many ads."""
+    from intently.experiments.data import world_files
+    from intently.settings import read_settings
+
+    chosen = read_settings(type(default), settings, default) if settings else default
+    with StageProgress(err) as progress:
+        files = files or world_files(directory / "world", num_ads, progress)
+        report = run(files, directory, chosen, progress=progress, results=results)
+    out.print(f"{report}: complete", soft_wrap=True)
