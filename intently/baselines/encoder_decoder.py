@@ -69,7 +69,7 @@ def fit(
     optimizer = torch.optim.AdamW(parameters, lr=budget.learning_rate, weight_decay=0.01)
     first = 0
     if checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
+        stored = torch.load(checkpoint, weights_only=True, map_location=model.device)
         model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])
         first = int(stored["step"])

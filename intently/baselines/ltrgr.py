@@ -116,7 +116,7 @@ def _learn_to_rank(
     ]
     first = 0
     if checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
+        stored = torch.load(checkpoint, weights_only=True, map_location=backbone.head_bias.device)
         backbone.load_state_dict(stored["backbone"])
         for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
             optimizer.load_state_dict(state)
