@@ -51,9 +51,7 @@ class AugmentSettings:
     """All settings of an augmentation, a table a stage; what a settings file may contain."""
 
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
-    held_out_share: float = (
-        0.1  # of the queries, not looked at: as in the settings of the learned fusion, whose they are
-    )
+    held_out_share: float = 0.1  # of the queries, not looked at: those of the learned fusion, as in its settings
     seed: int = 0  # of which ones these are, as there
     stemmer: str = "english"
     complexity: ComplexitySettings = field(default_factory=ComplexitySettings)
