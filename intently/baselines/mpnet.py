@@ -23,7 +23,7 @@ def mpnet_directory(work: Path) -> Path:
     """
     directory = work / NAME
     if not directory.is_dir():
-        parts = _parts()
+        parts = mpnet_parts()
         partial = work / f"{NAME}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -44,7 +44,8 @@ def mpnet_directory(work: Path) -> Path:
     return directory
 
 
-def _parts() -> list[Path]:
+def mpnet_parts() -> list[Path]:
+    """Return the archive's parts, in order; raise `MissingDependencyError` if a package of them is not installed."""
     found = []
     for number in range(1, _NUM_PARTS + 1):
         spec = importlib.util.find_spec(f"{NAME}-pypi-part_{number:03}")  # no name that an import statement could say

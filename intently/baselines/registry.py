@@ -1,12 +1,15 @@
 """All baselines by name, as a comparison lists them."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from intently.baselines.mpnet import mpnet_parts
 from intently.baselines.task import Answers, Budget, Task
+from intently.models.packaged import packaged_model
 from intently.types import Progress
 
 
@@ -21,6 +24,12 @@ class Baseline:
     description: str
     _function: str  # of the module of that name, or "module.function"
     _options: Mapping[str, Any] = field(default_factory=dict)  # given to the function by keyword
+    _find_model: Callable[[], object] | None = None  # finds what it starts from, if that has a package of its own
+
+    def require(self) -> None:
+        """Raise `MissingDependencyError` if the model that it starts from is not installed."""
+        if self._find_model:
+            self._find_model()
 
     def run(self, task: Task, budget: Budget, work: Path, progress: Progress, **options: Any) -> Answers:
         """Train (where there is something to train) and answer the task's test queries.
@@ -53,23 +62,27 @@ RARE: Mapping[str, Baseline] = {
         "SmolLM2-135M, zero-shot",
         "an untrained language model, held to the vocabulary of intentions",
         "zero_shot.with_smollm2",
+        _find_model=partial(packaged_model, "smollm2"),
     ),
     "smollm2-free": Baseline(
         "SmolLM2-135M, zero-shot, free",
         "the same, writing a list freely, of which what the vocabulary has counts",
         "zero_shot.with_smollm2",
         {"constrained": False},
+        partial(packaged_model, "smollm2"),
     ),
     "gemma3": Baseline(
         "Gemma-3-270M, zero-shot",
         "an untrained language model, held to the vocabulary of intentions",
         "zero_shot.with_gemma3",
+        _find_model=partial(packaged_model, "gemma3"),
     ),
     "gemma3-free": Baseline(
         "Gemma-3-270M, zero-shot, free",
         "the same, writing a list freely, of which what the vocabulary has counts",
         "zero_shot.with_gemma3",
         {"constrained": False},
+        partial(packaged_model, "gemma3"),
     ),
 }
 
@@ -91,6 +104,7 @@ BRIDGE: Mapping[str, Baseline] = {
         "Dual encoder, BERT-base class",
         "the same with the 12 layers of all-mpnet-base-v2, twice as wide",
         "dual_encoder.bert_base",
+        _find_model=mpnet_parts,
     ),
     "dpr": Baseline("DPR-style", "two towers, trained with the batch's ads and BM25's best as negatives", "dpr"),
     "colbert": Baseline(

@@ -34,7 +34,8 @@ def need_models() -> None:
         import intently.models.onnx_runner  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; run: pip install 'intently[models]'"
+            f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; "
+            "run in the checkout: pip install -e '.[models]'"
         ) from error
 
 

@@ -47,7 +47,7 @@ class HuggingFaceBackbone(TextBackbone):
             from transformers.utils import logging
         except ImportError as error:
             raise MissingDependencyError(
-                f"Hugging Face encoders need transformers ({error}); run: pip install 'intently[llm]'"
+                f"Hugging Face encoders need transformers ({error}); run in the checkout: pip install -e '.[llm]'"
             ) from error
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # who loads a model shows progress of their own
         try:

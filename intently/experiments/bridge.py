@@ -31,6 +31,7 @@ from intently.experiments.bridge_report import Measured, sections
 from intently.experiments.data import Data, Files
 from intently.experiments.publish import publish
 from intently.experiments.rare_systems import answer, as_answers, bm25
+from intently.experiments.requirements import require
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import top_rows
@@ -166,6 +167,7 @@ def run_bridge(
 
     `results` is a Markdown file with `<!-- bridge -->` and `<!-- /bridge -->` marks, between which the tables go.
     """
+    require(_names(settings.baselines), [settings.augment.queries.model.name])
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     experiment = Experiment(out / "all", fingerprint_of(inputs, settings), queries.ids)

@@ -234,7 +234,9 @@ def _canvas(width: float, height: float) -> Iterator[Canvas]:
         import matplotlib
         from matplotlib.figure import Figure as Canvas
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("figures need matplotlib; run: pip install 'intently[experiments]'") from error
+        raise MissingDependencyError(
+            "figures need matplotlib; run in the checkout: pip install -e '.[experiments]'"
+        ) from error
     style: dict[Any, Any] = dict.fromkeys(_INKED, _INK)
     style |= {"svg.fonttype": "none", "svg.hashsalt": "intently", "text.parse_math": False}
     style |= {"font.size": _POINTS, "axes.titlesize": _POINTS, "font.sans-serif": ["DejaVu Sans"]}

@@ -1,4 +1,4 @@
-"""RARE's tables on one's own data: every system that the paper compares, trained and measured on the same queries.
+"""RARE's tables on one's own data: small versions of the paper's baselines, trained and measured on the same queries.
 
     knowledge → teacher (with and without it) → engine → systems → tables, cases, cache → report
 
@@ -24,6 +24,7 @@ from intently.experiments.data import Data, Files
 from intently.experiments.publish import publish
 from intently.experiments.rare_report import Measured, sections
 from intently.experiments.rare_systems import answer, as_answers, bm25, cache_facts, equal_budget, fuse, say
+from intently.experiments.requirements import require
 from intently.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.intentions.decode import ScoreMode
 from intently.knowledge import KnowledgeSettings, build_knowledge
@@ -80,6 +81,7 @@ def run_rare(
     """
     if not settings.build.teacher.model.name:
         raise SettingsError("'build.teacher.model.name' is empty; name the language model that teaches")
+    require(settings.baseline_names, [settings.build.teacher.model.name])
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     experiment = Experiment(out / "all", fingerprint_of(inputs, settings), queries.ids)

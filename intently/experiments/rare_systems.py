@@ -39,7 +39,9 @@ def bm25(catalog: Catalog, queries: Sequence[str]) -> Answers:
     try:
         import bm25s
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("BM25 is that of bm25s; run: pip install 'intently[experiments]'") from error
+        raise MissingDependencyError(
+            "BM25 is that of bm25s; run in the checkout: pip install -e '.[experiments]'"
+        ) from error
     texts, ad_ids, stemmer = ad_texts(catalog), catalog.strings("ad_id"), Stemmer.Stemmer("english")
     retriever = bm25s.BM25()
     retriever.index(bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False), show_progress=False)

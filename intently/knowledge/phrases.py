@@ -1,4 +1,4 @@
-"""What a title says is sold: "Ryobi 1700-PSI Electric Pressure Washer with Hose" sells an electric pressure washer.
+"""What a title says is sold: "Voltano 120-Bar Electric Pressure Washer with Hose" sells an electric pressure washer.
 
 An English title names the thing at the end of its first part, before "with", "for", "in" and the like. A Chinese title
 strings several names together, and a name is a run of words that many titles end a part with, or that users ask for.

@@ -292,5 +292,6 @@ def _need_transformers() -> None:
         import transformers  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"a language model needs transformers, and {error.name} is missing; run: pip install 'intently[llm]'"
+            f"a language model needs transformers, and {error.name} is missing; "
+            "run in the checkout: pip install -e '.[llm]'"
         ) from error

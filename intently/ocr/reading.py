@@ -30,7 +30,7 @@ _MODELS = {
     "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
     "Rec": "PP-OCRv6_rec_small.onnx",
 }
-_INSTALL = "run: pip install 'intently[ocr]'"
+_INSTALL = "run in the checkout: pip install -e '.[ocr]'"
 _MAX_SIDE = 2000  # pixels; RapidOCR would shrink what is longer, and small letters would be lost
 
 

