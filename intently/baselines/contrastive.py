@@ -29,6 +29,7 @@ from intently.train.optimisation import (
     store_checkpoint,
 )
 from intently.train.pairs import Choices
+from intently.train.sampling import PairSampler
 from intently.types import Progress
 
 TEMPERATURE = 0.05  # of cosines, as in the student's training
@@ -58,8 +59,8 @@ class Clicks:
         self._keys = self.pairs[:, 0] * self.num_ads + self.pairs[:, 1]
         no_clicks = task.irrelevant[~self.are(task.irrelevant[:, 0], task.irrelevant[:, 1])]
         self._irrelevant = Choices.build(no_clicks[:, 0], no_clicks[:, 1], np.ones(len(no_clicks)), self.num_queries)
-        self._seed, self._size = budget.seed, min(budget.batch_size, len(self.pairs))
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        self._seed = budget.seed
+        self._sampler = self.sampler(budget.batch_size)
 
     def of(self, query_row: int) -> IntArray:
         """Return the ads that a query clicked."""
@@ -72,14 +73,13 @@ class Clicks:
         known: NDArray[np.bool_] = (ad_rows >= 0) & (self._keys[found] == wanted)
         return known
 
-    def drawn(self, step: int, size: int | None = None) -> IntArray:
-        """Return the clicks (B, 2) of a step: all clicks are passed over before any comes again."""
-        size = min(size or self._size, self._size)
-        epoch, position = divmod(step, len(self.pairs) // size)
-        if epoch != self._epoch:
-            rng = np.random.default_rng((self._seed, 6, epoch))
-            self._epoch, self._order = epoch, rng.permutation(len(self.pairs))
-        return self.pairs[self._order[position * size : (position + 1) * size]]
+    def sampler(self, size: int) -> PairSampler:
+        """Return what draws batches of `size` clicks, all of them before any comes again."""
+        return PairSampler(np.ones(len(self.pairs)), size, (self._seed, 6))
+
+    def drawn(self, step: int) -> IntArray:
+        """Return the clicks (B, 2) of a step."""
+        return self.pairs[self._sampler.batch(step)]
 
     def batch(self, step: int, negatives: Choices | None = None) -> ClickBatch:
         """Return the batch of a step, with an ad of `negatives` for each query that has one."""

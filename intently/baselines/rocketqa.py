@@ -189,8 +189,8 @@ def _denoised(
     if kept.exists():
         return as_choices(np.load(kept), clicks)
     num_first, num_cross, num_second = settings.steps(budget.num_steps)
-    half = max(1, budget.batch_size // 2)  # with as many negatives a whole batch
-    of_cross = [clicks.drawn(step, half) for step in range(num_cross)]
+    halves = clicks.sampler(max(1, budget.batch_size // 2))  # with as many negatives a whole batch
+    of_cross = [clicks.pairs[halves.batch(step)] for step in range(num_cross)]
     later = [clicks.drawn(num_first + num_cross + step) for step in range(num_second)]
     asking = np.unique(np.concatenate(of_cross + later)[:, 0])
     found = place / "candidates.npy"

@@ -33,6 +33,7 @@ from intently.train.optimisation import (
 )
 from intently.train.pairs import TrainingData
 from intently.train.reading import length_groups, with_typo
+from intently.train.sampling import PairSampler
 from intently.types import Progress
 
 IntArray = NDArray[np.int64]
@@ -214,15 +215,16 @@ class _BatchSampler:
         self._data, self._settings = data, settings
         share = settings.phrase_share if len(data.clicks) else 1.0
         self._num_phrases = round(settings.batch_size * share)
-        self._num_clicks = min(settings.batch_size - self._num_phrases, len(data.clicks))
+        self._clicks = PairSampler(
+            np.ones(len(data.clicks)), settings.batch_size - self._num_phrases, (settings.seed, 2)
+        )
         self._irrelevant_from = np.searchsorted(data.irrelevant[:, 0], np.arange(len(data.queries) + 1))
         self._speaking = np.flatnonzero(np.diff(data.ad_intentions.offsets))
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def batch(self, step: int) -> _Batch:
         data, settings = self._data, self._settings
         rng = np.random.default_rng((settings.seed, 1, step))
-        clicks = data.clicks[self._next_clicks(step)]
+        clicks = data.clicks[self._clicks.batch(step)]
         phrase_ads = rng.choice(self._speaking, size=self._num_phrases)
         spoken = data.ad_intentions.sample(phrase_ads, rng)
         query_rows = np.concatenate((clicks[:, 0], np.full(len(phrase_ads), -1)))
@@ -242,16 +244,6 @@ class _BatchSampler:
         )
         masked[np.arange(len(queries)), np.arange(len(queries))] = False
         return _Batch(queries, ad_rows, masked, query_targets, ad_targets)
-
-    def _next_clicks(self, step: int) -> IntArray:
-        if self._num_clicks == 0:
-            return np.empty(0, dtype=np.int64)
-        per_epoch = max(len(self._data.clicks) // self._num_clicks, 1)
-        epoch, position = divmod(step, per_epoch)
-        if epoch != self._epoch:
-            rng = np.random.default_rng((self._settings.seed, 2, epoch))
-            self._epoch, self._order = epoch, rng.permutation(len(self._data.clicks))
-        return self._order[position * self._num_clicks : (position + 1) * self._num_clicks]
 
 
 def _read(

@@ -94,7 +94,7 @@ WRITTEN = [
     "one kettle",
     "outdoor vanity 红色水壶",
     "5 gal. paint",
-    "Coffee table top",
+    "Bird bath valve",
 ]
 
 
@@ -104,7 +104,7 @@ WRITTEN = [
         ("the stainlss ketle", "the stainless kettles"),  # as ads write it most often, not its stem
         ("ketle for outdor", "kettles for outdoor"),
         ("Kettle 5-gallon xyzzy", "Kettle 5-gallon xyzzy"),  # what is known, or has no correction, stays as it is
-        ("coffeetable", "coffee table"),
+        ("birdbath", "bird bath"),
         ("红色的水壶 ketle", "红色的水壶 kettles"),
         ("蓝色水壶", "蓝色水壶"),
         ("  ", ""),
