@@ -167,11 +167,11 @@ def run_bridge(
 
     `results` is a Markdown file with `<!-- bridge -->` and `<!-- /bridge -->` marks, between which the tables go.
     """
-    require(_names(settings.baselines), [settings.augment.queries.model.name])
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     experiment = Experiment(out / "all", fingerprint_of(inputs, settings), queries.ids)
     every = Data.read(files, settings.build, queries)
+    require(_names(settings.baselines), [settings.augment.queries.model.name])
     aside = held_out_queries(every.interactions, settings.build.fusion)
     data = replace(every, interactions=every.interactions.of_queries(~aside))
 

@@ -81,7 +81,6 @@ def run_rare(
     """
     if not settings.build.teacher.model.name:
         raise SettingsError("'build.teacher.model.name' is empty; name the language model that teaches")
-    require(settings.baseline_names, [settings.build.teacher.model.name])
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     experiment = Experiment(out / "all", fingerprint_of(inputs, settings), queries.ids)
@@ -89,6 +88,7 @@ def run_rare(
     ablation = Experiment(out / "language-models", fingerprint_of(inputs, settings), queries.ids[few])
 
     data = Data.read(files, settings.build, queries)
+    require(settings.baseline_names, [settings.build.teacher.model.name])
     knowledge = _knowledge(experiment, files, settings, progress)
     teacher = replace(settings.build.teacher, knowledge_file=str(knowledge))
     build = replace(settings.build, teacher=replace(teacher, directory=str(_teacher_directory(experiment, "teacher"))))

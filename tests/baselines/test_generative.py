@@ -102,7 +102,7 @@ def test_learning_to_rank_wins_contests(task, budget, tmp_path):
     for weight in (0.0, 1.0):
         notes = []
         chosen = LtrgrSettings(
-            num_steps=30, num_queries=24, learning_rate=3e-4, margin=0.5, ranking_weight=weight, seal=SEAL
+            num_steps=50, num_queries=24, learning_rate=3e-4, margin=0.5, ranking_weight=weight, seal=SEAL
         )
 
         def progress(stage, done, total, note, notes=notes):
