@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from intently.catalog import Catalog, Qrels, Queries, Run
-from intently.experiments.report import Section
+from intently.experiments.report import Section, Table
 from intently.experiments.runner import SystemResult
 from intently.types import Ad
 
@@ -102,6 +102,17 @@ def rows_of(chapter: Section) -> dict[str, list]:
     """Return the values of a table's rows by what they are called."""
     rows = [[cell.value for cell in row] for row in chapter.table.cells() if not isinstance(row, str)]
     return {row[0]: row[1:] for row in rows}
+
+
+def systems_of(table: Table) -> dict[str, list]:
+    """Return the systems of a table by the group they stand in."""
+    groups: dict[str, list] = {}
+    for row in table.cells():
+        if isinstance(row, str):
+            groups[row] = []
+        else:
+            groups[list(groups)[-1]].append(row[0].value)
+    return groups
 
 
 def slow(run: Run, metric: str, query_ids=tuple(ASKED), least: float = 2.0) -> np.ndarray:
