@@ -1,17 +1,19 @@
 """Measure searching vectors in two stages: recall against exact search, latency, size, and growth with the catalogue.
 
     python benchmarks/two_stage.py ENGINE --queries FILE [--num-ads 58000 580000] [--num-queries 200] [--repeats 3]
-        [--hnsw]
+        [--threads 1] [--hnsw] [--json FILE]
 
-FILE has a query a line; what follows a tab is left out. They are embedded as the engine does it, one at a time. A
-catalogue larger than the engine's is made of its own vectors and mixtures of these: each of a random ad (40 to 90%) and
-one of its 15 nearest neighbours, with Gaussian noise of norm 0.3 added, at unit length again. That keeps how dense and
-how spread the neighbourhoods are; how well is told by the lines "own" and "mixed" of equal size.
+FILE has a query a line; what follows a tab is left out. They are embedded as the engine does it, one at a time. Long
+queries are made of them: each, and those after it until there are 24 words or more. A catalogue larger than the
+engine's is made of its own vectors and mixtures of these: each of a random ad (40 to 90%) and one of its 15 nearest
+neighbours, with Gaussian noise of norm 0.3 added, at unit length again. That keeps how dense and how spread the
+neighbourhoods are; how well is told by the lines "own" and "mixed" of equal size.
 
 For each number of ads, each selectivity (random ads, or whole cells of the space: those nearest to the query, or those
 furthest from it) and k of 10, 100, 500: the engine chosen, the share of the ads compared in full precision, recall of
-the exact best k, and milliseconds of k = 500 (of each query the median of `--repeats`). Searching uses one thread. Last
-come growth, and a JSON line with all figures.
+the exact best k, and milliseconds of k = 500 (of each query the median of `--repeats`). Then, without a filter, what
+encoding and search take, of the queries and of the long ones. Last comes growth. `--threads` is the engine's setting
+`num_threads`: both encoding and search use as many. `--json` writes all figures to a file, too.
 """
 
 import argparse
@@ -21,7 +23,9 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +41,7 @@ from intently.index.vectors import VectorIndex
 SELECTIVITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)
 DEPTHS = (10, 100, 500)
 NUM_CELLS = 200
+LONG = 24  # words
 _BLOCK = 65_536
 
 
@@ -48,22 +53,22 @@ def main() -> None:
     parser.add_argument("--num-ads", type=int, nargs="+", default=[58_000, 580_000])
     parser.add_argument("--num-queries", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="threads of an engine: it encodes and searches on them")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--hnsw", action="store_true", help="measure a graph, too; it takes minutes to build")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    engine = Engine.load(options.engine, num_threads=1)
+    engine = Engine.load(options.engine, num_threads=options.threads)
     lines = options.queries.read_text(encoding="utf-8").splitlines()
     texts = list(dict.fromkeys(text for line in lines if (text := line.split("\t")[0].strip())))[: options.num_queries]
-    embedded = engine.encoder.embed_queries if engine.encoder else lambda some: engine.student.embed(some, 32)
-    embedded(texts[:1])  # which makes what is made on first use
-    queries, encoding_ms = [], []
-    for text in texts:
-        start = time.perf_counter()
-        queries.append(embedded([text])[0])
-        encoding_ms.append((time.perf_counter() - start) * 1000)
+    embed = engine.embed_queries
+    embed(texts[:1])  # which makes what is made on first use
+    kinds = {"queries": encoded(texts, embed), "long queries": encoded(lengthened(texts), embed)}
     own = np.asarray(engine.vectors.embeddings)
-    print(f"{len(texts)} queries; {len(own):,} vectors of the engine; encoding p50 {np.median(encoding_ms):.2f} ms")
+    print(
+        f"{len(texts)} queries; {len(own):,} vectors of the engine; encoding and search with {options.threads} threads"
+    )
 
     rng = np.random.default_rng(options.seed)
     every = mixed(own, max(options.num_ads), rng)
@@ -74,7 +79,8 @@ def main() -> None:
             name: every[shuffled[shuffled < len(part)]] for name, part in catalogues.items()
         }
     del every
-    figures = []
+    figures: list[dict[str, object]] = []
+    both: list[dict[str, object]] = []
     table = Table(
         *("ads", "built as", "filter", "eligible", "engine", "rescored", "@10", "@100", "@500", "p50", "p95", "p99"),
         title="recall against exact, and ms at k = 500",
@@ -82,30 +88,68 @@ def main() -> None:
     for name, embeddings in catalogues.items():
         for kind in (CoarseEngine.AUTO, *([CoarseEngine.HNSW] if options.hnsw else [])):
             with tempfile.TemporaryDirectory() as place:
-                for row in measured(
-                    name, kind, embeddings, np.stack(queries), encoding_ms, options.repeats, Path(place)
-                ):
+                index, about = built(kind, embeddings, Path(place))
+                for row in measured(index, kinds["queries"].embeddings, options.repeats, options.threads):
+                    row = {"ads": name, "kind": str(kind), **about, **row}
                     figures.append(row)
                     cells = [f"{row[key]:.4f}" for key in ("rescored", "r10", "r100", "r500")]
                     times = [f"{row[key]:.2f}" for key in ("p50", "p95", "p99")]
                     told = (row["ads"], row["kind"], row["filter"], f"{row['eligible']:.1%}", row["engine"])
                     table.add_row(*map(str, told), *cells, *times)
-    Console(width=130).print(table)
+                if kind is CoarseEngine.AUTO:
+                    for word, some in kinds.items():
+                        row = encoding_and_search(index, some, options.repeats, options.threads)
+                        both.append({"ads": name, "queries": word, **row})
+    console = Console(width=130)
+    console.print(table)
+    console.print(encoding_table(both))
     whole = [row for row in figures if row["filter"] == "none" and row["kind"] == "auto"]
     for row in whole:
         print(
             f"{row['ads']}: built in {row['build_s']:.1f} s, vectors {row['vectors_mb']:.0f} MB, coarse stage "
-            f"{row['coarse_mb']:.0f} MB; exact scan p50 {row['exact_p50']:.1f} ms; encoding and search "
-            f"p50 {row['total_p50']:.2f} ms, p99 {row['total_p99']:.2f} ms"
+            f"{row['coarse_mb']:.0f} MB; exact scan p50 {row['exact_p50']:.1f} ms"
         )
-    first, last = (next(row for row in whole if row["ads"] == f"{num:,} ads") for num in
+    first, last = (next(row for row in both if row["ads"] == f"{num:,} ads" and row["queries"] == "queries") for num in
                    (min(options.num_ads), max(options.num_ads)))  # fmt: skip
     print(
-        f"growth of p50 from {first['ads']} to {last['ads']}: search {last['p50'] / first['p50']:.2f}×, "
+        f"growth of p50 from {first['ads']} to {last['ads']}: search {last['search_p50'] / first['search_p50']:.2f}×, "
         f"with encoding {last['total_p50'] / first['total_p50']:.2f}×"
     )
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    print(json.dumps({"machine": machine, "date": date.today().isoformat(), "figures": figures}, default=float))
+    if options.json:
+        told = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "threads": options.threads}
+        told |= {"date": date.today().isoformat(), "figures": figures, "encoding_and_search": both}
+        options.json.write_text(json.dumps(told, default=float) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The embeddings (Q, D) of Q queries, and the milliseconds (Q,) that each took."""
+
+    embeddings: np.ndarray
+    ms: np.ndarray
+
+
+def encoded(texts: list[str], embedded: Callable[[list[str]], np.ndarray]) -> Encoded:
+    """Embed queries one at a time."""
+    embeddings, spent = [], []
+    for text in texts:
+        start = time.perf_counter()
+        embeddings.append(embedded([text])[0])
+        spent.append((time.perf_counter() - start) * 1000)
+    return Encoded(np.stack(embeddings), np.array(spent))
+
+
+def lengthened(texts: list[str]) -> list[str]:
+    """Return each query with those that follow it, the first after the last, until it has `LONG` words."""
+    longer = []
+    for first in range(len(texts)):
+        words: list[str] = []
+        for text in cycle(texts[first:] + texts[:first]):
+            words += text.split()
+            if len(words) >= LONG:
+                break
+        longer.append(" ".join(words))
+    return longer
 
 
 def mixed(own: np.ndarray, num_ads: int, rng: np.random.Generator) -> np.ndarray:
@@ -128,21 +172,48 @@ def mixed(own: np.ndarray, num_ads: int, rng: np.random.Generator) -> np.ndarray
     return grown
 
 
-def measured(
-    name: str,
-    kind: CoarseEngine,
-    embeddings: np.ndarray,
-    queries: np.ndarray,
-    encoding_ms: list[float],
-    repeats: int,
-    place: Path,
-) -> list[dict[str, object]]:
-    """Return a row for each filter. The index is saved and loaded first, so that it is as an engine has it."""
+def built(kind: CoarseEngine, embeddings: np.ndarray, place: Path) -> tuple[VectorIndex, dict[str, float]]:
+    """Return an index, saved and loaded first, so that it is as an engine has it, and what it took."""
     start = time.perf_counter()
     VectorIndex.build(embeddings, CoarseSettings(kind)).save(place / "vectors.npy")
     build_s = time.perf_counter() - start
-    index = VectorIndex.load(place / "vectors.npy")
     sizes = [(place / file).stat().st_size / 1e6 for file in ("vectors.npy", "vectors.coarse.npz")]
+    about = {"build_s": build_s, "vectors_mb": sizes[0], "coarse_mb": sizes[1]}
+    return VectorIndex.load(place / "vectors.npy"), about
+
+
+def search_ms(index: VectorIndex, query: np.ndarray, mask: np.ndarray | None, repeats: int, num_threads: int) -> float:
+    """Return the median milliseconds of searching the best 500."""
+    spent = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        index.search(query, DEPTHS[-1], mask, num_threads)
+        spent.append((time.perf_counter() - start) * 1000)
+    return float(np.median(spent))
+
+
+def encoding_and_search(index: VectorIndex, queries: Encoded, repeats: int, num_threads: int) -> dict[str, float]:
+    """Return p50 and p99 of encoding, of search without a filter, and of both together."""
+    search = np.array([search_ms(index, query, None, repeats, num_threads) for query in queries.embeddings])
+    return {
+        f"{word}_p{at}": float(np.percentile(spent, at))
+        for word, spent in (("encoding", queries.ms), ("search", search), ("total", queries.ms + search))
+        for at in (50, 99)
+    }
+
+
+def encoding_table(rows: list[dict[str, object]]) -> Table:
+    """Show what `encoding_and_search` returned."""
+    names = [name for name in rows[0] if name not in ("ads", "queries")]
+    table = Table("ads", "queries", *(name.replace("_", " ") for name in names), title="ms at k = 500, no filter")
+    for row in rows:
+        table.add_row(str(row["ads"]), str(row["queries"]), *(f"{row[name]:.2f}" for name in names))
+    return table
+
+
+def measured(index: VectorIndex, queries: np.ndarray, repeats: int, num_threads: int) -> list[dict[str, object]]:
+    """Return a row for each filter."""
+    embeddings = np.asarray(index.embeddings)
     rng, num_ads = np.random.default_rng(1), len(embeddings)
     centres = embeddings[np.sort(rng.choice(num_ads, NUM_CELLS, replace=False))]
     parts = range(0, num_ads, _BLOCK)
@@ -180,20 +251,15 @@ def measured(
             used.add(str(plan.engine))
             eligible += num_eligible / num_ads / len(queries)
             rescored += plan.num_candidates / num_ads / len(queries)
-            recalls.append([np.isin(truth[:k], index.search(query, k, mask)[0]).mean() for k in DEPTHS if len(truth)])
-            each = []
-            for _ in range(repeats):
-                begin = time.perf_counter()
-                index.search(query, DEPTHS[-1], mask)
-                each.append((time.perf_counter() - begin) * 1000)
-            spent.append(float(np.median(each)))
-        total = np.add(spent, encoding_ms)
-        row: dict[str, object] = {"ads": name, "kind": str(kind), "filter": told, "eligible": eligible}
-        row |= {"engine": " or ".join(sorted(used)), "rescored": rescored, "build_s": build_s}
-        row |= {"vectors_mb": sizes[0], "coarse_mb": sizes[1], "exact_p50": np.median(exact_ms)}
+            found = [index.search(query, k, mask, num_threads)[0] for k in DEPTHS]
+            recalls.append(
+                [np.isin(truth[:k], best).mean() for k, best in zip(DEPTHS, found, strict=True) if len(truth)]
+            )
+            spent.append(search_ms(index, query, mask, repeats, num_threads))
+        row: dict[str, object] = {"filter": told, "eligible": eligible, "engine": " or ".join(sorted(used))}
+        row |= {"rescored": rescored, "exact_p50": np.median(exact_ms)}
         row |= dict(zip(("r10", "r100", "r500"), np.mean(recalls, axis=0), strict=True))
         row |= dict(zip(("p50", "p95", "p99"), np.percentile(spent, (50, 95, 99)), strict=True))
-        row |= {"total_p50": np.percentile(total, 50), "total_p99": np.percentile(total, 99)}
         rows.append(row)
     return rows
 

@@ -65,8 +65,11 @@ class CoarseIndex(Protocol):
         """Number of ads and of dimensions (N, D)."""
         ...
 
-    def candidates(self, embedding: FloatArray, num: int, eligible: Mask | None) -> IntArray:
-        """Return at most `num` rows (C,) near a query embedding (D,), distinct and eligible, in any order."""
+    def candidates(self, embedding: FloatArray, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
+        """Return at most `num` rows (C,) near a query embedding (D,), distinct and eligible, in any order.
+
+        They are the same for any `num_threads`, which is how many threads may work on the query.
+        """
         ...
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:

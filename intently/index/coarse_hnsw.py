@@ -51,8 +51,8 @@ class HnswIndex:
         """Number of ads and of dimensions (N, D)."""
         return int(self._index.ntotal), int(self._index.d)
 
-    def candidates(self, embedding: FloatArray, num: int, eligible: Mask | None) -> IntArray:
-        """Return the eligible among the `num` nearest rows that a walk of this width finds."""
+    def candidates(self, embedding: FloatArray, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
+        """Return the eligible among the `num` nearest rows that a walk of this width finds; it takes one thread."""
         faiss = import_faiss()
         query = np.ascontiguousarray(embedding, dtype=np.float32)[None]
         _, rows = self._index.search(query, num, params=faiss.SearchParametersHNSW(efSearch=num))

@@ -63,13 +63,15 @@ class CoarseStage:
             return Plan(CoarseEngine.HNSW, min(max(width, settings.graph_oversampling * 100), most))
         return Plan(CoarseEngine.FLAT, min(max(settings.oversampling * k, settings.min_candidates), most))
 
-    def candidates(self, embedding: FloatArray, k: int, eligible: Mask | None, plan: Plan) -> IntArray:
+    def candidates(
+        self, embedding: FloatArray, k: int, eligible: Mask | None, plan: Plan, num_threads: int = 1
+    ) -> IntArray:
         """Return the eligible rows that are worth comparing with a query embedding (D,), in order of row."""
         if plan.engine is CoarseEngine.EXACT:
             return np.arange(self.num_ads) if eligible is None else np.flatnonzero(eligible)
-        rows = self.engines[plan.engine].candidates(embedding, plan.num_candidates, eligible)
+        rows = self.engines[plan.engine].candidates(embedding, plan.num_candidates, eligible, num_threads)
         if plan.engine is CoarseEngine.HNSW and len(rows) < 2 * k:  # what lies around the query is not eligible
-            rows = self.engines[CoarseEngine.FLAT].candidates(embedding, self._most(k), eligible)
+            rows = self.engines[CoarseEngine.FLAT].candidates(embedding, self._most(k), eligible, num_threads)
         rows.sort()
         return rows
 

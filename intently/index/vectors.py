@@ -63,10 +63,13 @@ class VectorIndex:
         """Return how a query for the best `k` of `num_eligible` ads is answered: which engine, how many candidates."""
         return self.stage.plan(k, num_eligible) if self.stage else Plan(CoarseEngine.EXACT, num_eligible)
 
-    def search(self, embedding: FloatArray, k: int, eligible: Mask | None = None) -> tuple[IntArray, FloatArray]:
+    def search(
+        self, embedding: FloatArray, k: int, eligible: Mask | None = None, num_threads: int = 1
+    ) -> tuple[IntArray, FloatArray]:
         """Return the eligible rows nearest to a query embedding (D,), at most `k`, best first, and their cosines.
 
-        `eligible (N,)` None admits all ads. Equals are ordered by row. Measured in docs/two-stage.md.
+        `eligible (N,)` None admits all ads. Equals are ordered by row. The coarse stage of a large catalogue uses up to
+        `num_threads` threads, which changes nothing else. Measured in docs/two-stage.md.
         """
         num_ads = len(self.embeddings)
         if eligible is not None and eligible.shape != (num_ads,):
@@ -79,7 +82,7 @@ class VectorIndex:
             rows = top_rows(scores, k, eligible, above=-np.inf)
             return rows, scores[rows]
         plan = self.stage.plan(k, num_eligible)
-        candidates = self.stage.candidates(embedding, k, eligible, plan)
+        candidates = self.stage.candidates(embedding, k, eligible, plan, num_threads)
         scores = self.scores_of(embedding, candidates)
         best = top_rows(scores, k)  # candidates are in order of row, so equals come out in it
         return candidates[best], scores[best]

@@ -59,11 +59,13 @@ class Ads:
         """Return Σ weight · posting weight over intentions for every ad (N,)."""
         return _together([segment.postings.scores(ids, weights) for segment in self.segments])
 
-    def dense_search(self, embedding: FloatArray, k: int, eligible: Mask) -> tuple[IntArray, FloatArray]:
+    def dense_search(
+        self, embedding: FloatArray, k: int, eligible: Mask, num_threads: int = 1
+    ) -> tuple[IntArray, FloatArray]:
         """Return the eligible rows nearest to a query embedding (D,), at most `k`, best first, and their cosines."""
         bounds = [0, *accumulate(segment.num_rows for segment in self.segments)]
         parts = [
-            segment.vectors.search(embedding, k, eligible[start:end])
+            segment.vectors.search(embedding, k, eligible[start:end], num_threads)
             for segment, start, end in zip(self.segments, bounds, bounds[1:], strict=False)
         ]
         rows = np.concatenate([found + start for (found, _), start in zip(parts, bounds, strict=False)])

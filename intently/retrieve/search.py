@@ -112,8 +112,8 @@ def _nearest(
     as many ads as are wanted are compared again, not all.
     """
     if not settings.feedback_weight:
-        return embedding, Hits(*ads.dense_search(embedding, depth, eligible))
-    rows, _ = ads.dense_search(embedding, 2 * depth, eligible)
+        return embedding, Hits(*ads.dense_search(embedding, depth, eligible, settings.num_threads))
+    rows, _ = ads.dense_search(embedding, 2 * depth, eligible, settings.num_threads)
     if not len(rows):
         return embedding, Hits(rows, np.empty(0, dtype=np.float32))
     first = ads.embeddings(rows[: settings.num_feedback_ads])

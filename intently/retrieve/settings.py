@@ -23,7 +23,7 @@ class RetrievalSettings:
     num_feedback_ads: int = 3
     max_query_tokens: int = 32
     runtime: Runtime = Runtime.ONNX_INT8
-    num_threads: int = 1  # of the student: one answers single queries best, all cores answer batches best
+    num_threads: int = 1  # of models and coarse scan: one answers single queries best, all cores answer batches best
 
     def __post_init__(self) -> None:
         check_range(self, "num_candidates", "num_threads", low=1)

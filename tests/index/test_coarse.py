@@ -1,8 +1,11 @@
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from intently.errors import ArtifactError, MissingDependencyError, SettingsError
 from intently.index.coarse import CoarseEngine, CoarseSettings
@@ -15,6 +18,7 @@ NUM_ADS, DIMENSION, NUM_GROUPS, K = 6_000, 32, 30, 20
 ENGINES = [CoarseEngine.EXACT, CoarseEngine.FLAT, CoarseEngine.HNSW]
 SHARES = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001]
 SETTINGS = {"rescored_share": 0.05}  # 300 of the ads
+MOST_IN_PART = {1: NUM_ADS, 2: 3_000, 3: 2_500, 7: 900}
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -182,6 +186,155 @@ def test_codes_have_half_the_bytes_in_large_catalogues(monkeypatch, embeddings):
     assert FlatIndex.build(embeddings).arrays()["codes"].nbytes * 2 == fine
 
 
+@pytest.fixture(scope="module")
+def parted(embeddings) -> dict[int, FlatIndex]:
+    """The same ads in one part, and in several."""
+    found = {}
+    for num_parts, most in MOST_IN_PART.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("intently.index.coarse_flat._MOST_IN_PART", most)
+            found[num_parts] = FlatIndex.build(embeddings)
+    return found
+
+
+@pytest.mark.parametrize("num_parts", MOST_IN_PART)
+@pytest.mark.parametrize("share", SHARES)
+def test_any_number_of_threads_finds_the_same(parted, queries, num_parts, share):
+    flat, rng = parted[num_parts], np.random.default_rng(6)
+    for query in queries:
+        mask = None if share == 1.0 else rng.random(NUM_ADS) < share
+        alone = flat.candidates(query, 301, mask)
+        for num_threads in (2, 3, 16):
+            np.testing.assert_array_equal(flat.candidates(query, 301, mask, num_threads), alone)
+
+
+@pytest.mark.parametrize("num_parts", [2, 3, 7])
+def test_each_part_gives_the_best_of_its_rows(parted, queries, num_parts):
+    """The slow way: one part that is asked for every P-th row."""
+    for query in queries:
+        rows = parted[num_parts].candidates(query, 42 * num_parts, None)
+        for first in range(num_parts):
+            own = np.arange(NUM_ADS) % num_parts == first
+            expected = parted[1].candidates(query, 42, own)
+            assert np.isin(rows, expected).sum() >= 41  # several may be equal to the last one
+
+
+@pytest.mark.parametrize("num_parts", [2, 3, 7])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+def test_parts_find_the_best_as_one_part_does(parted, queries, embeddings, num_parts, share):
+    rng = np.random.default_rng(7)
+    recalls = []
+    for query in queries:
+        mask = rng.random(NUM_ADS) < share
+        truth = top_rows(embeddings @ query, K, mask)
+        found = [parted[parts].candidates(query, 300, mask, 2) for parts in (1, num_parts)]
+        recalls.append([np.isin(truth, rows).mean() for rows in found])
+    one, several = np.mean(recalls, axis=0)
+    assert several >= one - 0.002
+    assert one > 0.98
+
+
+def test_what_was_rounded_up_is_left_out_worst_first(parted, queries):
+    for query in queries:
+        (best,) = parted[7].candidates(query, 1, None)
+        assert best in parted[1].candidates(query, 3, None)  # of equals, one part may name others
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_uneven_filters_still_get_all_they_ask_for(data, parted, queries):
+    """Whatever number of each part's rows is eligible, as if a catalogue's order followed its targeting."""
+    num_parts = data.draw(st.sampled_from([2, 3, 7]))
+    mask = np.zeros(NUM_ADS, dtype=np.bool_)
+    for first in range(num_parts):
+        own = np.arange(first, NUM_ADS, num_parts)
+        mask[own[: data.draw(st.one_of(st.integers(0, 60), st.just(len(own))))]] = True
+    num, num_threads = data.draw(st.integers(1, 500)), data.draw(st.integers(1, 4))
+    rows = parted[num_parts].candidates(queries[0], num, mask, num_threads)
+    assert len(rows) == len(set(rows.tolist())) == min(num, mask.sum())
+    assert mask[rows].all()
+
+
+def test_a_filter_that_only_one_part_passes_loses_nothing(parted, queries, embeddings):
+    mask = np.arange(NUM_ADS) % 7 == 3
+    for query in queries:
+        rows = parted[7].candidates(query, 100, mask)
+        assert set(rows.tolist()) == set(parted[1].candidates(query, 100, mask).tolist())
+
+
+class Busy:
+    """Helpers that never begin; it is counted how many were wanted."""
+
+    def __init__(self) -> None:
+        self.num_wanted = 0
+
+    def submit(self, *_) -> Future:
+        self.num_wanted += 1
+        return Future()
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 4, 9])
+def test_nobody_waits_for_helpers_that_are_busy(monkeypatch, parted, queries, num_threads):
+    expected = parted[7].candidates(queries[0], 300, None)
+    helpers = Busy()
+    monkeypatch.setattr("intently.index.coarse_flat._HELPERS", helpers)
+    np.testing.assert_array_equal(parted[7].candidates(queries[0], 300, None, num_threads), expected)
+    assert helpers.num_wanted == min(num_threads, 7) - 1
+
+
+@pytest.mark.parametrize("engine", [CoarseEngine.FLAT, CoarseEngine.HNSW])
+def test_threads_come_from_the_search_to_the_scan(monkeypatch, queries, embeddings, groups, engine):
+    monkeypatch.setattr("intently.index.coarse_flat._MOST_IN_PART", 2_000)
+    index = VectorIndex.build(embeddings, CoarseSettings(engine, **SETTINGS))
+    helpers = Busy()
+    monkeypatch.setattr("intently.index.coarse_flat._HELPERS", helpers)
+    mask = np.isin(groups, near_groups(queries[0], embeddings, groups)[-20:])  # which a graph hands over
+    index.search(queries[0], K, mask)
+    assert helpers.num_wanted == 0
+    index.search(queries[0], K, mask, num_threads=2)
+    assert helpers.num_wanted >= 1
+
+
+def test_many_callers_share_the_helpers(parted, queries):
+    expected = [parted[3].candidates(query, 300, None) for query in queries]
+    with ThreadPoolExecutor(6) as callers:
+        found = callers.map(lambda query: parted[3].candidates(query, 300, None, 3), np.tile(queries, (4, 1)))
+        for rows, others in zip(found, expected * 4, strict=True):
+            np.testing.assert_array_equal(rows, others)
+
+
+@pytest.mark.parametrize("num_ads", [1_000, 1_031, NUM_ADS])
+def test_parts_are_saved_and_loaded(monkeypatch, embeddings, queries, num_ads, tmp_path):
+    monkeypatch.setattr("intently.index.coarse_flat._MOST_IN_PART", num_ads // 3)
+    monkeypatch.setattr("intently.index.coarse_flat._BLOCK", 77)  # blocks of faiss that are filled bit by bit
+    flat = FlatIndex.build(embeddings[:num_ads])
+    np.savez(tmp_path / "flat.npz", **flat.arrays())
+    loaded = FlatIndex.load(tmp_path / "flat.npz")
+    assert loaded.shape == flat.shape == (num_ads, DIMENSION)
+    assert len(loaded.arrays()["num_ads"]) == -(-num_ads // (num_ads // 3))
+    np.savez(tmp_path / "again.npz", **loaded.arrays())
+    monkeypatch.setattr("intently.index.coarse_flat._BLOCK", 65_536)
+    np.savez(tmp_path / "anew.npz", **FlatIndex.build(embeddings[:num_ads]).arrays())
+    first, *others = ((tmp_path / f"{name}.npz").read_bytes() for name in ("flat", "again", "anew"))
+    assert others == [first, first]
+    mask = np.arange(num_ads) % 5 > 0
+    for query in queries:
+        for eligible in (None, mask):
+            np.testing.assert_array_equal(
+                loaded.candidates(query, 100, eligible), flat.candidates(query, 100, eligible)
+            )
+
+
+def test_codes_written_before_there_were_parts(monkeypatch, embeddings, queries, parted, tmp_path):
+    """They are read where one part is what there would be now, and else refused."""
+    np.savez(tmp_path / "flat.npz", **(parted[1].arrays() | {"num_ads": np.array(NUM_ADS)}))
+    loaded = FlatIndex.load(tmp_path / "flat.npz")
+    np.testing.assert_array_equal(loaded.candidates(queries[0], 50, None), parted[1].candidates(queries[0], 50, None))
+    monkeypatch.setattr("intently.index.coarse_flat._MOST_IN_PART", NUM_ADS - 1)
+    with pytest.raises(ArtifactError, match=r"flat\.npz does not hold codes of ads"):
+        FlatIndex.load(tmp_path / "flat.npz")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_saved_and_loaded(indexes, queries, embeddings, engine, tmp_path):
     first, second = tmp_path / "vectors.npy", tmp_path / "again.npy"
@@ -204,6 +357,11 @@ def test_saved_and_loaded(indexes, queries, embeddings, engine, tmp_path):
     [
         pytest.param({"num_ads": np.array(7)}, "does not hold codes of ads", id="fewer ads"),
         pytest.param({"num_ads": np.array(-1)}, "does not hold codes of ads", id="negative"),
+        pytest.param({"num_ads": np.array([NUM_ADS / 2] * 2, dtype=np.int64)}, "does not hold codes", id="two parts"),
+        pytest.param({"num_ads": np.array([NUM_ADS + 1, -1])}, "does not hold codes of ads", id="a negative part"),
+        pytest.param({"num_ads": np.array([[NUM_ADS]])}, "does not hold codes of ads", id="a table of parts"),
+        pytest.param({"num_ads": np.array([2**62])}, "does not hold codes of ads", id="more parts than there are ads"),
+        pytest.param({"num_ads": np.array([], dtype=np.int64)}, "does not hold codes of ads", id="no parts"),
         pytest.param({"codes": np.zeros(64, dtype=np.uint8)}, "does not hold codes of ads", id="fewer codes"),
         pytest.param({"centroids": np.zeros((4, 3, 2), dtype=np.float32)}, "does not hold codes", id="centroids"),
         pytest.param({"centroids": np.zeros((8, 16, 2), dtype=np.float64)}, "does not hold codes", id="type"),

@@ -302,7 +302,7 @@ def save(engine: Engine, directory, **settings) -> list:
     return files
 
 
-def test_saved_and_loaded(engine, tmp_path):
+def test_saved_and_loaded(engine, tmp_path, monkeypatch):
     files = save(engine, tmp_path)
     loaded = Engine.load(str(tmp_path))
     assert loaded.settings == SETTINGS
@@ -316,6 +316,13 @@ def test_saved_and_loaded(engine, tmp_path):
         Engine.load(tmp_path, runtime="gpu")
     with pytest.raises(SettingsError, match="'num_threads' is 0"):
         Engine.load(tmp_path, num_threads=0)
+    asked = []
+    search = VectorIndex.search
+    monkeypatch.setattr(VectorIndex, "search", lambda *given: asked.append(given[4]) or search(*given))
+    for feedback_weight in (0.0, 0.2):  # the vectors are searched with as many threads, with and without feedback
+        elsewhere.settings = replace(elsewhere.settings, feedback_weight=feedback_weight)
+        elsewhere.retrieve("red pan", path=Path.DENSE)
+    assert asked == [2, 2]
     del loaded, elsewhere
     for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):
         facts = {"settings": {"retrieval": retrieval}, "fingerprints": {}, "facts": {}, "notes": []}
