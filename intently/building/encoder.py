@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from intently.artifact import write_atomically
 from intently.augment.augmentation import Augmentation
 from intently.augment.importance import ImportanceSettings, quality
+from intently.building.encoder_teacher import Guide, HybridTeacher
 from intently.building.interactions import Interactions
 from intently.building.settings import BackboneKind, BridgeSettings
 from intently.building.work import ENCODER, finish, is_finished
@@ -45,8 +46,9 @@ class EncoderMaterial:
     interactions: Interactions
     vocabulary: Vocabulary
     augmentation: Augmentation | None
-    lexical: LexicalIndex  # which teaches it
+    lexical: LexicalIndex  # which teaches it ...
     checkpoint: str  # the student's
+    guide: Guide | None = None  # ... together with this one
 
 
 def read_by_encoder(
@@ -146,18 +148,6 @@ def _clicked(name: str, queries: Sequence[str], pairs: IntArray) -> Source:
     return Source(name, tuple(queries[row] for row in pairs[:, 0].tolist()), pairs[:, 1])
 
 
-@dataclass(frozen=True)
-class LexicalTeacher:
-    """Scores candidates by BM25: what the words say that an encoder tends to blur."""
-
-    lexical: LexicalIndex
-
-    def __call__(self, queries: Sequence[str], ad_rows: IntArray) -> NDArray[np.float32]:
-        """Return the scores (B, C) of candidates `ad_rows (B, C)`. Cost: one lexical search a query."""
-        scores = [self.lexical.scores(self.lexical.analyze(query)) for query in queries]
-        return np.stack([of_all[rows] for of_all, rows in zip(scores, ad_rows, strict=True)])
-
-
 @dataclass(frozen=True, eq=False)
 class BuiltEncoder:
     """A trained encoder, the embeddings (N, D) of all ads, and how training went, as JSON knows it."""
@@ -221,7 +211,7 @@ def _train(
         bridge_data(material, features, settings),
         settings.training,
         checkpoint=work / "checkpoint.pt",
-        teacher=LexicalTeacher(material.lexical),
+        teacher=HybridTeacher(material.lexical, material.guide, settings.training.distillation.cosine_weight),
         progress=show,
     )
     return trained, tokenizer

@@ -1,6 +1,6 @@
 """BRIDGE's tables on one's own data: its baselines, what each of its parts is worth, schedules, and the fused engine.
 
-    augmentation → systems, encoders without one part each, schedules → engine (paths, fusion) → tables → report
+    augmentation → encoders → engine (paths, fusion) → baselines → encoders without one part each → tables → report
 
 Everything is a step of a resumable experiment (`intently.experiments.runner`). The queries that the learned fusion
 learns from are held out of all that is trained here, so that every system learns from the same clicks.
@@ -19,7 +19,14 @@ from intently.augment.augmentation import Augmentation
 from intently.augment.records import AdsAndClicks
 from intently.baselines.registry import ALL, BRIDGE
 from intently.baselines.task import Budget, Task
-from intently.building.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
+from intently.building.encoder import (
+    BuiltEncoder,
+    EncoderMaterial,
+    build_encoder,
+    chosen_augmentation,
+    read_by_encoder,
+)
+from intently.building.encoder_teacher import Guide
 from intently.building.fusion import held_out_queries
 from intently.building.intentions import choose_vocabulary
 from intently.building.settings import BridgeSettings, BuildSettings
@@ -43,6 +50,7 @@ from intently.pipeline import build_engine
 from intently.retrieve.engine import Engine
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 from intently.train.bridge import BridgeTrainingSettings
+from intently.train.distillation import DistillationSettings
 from intently.train.sampling import SamplingSettings
 from intently.train.schedule import Order
 from intently.types import Path as RetrievalPath
@@ -85,6 +93,7 @@ def everything(settings: BridgeSettings) -> BridgeSettings:
     """Return the settings with every part of BRIDGE on, whatever measured best here or elsewhere."""
     training = settings.training
     negatives = training.negatives if training.negatives.mines else type(training.negatives)()
+    taught, default = training.distillation, DistillationSettings()
     return replace(
         settings,
         generated_queries=True,
@@ -97,7 +106,11 @@ def everything(settings: BridgeSettings) -> BridgeSettings:
             schedule=replace(training.schedule, order=Order.INTERLEAVED),
             negatives=negatives,
             sampling=training.sampling if training.sampling.alpha else SamplingSettings(),
-            distillation_weight=training.distillation_weight or 0.5,
+            distillation=replace(
+                taught,
+                weight=taught.weight or default.weight,
+                cosine_weight=taught.cosine_weight or default.cosine_weight,
+            ),
         ),
     )
 
@@ -129,6 +142,10 @@ def _easy(settings: BridgeSettings) -> BridgeSettings:
     return _trained(settings, negatives=negatives)
 
 
+def _taught(settings: BridgeSettings, **changes: Any) -> BridgeSettings:
+    return _trained(settings, distillation=replace(settings.training.distillation, **changes))
+
+
 # What is left out of BRIDGE, and the settings without it.
 VARIANTS: Mapping[str, Callable[[BridgeSettings], BridgeSettings]] = {
     "interleaving": lambda settings: _ordered(settings, Order.CONCATENATED),
@@ -144,11 +161,12 @@ VARIANTS: Mapping[str, Callable[[BridgeSettings], BridgeSettings]] = {
     ),
     "hierarchical negatives": _easy,
     "click-aware sampling": lambda settings: _trained(settings, sampling=SamplingSettings(alpha=0, gamma=0)),
-    "distillation": lambda settings: _trained(settings, distillation_weight=0.0),
+    "distillation": lambda settings: _taught(settings, weight=0.0),
+    "guide": lambda settings: _taught(settings, cosine_weight=0.0),
     "landing pages": lambda settings: replace(settings, reads_pages=False),
     "OCR cleaning": lambda settings: settings,  # the texts differ
 }
-_SEQUENTIAL = "BRIDGE, sequential"
+_PLAIN, _LONGER, _SEQUENTIAL = "plain fine-tuning", "plain fine-tuning, twice as long", "BRIDGE, sequential"
 
 
 def parts_to_leave_out(variants: str, *, queries: bool, pages: bool, spans: bool) -> list[str]:
@@ -178,8 +196,8 @@ def run_bridge(
     written = _augmentation(experiment, data, settings, progress)
     path = experiment.work("augmentation") / "augmentation.jsonl"
     lab = _Laboratory(experiment, data, settings, Augmentation.load(path, data.catalog), progress)
-    systems = _baselines(experiment, data, settings, progress)
-    systems |= lab.systems()
+    # What matters most is measured first: hours are not always waited for to their end.
+    main = lab.main_systems()
     bridge = replace(settings.build.bridge, augmentation_file=str(path))
     engine_path = experiment.work("engine") / "engine"
     build = experiment.facts(
@@ -190,7 +208,8 @@ def run_bridge(
             ).facts
         ),
     )
-    systems |= _paths(experiment, Engine.load(engine_path, num_threads=2), data.queries.texts, progress)
+    paths = _paths(experiment, Engine.load(engine_path, num_threads=2), data.queries.texts, progress)
+    systems = _baselines(experiment, data, settings, progress) | main | lab.ablations() | paths
     measured = Measured(
         qrels=read_qrels(files.qrels),
         clicks=data.judgements,
@@ -289,13 +308,21 @@ class _Laboratory:
         self._has_spans = any(landing_spans(data.catalog))
         self._has_pages = self._has_spans or any(data.catalog.strings("landing_text"))
 
-    def systems(self) -> dict[str, SystemResult]:
-        """Return plain fine-tuning, BRIDGE, BRIDGE without each part, and BRIDGE trained source after source."""
+    def main_systems(self) -> dict[str, SystemResult]:
+        """Return plain fine-tuning, once and as long as it and BRIDGE take together, and BRIDGE."""
         full = everything(self._settings.build.bridge)
-        systems = {
-            "plain fine-tuning": self._run("plain fine-tuning", plain(full)),
+        alone = plain(full)
+        longer = _trained(alone, num_steps=2 * alone.training.num_steps)
+        return {
+            _PLAIN: self._experiment.run(_PLAIN, lambda: self._answers(self._plain)),
+            _LONGER: self._run(_LONGER, longer, guided=False),
             "BRIDGE": self._run("BRIDGE", full),
         }
+
+    def ablations(self) -> dict[str, SystemResult]:
+        """Return BRIDGE without each part, and BRIDGE trained source after source."""
+        full = everything(self._settings.build.bridge)
+        systems = {}
         for part in parts_to_leave_out(
             self._settings.variants,
             queries=any(self._augmentation.queries),
@@ -307,14 +334,19 @@ class _Laboratory:
         systems[_SEQUENTIAL] = self._run(_SEQUENTIAL, _ordered(full, Order.SEQUENTIAL))
         return systems
 
-    def _run(self, name: str, settings: BridgeSettings, *, cleaned: bool = True) -> SystemResult:
-        result = self._experiment.run(name, partial(self._answers, name, settings, cleaned))
+    def _run(self, name: str, settings: BridgeSettings, *, cleaned: bool = True, guided: bool = True) -> SystemResult:
+        result = self._experiment.run(
+            name, lambda: self._answers(self._built(name, settings, cleaned=cleaned, guided=guided))
+        )
         self._experiment.forget(name)
         return result
 
-    def _answers(self, name: str, settings: BridgeSettings, cleaned: bool) -> Answers:
-        work, queries = self._experiment.work(name), self._data.queries.texts
+    def _built(self, name: str, settings: BridgeSettings, *, cleaned: bool, guided: bool) -> BuiltEncoder:
         material = self._material(settings, cleaned)
+        if guided:
+            reader = self._plain.embedder.on(self._settings.build.device)
+            guide = Guide(reader.embed_queries, self._plain.embeddings)
+            material = replace(material, guide=guide)
         read = (
             [kind for kind, items in vars(material.augmentation).items() if any(items)] if material.augmentation else []
         )
@@ -322,18 +354,26 @@ class _Laboratory:
         built = build_encoder(
             material,
             settings,
-            work,
+            self._experiment.work(name),
             self._progress,
             features_directory=features,
             device=self._settings.build.device,
         )
+        return replace(built, training={**built.training, "settings": asdict(settings)})
+
+    def _answers(self, built: BuiltEncoder) -> Answers:
         ad_ids = self._data.catalog.strings("ad_id")
         rankings = []
-        for query in built.embedder.embed_queries(queries):
+        for query in built.embedder.embed_queries(self._data.queries.texts):
             scores = built.embeddings @ query
             rows = top_rows(scores, DEPTH)
             rankings.append(([ad_ids[row] for row in rows.tolist()], scores[rows].tolist()))
-        return Answers(rankings, facts={**built.training, "settings": asdict(settings)})
+        return Answers(rankings, facts=built.training)
+
+    @cached_property
+    def _plain(self) -> BuiltEncoder:
+        """What BRIDGE has to beat, which is also half of its teacher; kept for as long as the experiment is."""
+        return self._built(_PLAIN, plain(everything(self._settings.build.bridge)), cleaned=True, guided=False)
 
     def _material(self, settings: BridgeSettings, cleaned: bool) -> EncoderMaterial:
         """Return what an encoder learns from; pages that are not cleaned are read as OCR read them."""

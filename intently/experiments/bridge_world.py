@@ -14,7 +14,7 @@ from intently.train.negatives import NegativeSettings
 from intently.train.student import TrainingSettings
 
 NUM_ADS = 3_000
-_NUM_STEPS, _BATCH_SIZE, _HELD_OUT = 60, 48, 0.15
+_NUM_STEPS, _BATCH_SIZE, _HELD_OUT = 60, 32, 0.15
 # Fewer steps, ads and queries than a real run takes, the same for all systems that are compared.
 SETTINGS = BridgeExperimentSettings(
     build=BuildSettings(

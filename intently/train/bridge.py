@@ -1,9 +1,11 @@
 """Training the BRIDGE encoder: batches of several sources in turns, negatives from easy to hard, a teacher beside them.
 
 A step reads B queries, chooses their explicit negatives by the embeddings just made, and reads the ads: the B positives
-and, each once, the negatives of all. Queries meet all of these in one softmax, from which known answers and suspects
-are masked; positives meet all queries in another. The loss is their sum, plus λ₁ times the divergence from a teacher's
-ranking of the same ads, plus λ₂ times the encoder's regularisation (BRIDGE, sections 4.2 to 4.5).
+and, each once, the negatives of all and what a teacher proposes. Queries meet the positives and negatives in one
+softmax, from which known answers and suspects are masked; positives meet all queries in another. The loss is their sum,
+plus λ₁ times the divergence from the teacher's ranking of all ads of the batch, plus λ₂ times the encoder's
+regularisation (BRIDGE, sections 4.2 to 4.5). With a teacher, only clicks meet in these softmaxes, unless settings say
+otherwise: of what augmentation pairs, the teacher says how far it is true.
 
 Everything random in step n is drawn from (seed, n): a run that was interrupted and resumed is the run that was not. The
 embeddings of all ads, by which negatives are chosen, are written once whenever they change, into a file of their own
@@ -13,6 +15,7 @@ Shape letters: N ads, B batch, C explicit negatives of a query, M ads of a batch
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from intently.encoder.embedder import Embedder
 from intently.encoder.model import BridgeEncoder
 from intently.errors import InputError
 from intently.settings import check_range
-from intently.train.distillation import Teacher, ask_teacher, divergence, find_candidates
+from intently.train.distillation import DistillationSettings, Teacher, add_labels, ask_teacher, divergence, propose
 from intently.train.looks import Look, forgetting, measure
 from intently.train.negatives import Asked, NegativeSampler, NegativeSettings
 from intently.train.optimisation import (
@@ -65,8 +68,7 @@ class BridgeTrainingSettings:
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     negatives: NegativeSettings = field(default_factory=NegativeSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    distillation_weight: float = 0.0  # λ₁; counts where there is a teacher
-    teacher_temperature: float = 1.0
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)  # where there is a teacher
     regularisation_weight: float = 1e-4  # λ₂
     average_share: float = 0.0  # of all steps, the last: the weights become their mean over these
     num_held_out: int = 200  # pairs of each source to measure it by; 0: none
@@ -76,8 +78,8 @@ class BridgeTrainingSettings:
 
     def __post_init__(self) -> None:
         check_range(self, "num_steps", "batch_size", "eval_steps", "checkpoint_steps", low=1, whole=True)
-        check_range(self, "learning_rate", "parts_rate", "temperature", "teacher_temperature", exclusive=True)
-        check_range(self, "weight_decay", "distillation_weight", "regularisation_weight")
+        check_range(self, "learning_rate", "parts_rate", "temperature", exclusive=True)
+        check_range(self, "weight_decay", "regularisation_weight")
         check_range(self, "warmup_share", "typo_rate", "feature_dropout", "average_share", high=1)
         check_range(self, "num_held_out", whole=True)
         check_range(self, "seed", high=2**32 - 1, whole=True)
@@ -93,7 +95,7 @@ class BridgeTrainingSettings:
             negatives=NegativeSettings(num_per_query=0, judged=False),
             sampling=SamplingSettings(alpha=0, gamma=0),
             feature_dropout=0.0,
-            distillation_weight=0.0,
+            distillation=DistillationSettings(weight=0),
             regularisation_weight=0.0,
             average_share=0.0,
         )
@@ -163,7 +165,7 @@ class _Run:
         _check_features(encoder, data)
         self.step = 0
         self._encoder, self._tokenizer, self._data, self._settings = encoder, tokenizer, data, settings
-        self._teacher, self._show = teacher, show
+        self._teacher, self._show = teacher if settings.distillation.weight else None, show
         self._optimizers = build_optimizers(
             encoder,
             settings.learning_rate,
@@ -212,8 +214,12 @@ class _Run:
         typed = [with_typo(text, rng) if rng.random() < settings.typo_rate else text for text in texts]
         queries = self._reader.queries(typed)
         asked = Asked(query_rows, ad_rows, queries.detach())
+        # (B,) whose pairs are learnt by contrast; the others by the teacher alone.
+        contrasted = (data.pairs.sources[pairs] == 0) | (self._teacher is None) | (not settings.distillation.alone)
         own = self._own_negatives(asked, rng)
-        extra = np.setdiff1d(own[own >= 0], ad_rows)
+        own[~contrasted] = -1
+        taught, proposed = self._asked_teacher(texts, rng)
+        extra = np.setdiff1d(np.append(own, proposed), np.append(ad_rows, -1))
         all_rows = np.append(ad_rows, extra)
         bare = rng.random(len(all_rows)) < settings.feature_dropout
         ads = self._reader.ads(np.append(query_rows, np.full(len(extra), -1)), all_rows, bare)
@@ -222,30 +228,34 @@ class _Run:
         masked = torch.from_numpy(self._masked(asked, extra, own)).to(encoder.device)
         similarity = (cosines / settings.temperature).masked_fill(masked, -torch.inf)
         target = torch.arange(len(pairs), device=encoder.device)
-        queued = self._queued_similarity(asked, queries, cosines.detach().diagonal())
-        losses = {
-            "contrastive": F.cross_entropy(torch.cat((similarity, queued), dim=1), target)
-            + F.cross_entropy(similarity[:, : len(pairs)].T, target)
-        }
-        loss = losses["contrastive"]
-        if self._teacher and settings.distillation_weight:
-            taught = ask_teacher(self._teacher, texts, all_rows) / settings.teacher_temperature
-            candidates = find_candidates(data, query_rows, all_rows)
-            losses["distillation"] = divergence(taught, cosines / settings.temperature, candidates)
-            loss = loss + settings.distillation_weight * losses["distillation"]
+        losses: dict[str, Tensor] = {}
+        weights = {"contrastive": 1.0, "distillation": settings.distillation.weight}
+        if contrasted.any():
+            queued = self._queued_similarity(asked, queries, cosines.detach().diagonal())
+            rows = torch.from_numpy(contrasted).to(encoder.device)
+            losses["contrastive"] = F.cross_entropy(torch.cat((similarity, queued), dim=1)[rows], target[rows])
+            losses["contrastive"] += F.cross_entropy(similarity[:, : len(pairs)].T[rows], target[rows])
+        if taught is not None:
+            bonuses = settings.distillation.label_bonus * contrasted
+            scores = add_labels(taught[:, all_rows], data, query_rows, all_rows, bonuses)
+            scores /= settings.distillation.temperature
+            losses["distillation"] = divergence(
+                torch.from_numpy(scores).to(encoder.device), cosines / settings.temperature
+            )
         if settings.regularisation_weight:
             losses["regularisation"] = encoder.regularisation()
-            loss = loss + settings.regularisation_weight * losses["regularisation"]
-        self._descend(loss)
+            weights["regularisation"] = settings.regularisation_weight
+        self._descend(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
 
         now = {name: value.item() for name, value in losses.items()}
         if not all(math.isfinite(value) for value in now.values()):
             raise FloatingPointError(f"the loss is not finite at step {step}: {now}")
         now["accuracy"] = (similarity.argmax(dim=1) == target).float().mean().item()
         self._schedule.report(source, now["accuracy"])
-        self._enqueue(all_rows, ads.detach())
+        asked_about = np.isin(all_rows, np.append(ad_rows, own))  # not only proposed
+        self._enqueue(all_rows[asked_about], ads.detach()[torch.from_numpy(asked_about)])
         self.num_drawn += np.bincount(data.pairs.sources[pairs], minlength=len(self.num_drawn))
-        self.losses = {name: 0.95 * self.losses.get(name, value) + 0.05 * value for name, value in now.items()}
+        self.losses |= {name: 0.95 * self.losses.get(name, value) + 0.05 * value for name, value in now.items()}
         self.step += 1
         if self.step > settings.num_steps * (1 - settings.average_share):
             self.average.add(encoder)
@@ -290,12 +300,23 @@ class _Run:
             judged[:, 0] = self._data.draw_irrelevant(asked.query_rows, rng)
         return np.append(drawn, judged, axis=1)
 
+    def _asked_teacher(
+        self, texts: Sequence[str], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32] | None, IntArray]:
+        """Return the teacher's scores (B, N) and what it proposes (B, C); None and nothing without a teacher."""
+        if self._teacher is None:
+            return None, np.empty((len(texts), 0), dtype=np.int64)
+        scores = ask_teacher(self._teacher, texts, len(self._data.ad_texts))
+        return scores, propose(scores, self._settings.distillation, rng)
+
     def _masked(self, asked: Asked, extra: IntArray, own: IntArray) -> NDArray[np.bool_]:
         """Return (B, M) which ads, of the positives and the `extra` ones, are no negatives of which queries."""
         others = self._data.is_positive(asked.query_rows[:, None], asked.ad_rows[None, :])
         np.fill_diagonal(others, False)
         judged = (own[:, -1:] == extra) & ~self._data.is_positive(asked.query_rows[:, None], extra[None, :])
-        return np.append(others, self._negatives.suspects(asked, extra) & ~judged, axis=1)
+        suspects = self._negatives.suspects(asked, extra) & ~judged
+        # What only the teacher proposed is near to the query, and nobody said that it is wrong.
+        return np.append(others, suspects | ~np.isin(extra, own), axis=1)
 
     def _queued_similarity(self, asked: Asked, queries: Tensor, own: Tensor) -> Tensor:
         """Return scaled cosines (B, queued) with the ads of the batches before, known and likely answers masked.

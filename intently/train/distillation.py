@@ -1,12 +1,15 @@
 """Learning how a teacher ranks: the divergence between its scores of a query's candidates and the encoder's.
 
-Candidates are the ads of the batch, of which none is left that is labelled for the query but its own positive: a
-lexical teacher often scores an ad that was judged irrelevant above the positive, and one loss would undo the other.
+The teacher scores all ads for a query. Candidates are the ads of the batch: the positives, the explicit negatives, and
+some ads that the teacher itself ranks first for each query. Without these, the batch is almost free of ads that a
+query could be confused about, and there is little to learn from anybody's ranking of it. (Learning a lexical ranking on
+texts that nobody asked: SPAR, Chen et al. 2022. Learning from a teacher of two views: ERNIE-Search, Lu et al. 2022.)
 
-Shape letters: B batch, C candidates of a query, M ads of a batch.
+Shape letters: B batch, C proposed ads of a query, M ads of a batch, N ads.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,46 +18,73 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intently.errors import InputError
+from intently.index.postings import top_rows
+from intently.settings import check_range
 from intently.train.sources import BridgeData, IntArray
 
-# Texts of B queries and candidate ad rows (B, C) to finite scores (B, C); higher is better.
-Teacher = Callable[[Sequence[str], IntArray], NDArray[np.floating]]
+# Texts of B queries to finite scores (B, N) of all ads; higher is better.
+Teacher = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-def find_candidates(data: BridgeData, query_rows: IntArray, ad_rows: IntArray) -> NDArray[np.bool_]:
-    """Return (B, M) which ads of a batch a query's ranking is learnt of; `ad_rows (M,)` has query i's positive at i.
+@dataclass(frozen=True)
+class DistillationSettings:
+    """What is learnt from a teacher, if there is one."""
 
-    These are all but other known answers to the query and ads judged irrelevant to it.
+    weight: float = 1.0  # λ₁ of the divergence; 0: nothing is learnt from a teacher
+    temperature: float = 2.0  # of the teacher's scores
+    cosine_weight: float = 15.0  # of the guide's cosine in the teacher's score, beside BM25
+    label_bonus: float = 4.0  # added to the teacher's score of a known answer, taken from one judged irrelevant
+    num_proposed: int = 2  # ads a query that the teacher proposes as candidates ...
+    proposed_depth: int = 50  # ... among its first ones
+    alone: bool = True  # sources but the clicks are learnt from the teacher alone: what they say is only plausible
+
+    def __post_init__(self) -> None:
+        check_range(self, "weight", "cosine_weight", "label_bonus")
+        check_range(self, "temperature", exclusive=True)
+        check_range(self, "num_proposed", whole=True)
+        check_range(self, "proposed_depth", low=1, whole=True)
+
+
+def ask_teacher(teacher: Teacher, texts: Sequence[str], num_ads: int) -> NDArray[np.float32]:
+    """Return the teacher's scores (B, N) of all ads; raise `InputError` if they are of another shape, or not finite."""
+    scores = np.asarray(teacher(texts), dtype=np.float32)
+    shape = (len(texts), num_ads)
+    if scores.shape != shape or not np.isfinite(scores).all():
+        raise InputError(
+            f"the teacher gave scores {scores.shape}, finite or not, for {shape[0]} queries and {shape[1]} ads",
+            cure="return a finite score of each ad for each query",
+        )
+    return scores
+
+
+def propose(scores: NDArray[np.float32], settings: DistillationSettings, rng: np.random.Generator) -> IntArray:
+    """Return the rows (B, C) of ads drawn from the first ones of `scores (B, N)`, -1 where a query has too few.
+
+    Ads that the teacher scores 0 or less are not worth proposing.
+    """
+    proposed = np.full((len(scores), settings.num_proposed), -1, dtype=np.int64)
+    for row, own in enumerate(scores):
+        drawn = rng.permutation(top_rows(own, settings.proposed_depth, above=0.0))[: settings.num_proposed]
+        proposed[row, : len(drawn)] = drawn
+    return proposed
+
+
+def add_labels(
+    scores: NDArray[np.float32],
+    data: BridgeData,
+    query_rows: IntArray,
+    ad_rows: IntArray,
+    bonuses: NDArray[np.floating],
+) -> NDArray[np.float32]:
+    """Return `scores (B, M)` of ads `ad_rows (M,)`, raised for known answers and lowered for ads judged irrelevant.
+
+    By `bonuses (B,)`. A teacher, BM25 above all, often scores an ad that was judged irrelevant above the answer.
     """
     pairs = query_rows[:, None], ad_rows[None, :]
-    candidates = ~(data.is_positive(*pairs) | data.is_irrelevant(*pairs))
-    np.fill_diagonal(candidates, True)
-    return candidates
+    labels = data.is_positive(*pairs).astype(np.float32) - data.is_irrelevant(*pairs).astype(np.float32)
+    return scores + bonuses.astype(np.float32)[:, None] * labels
 
 
-def ask_teacher(teacher: Teacher, texts: Sequence[str], ad_rows: IntArray) -> Tensor:
-    """Return the teacher's scores (B, M) of ads (M,); raise `InputError` if they are of another shape, or not finite.
-
-    It is asked about those that are no candidates as well, because the ads are the same for all queries.
-    """
-    asked = np.broadcast_to(ad_rows, (len(texts), len(ad_rows)))
-    scores = np.asarray(teacher(texts, asked), dtype=np.float32)
-    if scores.shape != asked.shape or not np.isfinite(scores).all():
-        raise InputError(
-            f"the teacher gave scores {scores.shape}, finite or not, for candidates {asked.shape}",
-            cure="return a finite score for each candidate",
-        )
-    return torch.from_numpy(scores)
-
-
-def divergence(taught: Tensor, said: Tensor, candidates: NDArray[np.bool_]) -> Tensor:
-    """Return the mean KL(softmax(taught) ‖ softmax(said)), a scalar, of scores (B, M), over `candidates (B, M)`.
-
-    Both are already divided by their temperatures.
-    """
-    others = torch.from_numpy(~candidates).to(said.device)
-    # Finite, so that what is no candidate has a gradient of 0 and not NaN.
-    nothing = torch.finfo(torch.float32).min
-    taught = torch.softmax(taught.to(said.device).masked_fill(others, nothing), dim=1)
-    said = torch.log_softmax(said.float().masked_fill(others, nothing), dim=1).masked_fill(others, 0)
-    return F.kl_div(said, taught, reduction="batchmean")
+def divergence(taught: Tensor, said: Tensor) -> Tensor:
+    """Return the mean KL(softmax(taught) ‖ softmax(said)), a scalar, of scores (B, M), both divided by temperatures."""
+    return F.kl_div(torch.log_softmax(said.float(), dim=1), torch.softmax(taught, dim=1), reduction="batchmean")

@@ -1,4 +1,4 @@
-"""What an encoder is made from: pairs of every source, BM25 as its teacher, pages, and augmentation."""
+"""What an encoder is made from: pairs of every source, its teacher, pages, and augmentation."""
 
 from dataclasses import replace
 
@@ -7,15 +7,16 @@ import pytest
 
 from intently.augment.augmentation import Augmentation
 from intently.augment.importance import ImportanceSettings, quality
+from intently.building import encoder as building_encoder
 from intently.building.encoder import (
     EncoderMaterial,
-    LexicalTeacher,
     bridge_data,
     build_encoder,
     chosen_augmentation,
     read_by_encoder,
     start_encoder,
 )
+from intently.building.encoder_teacher import Guide
 from intently.building.interactions import Interactions
 from intently.building.settings import BackboneKind, BridgeSettings, BuildSettings
 from intently.catalog import Catalog
@@ -29,6 +30,7 @@ from intently.models.student import Runtime
 from intently.retrieve.settings import RetrievalSettings
 from intently.text.chunk import ChunkSettings
 from intently.train.bridge import BridgeTrainingSettings
+from intently.train.distillation import DistillationSettings
 from intently.train.negatives import NegativeSettings
 from intently.types import Ad
 
@@ -126,17 +128,36 @@ def test_a_source_without_pairs_is_left_out_and_none_at_all_is_refused(material)
         bridge_data(none, None, BridgeSettings(intentions=False))
 
 
-def test_the_lexical_teacher_says_what_bm25_says(material):
-    queries, rows = ("red robot", "扫地机器人", "unknown"), np.array([[0, 3], [2, 1], [1, 1]])
-    lexical = material.lexical
-    scores = LexicalTeacher(lexical)(queries, rows)
-    assert scores.shape == (3, 2)
-    for query, of_query, candidates in zip(queries, scores, rows, strict=True):
-        for score, row in zip(of_query.tolist(), candidates.tolist(), strict=True):
-            explained = lexical.explain(lexical.analyze(query), row)
-            assert score == pytest.approx(sum(share for _, share in explained), rel=1e-5)
-    assert scores[0, 0] > scores[0, 1] == 0
-    assert scores[1, 1] > 0
+def embed_by_length(texts) -> np.ndarray:
+    return np.array([[1.0, 0.0] if len(text) > 3 else [0.0, 1.0] for text in texts], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("guide", "weight", "share"),
+    [
+        (None, 2.0, 0.0),
+        (Guide(embed_by_length, np.array([[1, 0], [0, 1], [1, 0], [0.6, 0.8]], dtype=np.float32)), 2.0, 2.0),
+        (Guide(embed_by_length, np.array([[1, 0], [0, 1], [1, 0], [0.6, 0.8]], dtype=np.float32)), 0.0, 0.0),
+    ],
+    ids=["without a guide", "with a guide", "with one that counts nothing"],
+)
+def test_words_and_the_guide_teach_the_encoder(material, tmp_path, monkeypatch, guide, weight, share):
+    teachers = []
+    train_bridge = building_encoder.train_bridge
+
+    def train(*args, teacher, **named):
+        teachers.append(teacher)
+        return train_bridge(*args, teacher=teacher, **named)
+
+    monkeypatch.setattr(building_encoder, "train_bridge", train)
+    training = replace(TINY, distillation=DistillationSettings(cosine_weight=weight))
+    settings = BridgeSettings(encoder=EncoderSettings(num_heads=4), training=training)
+    built = build_encoder(replace(material, guide=guide), settings, tmp_path, lambda *_: None)
+    (teacher,) = teachers
+    words = [material.lexical.scores(material.lexical.analyze(query)) for query in ("robot", "扫地")]
+    cosines = np.array([[1, 0, 1, 0.6], [0, 1, 0, 0.8]])
+    assert teacher(("robot", "扫地")) == pytest.approx(np.array(words) + share * cosines, abs=1e-5)
+    assert built.training["losses"]["distillation"] > 0
 
 
 def test_the_start_knows_the_characters_of_ads_and_queries(material):

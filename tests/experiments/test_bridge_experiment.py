@@ -158,7 +158,8 @@ def done(tmp_path_factory) -> Done:
     return Done(files, folder / "out", settings, results, told, taught)
 
 
-TRAINED = ("plain fine-tuning", "BRIDGE", "BRIDGE − interleaving", "BRIDGE − OCR cleaning", "BRIDGE, sequential")
+PLAIN = ("plain fine-tuning", "plain fine-tuning, twice as long")
+TRAINED = (*PLAIN, "BRIDGE", "BRIDGE − interleaving", "BRIDGE − OCR cleaning", "BRIDGE, sequential")
 
 
 def test_the_report_has_all_chapters_and_systems(done):
@@ -166,7 +167,7 @@ def test_the_report_has_all_chapters_and_systems(done):
     assert list(told) == list(TITLES.values())
     fused = [RANKS, LEARNED] if LEARNED in done.steps else [RANKS]
     rows = [row for row in told[TITLES["table 1"]] if any(row[1:])]
-    assert [row[0] for row in rows] == ["BM25", "DPR-style", "plain fine-tuning", "BRIDGE", *ENGINE, *fused]
+    assert [row[0] for row in rows] == ["BM25", "DPR-style", *PLAIN, "BRIDGE", *ENGINE, *fused]
     assert all(re.fullmatch(r"\d\.\d{4}", cell) for row in rows for cell in row[1:8])
     names = ["BRIDGE", "BRIDGE − OCR cleaning", "BRIDGE − interleaving"]
     assert [row[0] for row in told[TITLES["parts"]]] == names
@@ -258,16 +259,34 @@ def test_trainings_are_as_their_settings_say(done):
     orders = {"BRIDGE − interleaving": "concatenated", "BRIDGE, sequential": "sequential"}
     for name in TRAINED:
         facts = done.steps[name]["facts"]
-        assert facts["num_steps"] == 3
-        assert [look["step"] for look in facts["history"]] == [0, 1, 2, 3]
-        assert sum(facts["num_drawn"].values()) == 24
-        if name == "plain fine-tuning":
+        num_steps = 6 if name == PLAIN[1] else 3
+        assert facts["num_steps"] == num_steps
+        assert [look["step"] for look in facts["history"]] == list(range(num_steps + 1))
+        assert sum(facts["num_drawn"].values()) == 8 * num_steps
+        assert facts["settings"] == asdict(of_system(done, name)[1])
+        if name in PLAIN:
             assert set(facts["num_drawn"]) == {"clicks"}
+            assert set(facts["losses"]) == {"contrastive", "accuracy"}
         else:  # no language model wrote queries
             assert set(facts["num_drawn"]) == {"clicks", "keywords", "intentions"}
             assert facts["settings"]["training"]["schedule"]["order"] == orders.get(name, "interleaved")
-            assert facts["settings"] == asdict(of_system(done, name)[1])
+            assert "distillation" in facts["losses"]
     assert "BRIDGE − generated queries" not in done.steps
+
+
+def test_plain_fine_tuning_guides_all_others(done):
+    assert [name for name in TRAINED if of_system(done, name)[0].guide is None] == list(PLAIN)
+    queries = read_queries(done.files.queries)
+    (file,) = (path for path in (done.out / "all" / "steps").glob("plain-fine-tuning-????????.trec.gz"))
+    run = read_run(file)
+    ids = read_ads(done.files.ads).catalog.strings("ad_id")
+    for name in TRAINED[2:]:
+        guide = of_system(done, name)[0].guide
+        cosines = guide.embed(queries.texts[:3]) @ guide.embeddings.T
+        for query_id, own in zip(queries.ids[:3], cosines, strict=True):
+            at = run.query_rows == run.query_ids.index(query_id)
+            told = dict(zip(run.ad_ids.filter(at).to_pylist(), run.scores[at].tolist(), strict=True))
+            assert told == pytest.approx(dict(zip(ids, own.tolist(), strict=True)), abs=1e-4)
 
 
 def test_every_system_answers_its_queries(done):
@@ -286,8 +305,9 @@ def test_every_system_answers_its_queries(done):
 
 
 def test_checkpoints_of_finished_trainings_are_gone(done):
-    left = {path.name for path in (done.out / "all" / "work").iterdir()}
-    assert left == {"augmentation", "baselines", "engine", "features"}
+    left = {re.sub("-[0-9a-f]{8}$", "", path.name) for path in (done.out / "all" / "work").iterdir()}
+    # Plain fine-tuning stays, as it guides whatever is still to be trained.
+    assert left == {"augmentation", "baselines", "engine", "features", "plain-fine-tuning"}
 
 
 def without_html(done: Done) -> dict[str, tuple[int, bytes]]:

@@ -19,8 +19,8 @@ from intently.experiments.bridge_report import Measured, sections
 from intently.experiments.report import Section
 
 SYSTEMS = (
-    "BM25", "DPR-style", "plain fine-tuning", "BRIDGE", "BRIDGE − interleaving", "BRIDGE − keywords",
-    "BRIDGE, sequential", *ENGINE, RANKS, LEARNED,
+    "BM25", "DPR-style", "plain fine-tuning", "plain fine-tuning, twice as long", "BRIDGE", "BRIDGE − interleaving",
+    "BRIDGE − keywords", "BRIDGE, sequential", *ENGINE, RANKS, LEARNED,
 )  # fmt: skip
 # a0 is head, a3 torso, all others are tail, also those that nobody clicked.
 CLICKED = [("shoe", "a0", 30), ("sneaker", "a0", 20), ("robot", "a3", 5), ("鞋", "a2", 4), ("rack", "a5", 1)]
@@ -86,7 +86,7 @@ def chapters(measured) -> dict[str, Section]:
 
 def test_table_1_measures_every_system(measured, chapters):
     table = chapters["table 1"].table
-    assert systems_of(table) == {"baselines": list(SYSTEMS[:3]), "this project": ["BRIDGE", *ENGINE, RANKS, LEARNED]}
+    assert systems_of(table) == {"baselines": list(SYSTEMS[:4]), "this project": ["BRIDGE", *ENGINE, RANKS, LEARNED]}
     assert table.columns == [
         "system", "R@10", "MRR", "NDCG@10", "HR@500", "MAP", "CWP@10", "tail coverage@10", "minutes"
     ]  # fmt: skip
@@ -118,7 +118,7 @@ def test_recall_by_click_group(measured, chapters):
     chapter, shown = chapters["groups"], rows_of(chapters["groups"])
     assert chapter.table.columns == ["system", "head", "torso", "tail"]
     order = ["BRIDGE", "BRIDGE, sequential", "BRIDGE − interleaving"]
-    assert list(shown) == [*SYSTEMS[:3], *order, *ENGINE, RANKS, LEARNED]
+    assert list(shown) == [*SYSTEMS[:4], *order, *ENGINE, RANKS, LEARNED]
     for name, row in shown.items():
         run = measured.systems[name].run
         expected = []
@@ -161,7 +161,7 @@ def test_nothing_is_better_without_if_bridge_is_best(measured):
     )
     systems = dict(measured.systems) | {"BRIDGE": result("BRIDGE", {query_id: ["x"] for query_id in ASKED})}
     told = sections(replace(measured, systems=systems))[1].paragraphs[1]
-    assert "(p < 0.05): interleaving. Significantly worse without: nothing." in told
+    assert "(p < 0.05): keywords. Significantly worse without: nothing." in told
 
 
 def test_schedules_tell_what_was_forgotten(chapters):
@@ -186,7 +186,8 @@ def test_without_looks_there_is_no_curve(measured):
 
 
 def test_what_encoder_and_fusion_add_is_the_mean_of_differences(measured, chapters):
-    pairs = [("plain fine-tuning", "BRIDGE"), ("BM25", RANKS), ("engine, lexical", RANKS), (RANKS, LEARNED)]
+    pairs = [(name, "BRIDGE") for name in SYSTEMS[2:4]]
+    pairs += [("BM25", RANKS), ("engine, lexical", RANKS), (RANKS, LEARNED)]
     rows = [[cell.value for cell in row] for row in chapters["engine"].table.cells()]
     assert [(row[1], row[0], row[2]) for row in rows] == [(*pair, metric) for pair in pairs for metric in METRICS]
     for after_name, before_name, metric, *means, interval, p_value in rows:
@@ -202,7 +203,7 @@ def test_an_engine_without_a_learned_fusion_has_no_such_row(measured):
     told = sections(replace(measured, systems=systems))
     assert LEARNED not in rows_of(told[0])
     assert LEARNED not in [row[0].value for row in told[4].table.cells()]
-    assert len(list(told[4].table.cells())) == 9
+    assert len(list(told[4].table.cells())) == 12
 
 
 def test_costs_of_augmentation_are_told(chapters):

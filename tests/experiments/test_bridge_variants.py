@@ -22,8 +22,9 @@ from intently.experiments import bridge
 from intently.experiments.bridge import VARIANTS, BridgeExperimentSettings, everything, parts_to_leave_out, plain
 from intently.experiments.bridge_world import SETTINGS
 from intently.experiments.data import Data
-from intently.experiments.runner import Experiment
+from intently.experiments.runner import Answers, Experiment
 from intently.train.bridge import BridgeTrainingSettings
+from intently.train.distillation import DistillationSettings
 from intently.train.negatives import NegativeSettings
 from intently.train.sampling import SamplingSettings
 from intently.train.schedule import Order, ScheduleSettings
@@ -78,7 +79,7 @@ NOT_DEFAULT = BridgeSettings(
         schedule=ScheduleSettings(Order.SEQUENTIAL, admission_share=0.3),
         negatives=NegativeSettings(num_per_query=0),
         sampling=SamplingSettings(alpha=0, gamma=0),
-        distillation_weight=0.0,
+        distillation=DistillationSettings(weight=0.0, temperature=3.0, cosine_weight=0.0, alone=False),
         learning_rate=1e-3,
     ),
 )
@@ -94,7 +95,8 @@ LACKING = {
     "last layers first": {"encoder.favoured_depth_low", "encoder.favoured_depth_high", "encoder.layer_bias"},
     "hierarchical negatives": {"training.negatives.mid_share", "training.negatives.hard_share"},
     "click-aware sampling": {"training.sampling.alpha", "training.sampling.gamma"},
-    "distillation": {"training.distillation_weight"},
+    "distillation": {"training.distillation.weight"},
+    "guide": {"training.distillation.cosine_weight"},
     "landing pages": {"reads_pages"},
     "OCR cleaning": set(),
 }
@@ -116,6 +118,8 @@ def test_what_is_left_out_is_off():
     assert without["hierarchical negatives"].training.negatives.num_per_query > 0
     assert without["click-aware sampling"].training.sampling == SamplingSettings(alpha=0, gamma=0)
     assert without["last layers first"].encoder.favoured_depth_high == 0.67
+    assert without["distillation"].training.distillation.weight == 0
+    assert without["guide"].training.distillation.cosine_weight == 0 < without["guide"].training.distillation.weight
 
 
 @pytest.mark.parametrize("given", STARTS)
@@ -125,7 +129,8 @@ def test_everything_is_on(given):
     assert full.encoder.layer_fusion and full.encoder.cross_attention and full.encoder.gate is Gate.GATE
     training = full.training
     assert training.schedule.order is Order.INTERLEAVED
-    assert training.negatives.mines and training.sampling.alpha > 0 and training.distillation_weight > 0
+    assert training.negatives.mines and training.sampling.alpha > 0
+    assert training.distillation.weight > 0 and training.distillation.cosine_weight > 0
     assert everything(full) == full
     switches = set.union(*LACKING.values()) - LACKING["last layers first"] | {"training.negatives.num_per_query"}
     assert differing(given, full) <= switches  # length, rates, sizes and seeds stay
@@ -133,7 +138,9 @@ def test_everything_is_on(given):
 
 def test_what_is_on_stays_as_it_was_set():
     training = BridgeTrainingSettings(
-        negatives=NegativeSettings(num_per_query=5), sampling=SamplingSettings(0.2, 0.1), distillation_weight=2.0
+        negatives=NegativeSettings(num_per_query=5),
+        sampling=SamplingSettings(0.2, 0.1),
+        distillation=DistillationSettings(weight=2.0, cosine_weight=3.0, label_bonus=1.0),
     )
     given = BridgeSettings(enabled=True, training=training)
     assert differing(given, everything(given)) == {"reads_pages"}
@@ -162,6 +169,7 @@ def test_parts_that_are_not_there_are_not_left_out():
     assert parts_to_leave_out("keywords, OCR cleaning,gate", **every | {"spans": False}) == ["keywords", "gate"]
 
 
+PLAIN = ("plain fine-tuning", "plain fine-tuning, twice as long")
 SPANS = (Span("红色水壶", 0.9),)
 
 
@@ -178,17 +186,23 @@ def test_pages_are_looked_for_in_the_catalogue(tmp_path, monkeypatch, changed, m
     clicks = Judgements(("1",), np.array([0]), pa.array(["a0"]), np.array([2.0]), "clicks", queries=("kettle",))
     found = Data(catalog, clicks, match_interactions(catalog, clicks, None), Queries(("1",), ("kettle",)))
     written = Augmentation((("boil water",), ()), ((), ()))
-    lab = bridge._Laboratory(Experiment(tmp_path / "e", "x"), found, BridgeExperimentSettings(), written, silent)
-    ran = {}
-    monkeypatch.setattr(lab, "_run", lambda name, settings, **options: ran.setdefault(name, (settings, options)))
-    lab.systems()
-    assert list(ran)[:2] == ["plain fine-tuning", "BRIDGE"]
-    assert list(ran)[-1] == "BRIDGE, sequential"
-    parts = {name.removeprefix("BRIDGE − ") for name in list(ran)[2:-1]}
-    assert set(VARIANTS) - parts == missing
-    assert {name for name, (_, options) in ran.items() if options.get("cleaned") is False} == (
+    settings = BridgeExperimentSettings()
+    lab = bridge._Laboratory(Experiment(tmp_path / "e", "x", ("1",)), found, settings, written, silent)
+    built = {}
+    monkeypatch.setattr(lab, "_built", lambda name, settings, **options: built.setdefault(name, (settings, options)))
+    monkeypatch.setattr(lab, "_answers", lambda _: Answers([([], [])]))
+    assert list(lab.main_systems()) == list(built) == [*PLAIN, "BRIDGE"]
+    ablations = list(lab.ablations())
+    assert ablations == list(built)[3:]
+    assert ablations[-1] == "BRIDGE, sequential"
+    assert set(VARIANTS) - {name.removeprefix("BRIDGE − ") for name in ablations[:-1]} == missing
+    assert {name for name, (_, options) in built.items() if not options["cleaned"]} == (
         set() if "OCR cleaning" in missing else {"BRIDGE − OCR cleaning"}
     )
+    assert tuple(name for name, (_, options) in built.items() if not options["guided"]) == PLAIN
+    (bare, _), (longer, _), (full, _) = list(built.values())[:3]
+    assert differing(bare, longer) == {"training.num_steps"}
+    assert longer.training.num_steps == bare.training.num_steps + full.training.num_steps
 
 
 def test_what_an_encoder_lacks_is_not_in_its_material(tmp_path):

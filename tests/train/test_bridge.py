@@ -15,6 +15,7 @@ from intently.encoder.settings import EncoderSettings
 from intently.errors import InputError, SettingsError
 from intently.models.device import autocast
 from intently.train.bridge import BridgeTrainingSettings, _Run, train_bridge
+from intently.train.distillation import DistillationSettings
 from intently.train.negatives import Asked, NegativeSettings
 from intently.train.sampling import PairSampler, SamplingSettings
 from intently.train.schedule import Order, ScheduleSettings
@@ -35,7 +36,7 @@ TINY = BridgeTrainingSettings(
         num_per_query=2, hard_first=1, hard_last=5, mid_first=6, mid_last=20, refresh_steps=4, num_queued=10, margin=0.2
     ),
     parts_rate=2.0,
-    distillation_weight=0.5,
+    distillation=DistillationSettings(weight=0.5, temperature=0.5, num_proposed=1, proposed_depth=8),
     num_held_out=6,
     eval_steps=6,
     checkpoint_steps=3,
@@ -67,10 +68,14 @@ def make_encoder(make_student, parts: EncoderSettings, seed: int = 0) -> BridgeE
     return BridgeEncoder(CompactBackbone(make_student(seed).backbone), replace(parts, seed=seed))
 
 
-def overlap(texts, ad_rows):
-    """A teacher that counts the characters which query and ad share."""
-    rows = [[len(set(text) & set(ADS[ad])) for ad in own] for text, own in zip(texts, ad_rows.tolist(), strict=True)]
-    return np.array(rows, dtype=np.float64)
+def overlap(texts):
+    """A teacher that counts the words which query and ad share."""
+    return np.array([[len(set(text.split()) & set(ad.split())) for ad in ADS] for text in texts], dtype=np.float64)
+
+
+def forbidden(texts):
+    """A teacher that nobody may ask."""
+    raise AssertionError("the teacher was asked")
 
 
 def assert_same(one: BridgeEncoder, other: BridgeEncoder) -> None:
@@ -110,7 +115,7 @@ def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, ord
     steps = []
 
     def count(stage, done, total, note):
-        if "contrastive" in note:  # not what is told in between
+        if "accuracy" in note:  # not what is told in between
             steps.append(done)
 
     # Other random weights: everything must come from the checkpoint.
@@ -148,7 +153,12 @@ def test_plain_is_plain_fine_tuning(make_student, tmp_path):
     data, student = make_data("clicks"), make_student(0)
     chosen = replace(TINY, num_steps=6, typo_rate=0.0, num_held_out=0).plain()
     trained = train_bridge(
-        make_encoder(make_student, OFF), student.tokenizer, data, chosen, checkpoint=tmp_path / "c.pt", teacher=overlap
+        make_encoder(make_student, OFF),
+        student.tokenizer,
+        data,
+        chosen,
+        checkpoint=tmp_path / "c.pt",
+        teacher=forbidden,
     )
     backbone = make_student(0).backbone
     backbone.word_embeddings.sparse = False
@@ -344,9 +354,9 @@ def test_clicks_count_in_what_is_drawn(make_student, tmp_path):
             negatives=NegativeSettings(num_per_query=0),
         )
 
-        def teacher(texts, rows, seen=seen):
-            seen.extend(rows[0, : len(texts)].tolist())
-            return overlap(texts, rows)
+        def teacher(texts, seen=seen):
+            seen.extend(ad_rows[[int(text.split()[1]) for text in texts]].tolist())
+            return overlap(texts)
 
         train_bridge(
             make_encoder(make_student, OFF),
@@ -400,6 +410,141 @@ def test_judged_irrelevant_ads_are_negatives_however_similar(make_student):
     expected = np.ones((8, 4), dtype=bool)
     expected[[0, 3, 6], [0, 1, 2]] = False
     assert np.array_equal(masked[:, 8:], expected)
+
+
+def test_what_only_the_teacher_proposed_is_no_negative(make_student):
+    run, asked = asked_run(make_student, margin=2.0)  # no ad is a suspect
+    run._refresh()
+    extra = np.array([20, 30, 40, 50])
+    own = np.full((8, 3), -1, dtype=np.int64)
+    own[2, 0], own[5, 2] = 30, 50  # drawn for one query, they are negatives of all
+    masked = run._masked(asked, extra, own)
+    assert not masked[:, :8].any()
+    assert np.array_equal(masked[:, 8:], np.tile([True, False, True, False], (8, 1)))
+
+
+def cross_entropy(scores, target: int) -> float:
+    scores = np.array(scores) - max(scores)
+    return float(np.log(np.exp(scores).sum()) - scores[target])
+
+
+@pytest.mark.parametrize(
+    ("weight", "alone"), [(0.7, True), (0.7, False), (0.0, True), (None, True)], ids=["alone", "both", "off", "none"]
+)
+def test_a_steps_loss_is_what_it_is_said_to_be(make_student, weight, alone):
+    """The slow twin: clicks meet in two softmaxes, all sources learn the teacher's ranking, proposals with them."""
+    data, tokenizer = make_data(), make_student(0).tokenizer
+    taught = DistillationSettings(
+        weight=weight or 0.0, temperature=1.5, label_bonus=3.0, num_proposed=2, proposed_depth=9, alone=alone
+    )
+    chosen = replace(
+        TINY,
+        batch_size=16,
+        typo_rate=0.0,
+        schedule=ScheduleSettings(order=Order.CONCATENATED),
+        negatives=NegativeSettings(num_per_query=0, num_queued=1000),
+        distillation=taught,
+        num_held_out=0,
+    )
+    teacher = overlap if weight else forbidden if weight == 0 else None
+    run = _Run(make_encoder(make_student, OFF), tokenizer, data, chosen, teacher, lambda *_: None)
+    pairs = run._pools[0][run._samplers[0].batch(0)]
+    query_rows, ad_rows = data.pairs.query_rows[pairs], data.pairs.ad_rows[pairs]
+    run.take_step()
+    all_rows = run._queued_rows  # what the batch read: positives, negatives, proposals
+    assert all_rows[:16].tolist() == ad_rows.tolist()
+
+    queries = [data.queries[row] for row in query_rows]
+    fresh = _Run(make_encoder(make_student, OFF), tokenizer, data, chosen, None, lambda *_: None)
+    with torch.no_grad():
+        one, other = fresh._reader.queries(queries), fresh._reader.ads(np.full(len(all_rows), -1), all_rows)
+        cosines = (one @ other.T).double().numpy()
+    known = {(text, ad) for source in data.sources for text, ad in zip(source.queries, source.ad_rows, strict=True)}
+    wrong = set(zip(data.irrelevant.queries, data.irrelevant.ad_rows.tolist(), strict=True))
+    clicked = [bool(data.pairs.sources[pair] == 0) for pair in pairs]
+    assert 3 < sum(clicked) < 13
+    by_contrast = [own or not weight or not alone for own in clicked]
+    # One ad that was judged irrelevant to it a query that has one; everything else was proposed, or is a positive.
+    judged = {
+        ad for text, own in zip(queries, by_contrast, strict=True) for asked, ad in wrong if own and asked == text
+    }
+    negatives = [at for at in range(16, len(all_rows)) if all_rows[at] in judged]
+    assert negatives
+    proposed = len(all_rows) - 16 - len(negatives)
+    assert (proposed > 5) == bool(weight)
+
+    forth, back, learnt = [], [], []
+    for row, text in enumerate(queries):
+        meets = [at for at in (*range(16), *negatives) if at == row or (text, all_rows[at]) not in known]
+        asking = [at for at in range(16) if at == row or (queries[at], all_rows[row]) not in known]
+        if by_contrast[row]:
+            forth.append(cross_entropy(cosines[row, meets] / 0.05, meets.index(row)))
+            back.append(cross_entropy(cosines[asking, row] / 0.05, asking.index(row)))
+        scores = overlap([text])[0, all_rows]
+        if by_contrast[row]:
+            for at, ad in enumerate(all_rows.tolist()):
+                scores[at] += 3.0 * ((text, ad) in known) - 3.0 * ((text, ad) in wrong)
+        told, said = scores / 1.5, cosines[row] / 0.05
+        told, said = (each - each.max() - np.log(np.exp(each - each.max()).sum()) for each in (told, said))
+        learnt.append(float((np.exp(told) * (told - said)).sum()))
+    # A likely answer is no negative, but as ads were never embedded here, nothing is known to be likely.
+    assert run.losses["contrastive"] == pytest.approx(np.mean(forth) + np.mean(back), rel=2e-2)
+    assert ("distillation" in run.losses) == bool(weight)
+    if weight:
+        assert run.losses["distillation"] == pytest.approx(np.mean(learnt), rel=2e-2)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_batches_of_other_sources_are_learnt_from_the_teacher_alone(make_student, alone):
+    # In sequence the clicks come last.
+    chosen = replace(TINY, schedule=ScheduleSettings(order=Order.SEQUENTIAL), num_held_out=0)
+    chosen = replace(chosen, distillation=replace(TINY.distillation, alone=alone))
+    run = _Run(
+        make_encoder(make_student, ALL), make_student(0).tokenizer, make_data(), chosen, overlap, lambda *_: None
+    )
+    while run.num_drawn[0] == 0:
+        assert ("contrastive" in run.losses) == (run.step > 0 and not alone)
+        assert ("distillation" in run.losses) == (run.step > 0)
+        run.take_step()
+    assert 0 < run.step < 13
+    assert set(run.losses) == {"contrastive", "distillation", "regularisation", "accuracy"}
+
+
+def in_order(texts):
+    """A teacher that knows what no word says: of every kind, the later colours are the better ones."""
+    rows = [[6.0 * (kind in text) + place for kind in KINDS for place in range(len(COLORS))] for text in texts]
+    return np.array(rows)
+
+
+def test_a_teacher_that_knows_the_truth_is_learnt_from(make_student, tmp_path):
+    """Clicks and keywords are spread evenly over the colours: by them alone one is as good as another."""
+    clicks = [(f"{kind} {word}", row * 6 + at) for row, kind in enumerate(KINDS) for at, word in enumerate("abcdef")]
+    clicked = Source("clicks", tuple(text for text, _ in clicks), np.array([ad for _, ad in clicks]))
+    # Of every kind one word is kept to ask with; the ads it was paired with say nothing of an order.
+    words = [(kind, row, "uvw"[(row + skip) % 3], skip) for row, kind in enumerate(KINDS) for skip in (1, 2)]
+    written = tuple(f"{kind} {word}" for kind, _, word, _ in words)
+    asked = Source("keywords", written, np.array([6 * row + (row + 3 * skip) % 6 for _, row, _, skip in words]))
+    data, tokenizer = BridgeData(ADS, (clicked, asked)), make_student(0).tokenizer
+    agreed = {}
+    for name, teacher in (("labels", None), ("teacher", in_order)):
+        chosen = replace(
+            TINY,
+            num_steps=100,
+            batch_size=16,
+            num_held_out=0,
+            negatives=NegativeSettings(num_per_query=0),
+            distillation=DistillationSettings(temperature=1.0, label_bonus=0.0, num_proposed=2, proposed_depth=8),
+            checkpoint_steps=1000,
+        )
+        trained = train_bridge(
+            make_encoder(make_student, OFF), tokenizer, data, chosen, checkpoint=tmp_path / "c.pt", teacher=teacher
+        )
+        embedder = Embedder(trained.encoder, tokenizer)
+        new = embedder.embed_queries([f"{kind} {'uvw'[row % 3]}" for row, kind in enumerate(KINDS)])
+        cosines = new @ embedder.embed_ads(ADS).T
+        of_kinds = [cosines[row, 6 * row : 6 * row + 6] for row in range(len(KINDS))]
+        agreed[name] = np.mean([own[low] < own[high] for own in of_kinds for high in range(6) for low in range(high)])
+    assert agreed["teacher"] > 0.85 > agreed["labels"] + 0.15
 
 
 def test_what_does_not_fit_is_named(make_student, tmp_path):
