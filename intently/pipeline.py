@@ -15,6 +15,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from intently.augment.augment import report_path
 from intently.augment.augmentation import Augmentation
 from intently.augment.ocr_repair import OcrRepairer
 from intently.building.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
+from intently.building.encoder_teacher import Guide
 from intently.building.fusion import Learned, held_out_queries, learn_fusion
 from intently.building.intentions import build_intentions
 from intently.building.interactions import Interactions, match_interactions
@@ -33,6 +35,7 @@ from intently.catalog import Catalog, Judgements, read_ads, read_judgements, rea
 from intently.catalog.inputs import skipped_notes
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError, InputError
+from intently.index.joined import join
 from intently.index.lexical import LexicalIndex
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
@@ -104,20 +107,19 @@ def build_engine(
     titles = TitleTerms.build(catalog.strings("title"), analyzer)
     encoder, embeddings = None, said.embeddings
     if settings.bridge.enabled:
-        file = settings.bridge.augmentation_file
+        file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
         material = EncoderMaterial(
-            tuple(
-                read_by_encoder(catalog, landing.texts, learnt, said.student.on(settings.device), settings.bridge, show)
-            ),
+            tuple(read_by_encoder(catalog, landing.texts, learnt, reader, settings.bridge, show)),
             tuple(catalog.strings("title")),
             learnt,
             said.vocabulary,
             chosen_augmentation(Augmentation.load(Path(file), catalog), settings.bridge) if file else None,
             lexical,
             settings.checkpoint,
+            Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), said.embeddings),
         )
         built = build_encoder(material, settings.bridge, work / ENCODER, show, device=settings.device)
-        encoder, embeddings = built.embedder, built.embeddings
+        encoder, embeddings = built.embedder, join(said.embeddings, built.embeddings)
     vectors = VectorIndex.build(embeddings, settings.coarse, show)
     learned = Learned(None, {})
     if aside.any():

@@ -34,9 +34,9 @@ class BackboneKind(StrEnum):
 
 @dataclass(frozen=True)
 class BridgeSettings:
-    """Whether the dense path has an encoder of its own, and how that is made."""
+    """Whether the dense path has an encoder beside the student, and how that is made."""
 
-    enabled: bool = False  # otherwise the student's embedding serves it
+    enabled: bool = False  # otherwise the student's embedding alone serves it
     kind: BackboneKind = BackboneKind.COMPACT
     checkpoint: str = ""  # that training starts from: a directory, or a name; empty: the student's
     # That `intently augment` wrote; empty: ads are read without any, by an encoder without the parts that take it.

@@ -2,7 +2,7 @@
 
 query ─ read once by the student ─┬─ decode intentions → postings ─┐
       │                           └─ embedding ┐                   │
-      ├─ or by an encoder of its own ──────────┴→ nearest vectors ─┼─ eligible only → fuse → ranking (+ why)
+      ├─ read by an encoder, if there is one ──┴→ nearest vectors ─┼─ eligible only → fuse → ranking (+ why)
       └─ terms → BM25 ─────────────────────────────────────────────┘
 """
 
@@ -21,7 +21,7 @@ from intently.errors import ArtifactError, InputError, SettingsError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
-from intently.index.postings import IntArray, Mask
+from intently.index.postings import FloatArray, IntArray, Mask
 from intently.index.vectors import VectorIndex
 from intently.models.student import Runtime, Student
 from intently.retrieve.ads import Ads
@@ -71,12 +71,19 @@ class Engine:
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
     ) -> None:
-        """`encoder` embeds for the dense path, by default the student; `fusion` stands in for reciprocal ranks.
+        """`encoder` embeds for the dense path beside the student; `fusion` stands in for reciprocal ranks.
 
         `titles` are the catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the
-        build's settings for what an ad is found by, which new ads need. Raises `ArtifactError` for a `fusion` with a
-        lexical index that does not know its statistics.
+        build's settings for what an ad is found by, which new ads need. Raises `ArtifactError` for vectors that are not
+        of student (and encoder), and for a `fusion` with a lexical index that does not know its statistics.
         """
+        readers, dimension = "the student", student.dimension
+        if encoder:
+            readers, dimension = "student and encoder together", dimension + encoder.dimension
+        if (held := vectors.embeddings.shape[1]) != dimension:
+            raise ArtifactError(
+                f"the vectors are of {held} dimensions, those of {readers} of {dimension}; build the engine again"
+            )
         self.intentions, self.vectors, self.lexical = intentions, vectors, lexical
         self.settings, self.cache, self.fusion = settings, cache, fusion
         self.student = student.use(settings.runtime, settings.num_threads)
@@ -200,6 +207,18 @@ class Engine:
             for start in starts
             for ranking in self._retrieve_batch(queries[start : start + batch_size], k, ads, eligible, path, explain)
         )
+
+    def embed_queries(self, queries: Sequence[str]) -> FloatArray:
+        """Return the unit embeddings (B, D) of queries as the dense path compares them with `vectors`.
+
+        That is before feedback moves them. Refuses what `retrieve` refuses.
+        """
+        for position, query in enumerate(queries):
+            _check(query, position)
+        embeddings = np.empty((len(queries), self.vectors.embeddings.shape[1]), dtype=np.float32)
+        for row, one in enumerate(self._understand(queries, self._live.ads, (Path.DENSE,), None)):
+            embeddings[row] = one.embedding
+        return embeddings
 
     def candidates(
         self, queries: Sequence[str], depth: int | None = None, *, batch_size: int = 32

@@ -16,6 +16,7 @@ from intently.encoder.embedder import Embedder
 from intently.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.errors import ArtifactError
 from intently.index.intentions import IntentionIndex
+from intently.index.joined import join
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
 from intently.index.postings import FloatArray, IntArray
@@ -48,7 +49,7 @@ class AdReader:
     """Makes segments of new ads with an engine's student, vocabulary, statistics and settings."""
 
     student: Student
-    encoder: Embedder | None  # of the dense path, if that is not the student
+    encoder: Embedder | None  # of the dense path, beside the student
     decoder: ConstrainedDecoder
     intentions: IntentionIndex
     catalog: Catalog  # as built, whose words a page is cleaned by
@@ -64,14 +65,15 @@ class AdReader:
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
-        decoded, log_probs, embeddings = self._read(ad_texts(catalog))
+        decoded, log_probs, own = self._read(ad_texts(catalog))
         nobody = np.empty((0, 2), dtype=np.int64)
         ads = AdIntentions(self._given(catalog), nobody, decoded, log_probs)
         pages = self._pages(catalog)
+        embeddings = own if self.encoder is None else join(own, self._encoded(self.encoder, catalog, pages))
         return Segment(
             catalog,
-            weigh(ads, embeddings, self.intentions.statistics, self.settings.postings),
-            VectorIndex(embeddings if self.encoder is None else self._encoded(self.encoder, catalog, pages)),
+            weigh(ads, own, self.intentions.statistics, self.settings.postings),
+            VectorIndex(embeddings),
             LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
         )

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
+from intently.index.joined import join
 from intently.index.postings import FloatArray
 from intently.intentions.decode import ConstrainedDecoder, Decoded
 from intently.models.device import intra_op_threads
@@ -19,14 +22,14 @@ from intently.types import Path
 class Understood:
     """What one query is known by; whatever the asked paths do not need is None."""
 
-    embedding: FloatArray | None = None  # (D,), of unit length
+    embedding: FloatArray | None = None  # (D,), of unit length: of the student, joined with that of an encoder
     intentions: Decoded | None = None
     cached: bool = False  # whether the intentions came from the cache
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 class QueryEncoder(Protocol):
-    """What turns queries into embeddings when the student's own are not used."""
+    """What turns queries into embeddings beside the student."""
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
         """Return unit embeddings (B, D)."""
@@ -45,9 +48,10 @@ def understand(
 ) -> list[Understood]:
     """Return what each query is known by for these paths, in order; a batch gives what its queries give one by one.
 
-    Models read queries as `correct` spells them, for that is how ads are written. Without an `encoder` of its own the
-    dense path takes the student's embedding. Queries that the cache knows are not decoded, and the student reads them
-    only if its embedding is asked for. The time of a stage is shared equally by the queries that went through it.
+    Models read queries as `correct` spells them, for that is how ads are written. The dense path takes the student's
+    embedding, joined with that of an `encoder` if there is one. Queries that the cache knows are not decoded, and the
+    student reads them only if its embedding is asked for. The time of a stage is shared equally by the queries that
+    went through it.
     """
     understood = [Understood() for _ in queries]
     if cache is not None and Path.INTENTION in paths:
@@ -61,19 +65,18 @@ def understand(
     with intra_op_threads(settings.num_threads):
         if to_decode:
             reading = _read(to_decode, student, settings)
-            if to_embed and encoder is None:  # one pass of the student serves both
+            if to_embed:  # one pass of the student serves both
                 _embedded(to_decode, reading.embeddings)
-                to_embed = [pair for pair in asked if pair[1].embedding is None]
             with _shared(to_decode, "decode"):
                 decoded = decoder.decode(reading.prompt, settings.decode)
             for (_, one), found in zip(to_decode, decoded, strict=True):
                 one.intentions = found
+        if unread := [pair for pair in to_embed if pair[1].embedding is None]:
+            _embedded(unread, _read(unread, student, settings).embeddings)
         if to_embed and encoder is not None:
             with _shared(to_embed, "embed"):
-                embeddings = encoder.embed_queries([query for query, _ in to_embed])
-            _embedded(to_embed, embeddings)
-        elif to_embed:
-            _embedded(to_embed, _read(to_embed, student, settings).embeddings)
+                own = encoder.embed_queries([query for query, _ in to_embed])
+            _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own))
     return understood
 
 

@@ -50,11 +50,15 @@ def test_the_artifact_is_whole_and_loads(built, chosen):
     assert from_mapping(BuildSettings, told, "manifest") == chosen
 
 
-def test_the_dense_path_is_the_encoders(built):
+def test_the_dense_path_goes_by_encoder_and_student_alike(built):
     engine, embedder = Engine.load(built.out), Embedder.load(built.out / ENCODER)
+    ads = np.asarray(engine.vectors.embeddings)
+    assert np.linalg.norm(ads, axis=1) == pytest.approx(1, abs=1e-5)
     for query in ("cordless drill", "红色 水壶"):
         ranking = engine.retrieve(query, NUM_ADS, path=Way.DENSE)
-        cosines = np.asarray(engine.vectors.embeddings) @ embedder.embed_queries([query])[0]
+        by_student, by_encoder = engine.student.read([query], 32).embeddings[0], embedder.embed_queries([query])[0]
+        halves = ads[:, : len(by_student)] @ by_student, ads[:, len(by_student) :] @ by_encoder
+        cosines = sum(halves) / np.sqrt(2)  # each half of an ad has a length of √½
         told = {f"a{row}": cosine for row, cosine in enumerate(cosines.tolist())}
         assert {ad.ad_id: ad.score for ad in ranking.ads} == pytest.approx(told, abs=1e-5)
         assert len(engine.retrieve(query).intentions) > 0
@@ -84,6 +88,7 @@ class Witness:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.students, self.encoders, self.drafts, self.asides = [], [], [], []
+        self.teachers = []  # of the encoders
         train_student, train_bridge = building_intentions.train_student, building_encoder.train_bridge
         learn_fusion = pipeline.learn_fusion
 
@@ -93,6 +98,7 @@ class Witness:
 
         def encoder(model, tokenizer, data, *rest, **named):
             self.encoders.append(data)
+            self.teachers.append(named["teacher"])
             return train_bridge(model, tokenizer, data, *rest, **named)
 
         def fusion(draft, aside, *rest):
@@ -126,6 +132,14 @@ def test_nothing_learns_of_held_out_queries_but_the_postings_know_their_clicks(
             assert (letter(number) in vocab) == learnt
         assert learnt or letter(number) not in vocabulary
     assert not any(letter(n) in q for n, text in enumerate(QUERIES) if text in held for q in encoder_data.queries)
+
+    # The student, which none of these taught either, is half of the encoder's teacher.
+    guide, student = witness.teachers[0].guide, Engine.load(tmp_path / "engine").student
+    texts = [*ASIDE][:5]
+    max_tokens = chosen.training.max_query_tokens
+    assert guide.embed(texts) == pytest.approx(student.embed(texts, max_tokens), abs=1e-5)
+    assert guide.embeddings.shape == (NUM_ADS, student.dimension)
+    assert witness.teachers[0].cosine_weight == chosen.bridge.training.distillation.cosine_weight > 0
 
     # A query that is an intention: its click becomes a posting once everything has been learned.
     final, draft = Postings.load(tmp_path / "engine" / "intentions" / "postings.npz"), witness.drafts[0].intentions

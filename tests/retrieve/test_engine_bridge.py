@@ -1,4 +1,4 @@
-"""The engine with an encoder of its own for the dense path, and with a learned fusion."""
+"""The engine with an encoder beside the student for the dense path, and with a learned fusion."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,9 +16,11 @@ from intently.encoder.embedder import Embedder
 from intently.encoder.model import BridgeEncoder
 from intently.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.encoder.settings import EncoderSettings
-from intently.errors import ArtifactError
+from intently.errors import ArtifactError, InputError
 from intently.index.coarse import CoarseEngine, CoarseSettings
+from intently.index.joined import join
 from intently.index.lexical import LexicalIndex, corrected
+from intently.index.posting_weights import PostingSettings
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.models.backbone import Backbone, BackboneConfig
@@ -60,9 +62,9 @@ def encoder(tokenizer_json) -> Embedder:
 
 
 def engine_with(plain: Engine, **parts: object) -> Engine:
-    """Return a new engine of the same indexes, those of the encoder if there is one."""
+    """Return a new engine of the same indexes, the vectors joined with those of the encoder if there is one."""
     encoder = parts.get("encoder")
-    vectors = VectorIndex(encoder.embed_ads(TEXTS)) if encoder else plain.vectors
+    vectors = VectorIndex(join(plain.vectors.embeddings, encoder.embed_ads(TEXTS))) if encoder else plain.vectors
     settings = parts.pop("settings", EAGER)
     return Engine(Catalog.from_ads(ADS), plain.student, plain.intentions, vectors, plain.lexical, settings, **parts)  # type: ignore[arg-type]
 
@@ -76,10 +78,19 @@ def by_id(ranking) -> dict[str, float]:
     return {ad.ad_id: ad.score for ad in ranking.ads}
 
 
-def test_the_encoder_answers_the_dense_path_and_the_student_the_intention_path(engine, plain, encoder):
+def both_say(plain: Engine, encoder: Embedder, query: str, texts: list[str], own_texts: list[str]) -> list[float]:
+    """Return the mean of both cosines of a query with ads: `texts` read by the student, `own_texts` by the encoder."""
+    text = [corrected([plain.lexical], query)]
+    ads = plain.student.embed(texts, PostingSettings().max_ad_tokens)
+    of_student = ads @ plain.student.read(text, EAGER.max_query_tokens).embeddings[0]
+    of_encoder = encoder.embed_ads(own_texts) @ encoder.embed_queries(text)[0]
+    return ((of_student + of_encoder) / 2).tolist()
+
+
+def test_student_and_encoder_answer_the_dense_path_and_the_student_the_intention_path(engine, plain, encoder):
     for query in QUERIES:
-        cosines = encoder.embed_ads(TEXTS) @ encoder.embed_queries([corrected([plain.lexical], query)])[0]
-        expected = {ad.ad_id: cosine for ad, cosine in zip(ADS, cosines.tolist(), strict=True)}
+        means = both_say(plain, encoder, query, TEXTS, TEXTS)
+        expected = {ad.ad_id: mean for ad, mean in zip(ADS, means, strict=True)}
         found = by_id(engine.retrieve(query, 99, path=Path.DENSE))
         assert found == pytest.approx({ad_id: expected[ad_id] for ad_id in found}, abs=1e-5)
         assert len(found) == 10
@@ -94,6 +105,22 @@ def test_many_at_once_are_each_alone(engine, path):
     together = list(engine.retrieve_many(QUERIES, 99, path=path, batch_size=4))
     for query, ranking in zip(QUERIES, together, strict=True):
         assert by_id(ranking) == pytest.approx(by_id(engine.retrieve(query, 99, path=path)), abs=1e-5)
+
+
+@pytest.mark.parametrize("with_encoder", [False, True])
+def test_queries_are_embedded_as_the_dense_path_does_it(plain, encoder, with_encoder):
+    engine = engine_with(plain, **({"encoder": encoder} if with_encoder else {}))
+    embeddings = engine.embed_queries(QUERIES)
+    assert embeddings.shape == (len(QUERIES), plain.student.dimension + 24 * with_encoder)
+    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(1, abs=1e-5)
+    assert engine.embed_queries([]).size == 0
+    for query, embedding in zip(QUERIES, embeddings, strict=True):
+        assert engine.embed_queries([query])[0] == pytest.approx(embedding, abs=1e-5)
+        cosines = dict(zip([ad.ad_id for ad in ADS], engine.vectors.scores(embedding).tolist(), strict=True))
+        found = by_id(engine.retrieve(query, 99, path=Path.DENSE))
+        assert found == pytest.approx({ad_id: cosines[ad_id] for ad_id in found}, abs=1e-5)
+    with pytest.raises(InputError, match="query 2 is empty"):
+        engine.embed_queries(["red", " "])
 
 
 def test_the_runtime_and_its_threads_are_the_encoders_too(plain, encoder):
@@ -147,7 +174,7 @@ def count(monkeypatch) -> Callable[[Engine], Counter[str]]:
     [
         (Path.FUSED, 3, (3, 3)),
         (Path.INTENTION, 3, (3, 0)),
-        (Path.DENSE, 3, (0, 3)),
+        (Path.DENSE, 3, (3, 3)),
         (Path.LEXICAL, 0, (0, 0)),
     ],
 )
@@ -163,7 +190,7 @@ def test_queries_are_read_once_and_only_by_whom_it_takes(plain, encoder, count, 
 
 @pytest.mark.parametrize(
     ("path", "student", "own"),
-    [(Path.FUSED, 3, (1, 3)), (Path.INTENTION, 1, (1, 0)), (Path.DENSE, 3, (0, 3))],
+    [(Path.FUSED, 3, (3, 3)), (Path.INTENTION, 1, (1, 0)), (Path.DENSE, 3, (3, 3))],
 )
 def test_a_cached_query_is_not_decoded_and_still_embedded(plain, encoder, count, path, student, own):
     queries = ["red robot vacuum", "扫地机器人", "drill bits led"]
@@ -180,17 +207,50 @@ def test_a_cached_query_is_not_decoded_and_still_embedded(plain, encoder, count,
         )
         for found, wanted in zip(dense, expected, strict=True):
             assert found == pytest.approx(wanted, abs=1e-5)
-        read.subtract({"student": 0 if engine.encoder else 3, "encoder": 3})  # of the last question
+        read.subtract({"student": 3, "encoder": 3})  # of the last question
     assert counts[0]["student"] == student
     assert (counts[1]["student"], counts[1]["encoder"]) == own
 
 
-def test_timings_name_the_embedding(engine):
-    engine = engine_with(engine, encoder=engine.encoder, cache=Cache(engine, ["red pan"]))
+def test_cached_queries_of_a_batch_get_both_embeddings_too(plain, encoder):
+    queries = ["drill bits led", "red robot vacuum", "红色水壶 kettle", "扫地机器人"]  # every second one is cached
+    engine = engine_with(plain, encoder=encoder, cache=Cache(plain, queries[1::2]))
+    rankings = list(engine.retrieve_many(queries, 99, explain=True))
+    assert [ranking.cached for ranking in rankings] == [False, True, False, True]
+    for query, ranking in zip(queries, rankings, strict=True):
+        assert ("decode" in ranking.timings_ms) != ranking.cached
+        means = both_say(plain, encoder, query, TEXTS, TEXTS)
+        expected = {ad.ad_id: mean for ad, mean in zip(ADS, means, strict=True)}
+        found = {ad.ad_id: why.score for ad in ranking.ads for why in ad.reasons if why.path is Path.DENSE}
+        assert len(found) == 10
+        assert found == pytest.approx({ad_id: expected[ad_id] for ad_id in found}, abs=1e-5)
+        assert by_id(ranking) == pytest.approx(by_id(engine.retrieve(query, 99)))
+
+
+def test_timings_name_the_embedding(plain, encoder):
+    engine = engine_with(plain, encoder=encoder, cache=Cache(plain, ["red pan"]))
     stages = {"search", "fuse", "explain"}
-    assert set(engine.retrieve("red pan").timings_ms) == stages | {"cache", "embed"}
+    assert set(engine.retrieve("red pan").timings_ms) == stages | {"cache", "encode", "embed"}
     assert set(engine.retrieve("blue pan").timings_ms) == stages | {"cache", "encode", "decode", "embed"}
-    assert set(engine.retrieve("red pan", path=Path.DENSE).timings_ms) == stages | {"embed"}
+    assert set(engine.retrieve("red pan", path=Path.DENSE).timings_ms) == stages | {"encode", "embed"}
+    assert set(engine.retrieve("red pan", path=Path.INTENTION).timings_ms) == stages | {"cache"}
+
+
+def test_vectors_of_another_size_are_refused(plain, encoder, tmp_path):
+    """Such as those of an artifact from when the encoder's embeddings were all of the dense path."""
+    engine = engine_with(plain, encoder=encoder)
+    size = plain.student.dimension
+    for vectors, own, told in (
+        (plain.vectors, encoder, f"of {size} dimensions, those of student and encoder together of {size + 24};"),
+        (engine.vectors, None, f"of {size + 24} dimensions, those of the student of {size};"),
+    ):
+        with pytest.raises(ArtifactError, match=f"the vectors are {told} build the engine again"):
+            Engine(engine.catalog, plain.student, plain.intentions, vectors, plain.lexical, EAGER, encoder=own)
+    encoder.save(tmp_path / ENCODER)
+    engine.vectors = VectorIndex(encoder.embed_ads(TEXTS))
+    save(engine, tmp_path)
+    with pytest.raises(ArtifactError, match="the vectors are of 24 dimensions"):
+        Engine.load(tmp_path)
 
 
 # The learned fusion.
@@ -323,7 +383,7 @@ def test_encoder_and_fusion_are_saved_and_loaded(plain, encoder, fusion, tmp_pat
 def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     if coarse is CoarseEngine.FLAT:
         pytest.importorskip("faiss")
-    embeddings = encoder.embed_ads(TEXTS)
+    embeddings = join(plain.vectors.embeddings, encoder.embed_ads(TEXTS))
     vectors = VectorIndex(embeddings) if coarse is None else VectorIndex.build(embeddings, CoarseSettings(coarse))
     engine = Engine(
         Catalog.from_ads(ADS), plain.student, plain.intentions, vectors, plain.lexical, EAGER, encoder=encoder
@@ -334,9 +394,11 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     engine.remove_ads(["pan", "n3"])
     ads = engine._live.ads
     assert len(ads.segments) == 2
-    both = np.concatenate((embeddings, encoder.embed_ads([ad.title for ad in new])))
+    titles = [ad.title for ad in new]
+    of_student = plain.student.embed(titles, PostingSettings().max_ad_tokens)
+    both = np.concatenate((embeddings, join(of_student, encoder.embed_ads(titles))))
     rng = np.random.default_rng(seed)
-    query = rng.normal(size=24).astype(np.float32)
+    query = rng.normal(size=both.shape[1]).astype(np.float32)
     query /= np.linalg.norm(query)
     cosines = both @ query
     for eligible in (ads.eligible(None), rng.random(16) < 0.5, np.zeros(16, bool), np.arange(16) >= 12):
@@ -349,15 +411,15 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
         assert ads.dense_scores(query, asked).tolist() == pytest.approx(cosines[asked].tolist(), abs=1e-5)
 
 
-def test_new_ads_are_embedded_by_the_encoder_and_weighed_by_the_student(plain, encoder):
+def test_new_ads_are_embedded_by_both_and_weighed_by_the_student(plain, encoder):
     new = Ad("new", "红色 水壶 kettle", "for red pan", keywords=("水壶",))
     ours, theirs = engine_with(plain, encoder=encoder), engine_with(plain)
     for engine in (ours, theirs):
         engine.add_ads([new])
-    (vector,) = encoder.embed_ads(ad_texts(Catalog.from_ads([new])))
+    texts = ad_texts(Catalog.from_ads([new]))
     for query in QUERIES:
-        cosine = float(vector @ encoder.embed_queries([ours._live.ads.corrected(query)])[0])
-        assert by_id(ours.retrieve(query, 99, path=Path.DENSE))["new"] == pytest.approx(cosine, abs=1e-5)
+        (mean,) = both_say(plain, encoder, ours._live.ads.corrected(query), texts, texts)
+        assert by_id(ours.retrieve(query, 99, path=Path.DENSE))["new"] == pytest.approx(mean, abs=1e-5)
         for path in (Path.INTENTION, Path.LEXICAL):
             found, expected = (by_id(one.retrieve(query, 99, path=path)) for one in (ours, theirs))
             assert found == pytest.approx(expected)
@@ -427,6 +489,6 @@ def test_the_encoder_reads_pages_of_new_ads_if_it_was_trained_so(plain, encoder,
 
     texts = encoder_texts(catalog, pages, [(), ()], embed, chunks) if reads_pages else ad_texts(catalog)
     assert (texts[0] != "Gadget") == reads_pages
-    cosines = encoder.embed_ads(texts) @ encoder.embed_queries(["robot vacuum"])[0]
+    means = both_say(plain, encoder, "robot vacuum", ad_texts(catalog), texts)  # the student reads no page
     found = by_id(engine.retrieve("robot vacuum", 99, path=Path.DENSE))
-    assert [found["new"], found["bare"]] == pytest.approx(cosines.tolist(), abs=1e-5)
+    assert [found["new"], found["bare"]] == pytest.approx(means, abs=1e-5)
