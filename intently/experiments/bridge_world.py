@@ -13,8 +13,8 @@ from intently.train.language_model import FineTuningSettings
 from intently.train.negatives import NegativeSettings
 from intently.train.student import TrainingSettings
 
-NUM_ADS = 3_000
-_NUM_STEPS, _BATCH_SIZE, _HELD_OUT = 60, 32, 0.15
+NUM_ADS = 2_000
+_NUM_STEPS, _BATCH_SIZE, _HELD_OUT = 40, 32, 0.15
 # Fewer steps, ads and queries than a real run takes, the same for all systems that are compared.
 SETTINGS = BridgeExperimentSettings(
     build=BuildSettings(
@@ -25,6 +25,7 @@ SETTINGS = BridgeExperimentSettings(
                 batch_size=_BATCH_SIZE,
                 learning_rate=5e-4,
                 eval_steps=20,
+                num_held_out=100,
                 negatives=NegativeSettings(num_per_query=1, refresh_steps=40),
             ),
         ),
