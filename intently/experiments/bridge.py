@@ -100,7 +100,7 @@ def everything(settings: BridgeSettings) -> BridgeSettings:
         keywords=True,
         intentions=True,
         reads_pages=True,
-        encoder=replace(settings.encoder, layer_fusion=True, gate=Gate.GATE, cross_attention=True),
+        encoder=settings.encoder.with_all_parts(),
         training=replace(
             training,
             schedule=replace(training.schedule, order=Order.INTERLEAVED),

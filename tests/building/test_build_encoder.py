@@ -22,7 +22,7 @@ from intently.building.settings import BackboneKind, BridgeSettings, BuildSettin
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
 from intently.encoder.embedder import Embedder
-from intently.encoder.settings import EncoderSettings, Gate
+from intently.encoder.settings import EncoderSettings
 from intently.errors import InputError, SettingsError
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.intentions.vocabulary import Vocabulary
@@ -151,7 +151,7 @@ def test_words_and_the_guide_teach_the_encoder(material, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(building_encoder, "train_bridge", train)
     training = replace(TINY, distillation=DistillationSettings(cosine_weight=weight))
-    settings = BridgeSettings(encoder=EncoderSettings(num_heads=4), training=training)
+    settings = BridgeSettings(encoder=EncoderSettings(num_heads=4).with_all_parts(), training=training)
     built = build_encoder(replace(material, guide=guide), settings, tmp_path, lambda *_: None)
     (teacher,) = teachers
     words = [material.lexical.scores(material.lexical.analyze(query)) for query in ("robot", "扫地")]
@@ -169,7 +169,7 @@ def test_the_start_knows_the_characters_of_ads_and_queries(material):
 
 
 def test_an_encoder_is_trained_once_and_its_features_are_kept(material, tmp_path):
-    settings = BridgeSettings(encoder=EncoderSettings(num_heads=4), training=TINY, max_generated=2)
+    settings = BridgeSettings(encoder=EncoderSettings(num_heads=4).with_all_parts(), training=TINY, max_generated=2)
     stages: list[str] = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -196,7 +196,10 @@ def test_an_encoder_is_trained_once_and_its_features_are_kept(material, tmp_path
     )  # which were read with their augmentation
 
 
-@pytest.mark.parametrize("encoder", [EncoderSettings(num_heads=4), EncoderSettings(gate=Gate.NONE, num_heads=4)])
+@pytest.mark.parametrize(
+    "encoder",
+    [EncoderSettings(num_heads=4).with_all_parts(), EncoderSettings(cross_attention=True, num_heads=4)],
+)
 def test_an_encoder_without_augmentation_reads_texts_alone(material, tmp_path, encoder):
     stages: list[str] = []
     settings = BridgeSettings(encoder=encoder, training=TINY)

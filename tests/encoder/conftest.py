@@ -1,6 +1,7 @@
 """A tiny encoder and the features of a few ads."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,12 +49,12 @@ def store() -> FeatureStore:
 
 @pytest.fixture
 def make_embedder(backbone, tokenizer_json) -> Callable[..., Embedder]:
-    """Return a maker of embedders with the given settings, the parts' weights moved away from where they start."""
+    """Return a maker of embedders of all parts, with the given settings, moved away from where they start."""
 
     def make(moved: bool = True, **settings: object) -> Embedder:
         own = Backbone(backbone.config)
         own.load_state_dict(backbone.state_dict())
-        encoder = BridgeEncoder(CompactBackbone(own), EncoderSettings(**settings))
+        encoder = BridgeEncoder(CompactBackbone(own), replace(EncoderSettings().with_all_parts(), **settings))
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(3)
             for name, parameter in encoder.named_parameters():

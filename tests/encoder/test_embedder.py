@@ -76,7 +76,10 @@ def test_features_of_others(make_embedder, store):
         ("encoder.json", b'{"backbone": "compact", "feature_size": 16, "settings": {"colour": 1}}'),
         ("encoder.json", b'{"backbone": "huge", "feature_size": 16, "settings": {}}'),
         ("encoder.json", b'{"backbone": "compact", "feature_size": 0, "settings": {}}'),
-        ("encoder.json", b'{"backbone": "compact", "feature_size": 16, "settings": {"num_heads": 5}}'),
+        (
+            "encoder.json",
+            b'{"backbone": "compact", "feature_size": 16, "settings": {"num_heads": 5, "cross_attention": true}}',
+        ),
         ("encoder.safetensors", None),
         ("encoder.safetensors", b"torn"),
         ("backbone/config.json", None),

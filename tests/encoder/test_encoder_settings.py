@@ -9,8 +9,14 @@ def test_settings_from_a_file():
     settings = from_mapping(EncoderSettings, {"gate": "concat", "layer_bias": 2}, "x.toml")
     assert (settings.gate, settings.layer_bias) == (Gate.CONCAT, 2.0)
     assert settings.reads_augmentation
-    assert not EncoderSettings(gate=Gate.NONE, cross_attention=False).reads_augmentation
-    assert EncoderSettings(gate=Gate.NONE).reads_augmentation
+    assert EncoderSettings(cross_attention=True).reads_augmentation
+    assert not EncoderSettings(layer_fusion=True).reads_augmentation
+
+
+def test_parts_are_off_until_asked_for():
+    off, on = EncoderSettings(num_heads=2), EncoderSettings(num_heads=2).with_all_parts()
+    assert (off.layer_fusion, off.gate, off.cross_attention) == (False, Gate.NONE, False)
+    assert (on.layer_fusion, on.gate, on.cross_attention, on.num_heads) == (True, Gate.GATE, True, 2)
 
 
 @pytest.mark.parametrize(

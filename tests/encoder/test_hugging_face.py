@@ -49,7 +49,7 @@ def directory(request, tokenizer_json, tmp_path):
 @pytest.fixture
 def embedder(directory):
     backbone, tokenizer = HuggingFaceBackbone.load(str(directory))
-    return Embedder(BridgeEncoder(backbone, EncoderSettings()), tokenizer)
+    return Embedder(BridgeEncoder(backbone, EncoderSettings().with_all_parts()), tokenizer)
 
 
 @torch.no_grad()

@@ -172,7 +172,7 @@ def test_the_log_tells_of_heads_and_layers(make_embedder, features):
 def test_features_of_another_size(backbone, tokenizer_json, make_embedder):
     torch.manual_seed(0)
     features = {"generated": torch.randn(5, 2, 24), "keywords": torch.randn(5, 3, 24)}
-    encoder = BridgeEncoder(CompactBackbone(backbone), EncoderSettings(), feature_size=24)
+    encoder = BridgeEncoder(CompactBackbone(backbone), EncoderSettings().with_all_parts(), feature_size=24)
     gram = encoder.generated.linear.weight @ encoder.generated.linear.weight.T
     torch.testing.assert_close(gram, torch.eye(16), atol=1e-5, rtol=0)
     masks = {f"{name}_mask": torch.ones(value.shape[:2], dtype=torch.bool) for name, value in features.items()}
@@ -182,7 +182,7 @@ def test_features_of_another_size(backbone, tokenizer_json, make_embedder):
 
 def test_the_same_seed_gives_the_same_parts(backbone):
     def parts(seed: int) -> dict[str, torch.Tensor]:
-        return BridgeEncoder(CompactBackbone(backbone), EncoderSettings(seed=seed)).parts_state()
+        return BridgeEncoder(CompactBackbone(backbone), EncoderSettings(seed=seed).with_all_parts()).parts_state()
 
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -203,7 +203,7 @@ def test_parts_that_do_not_fit(make_embedder, backbone, tmp_path):
     with pytest.raises(ArtifactError, match=r"\('merge_scale'\)"):
         encoder.load_parts(weights | {"merge_scale": torch.zeros(2)}, "x")
     with pytest.raises(SettingsError, match="'num_heads' is 5"):
-        BridgeEncoder(CompactBackbone(backbone), EncoderSettings(num_heads=5))
+        BridgeEncoder(CompactBackbone(backbone), EncoderSettings(num_heads=5).with_all_parts())
 
 
 def test_a_mean_of_nothing_is_zero():

@@ -142,7 +142,7 @@ def test_what_is_on_stays_as_it_was_set():
         sampling=SamplingSettings(0.2, 0.1),
         distillation=DistillationSettings(weight=2.0, cosine_weight=3.0, label_bonus=1.0),
     )
-    given = BridgeSettings(enabled=True, training=training)
+    given = BridgeSettings(enabled=True, encoder=EncoderSettings(num_heads=4).with_all_parts(), training=training)
     assert differing(given, everything(given)) == {"reads_pages"}
 
 

@@ -58,7 +58,7 @@ def encoder(tokenizer_json) -> Embedder:
             for name, parameter in backbone.named_parameters():
                 if "norm" not in name:
                     parameter.normal_(std=0.3)
-    return Embedder(BridgeEncoder(CompactBackbone(backbone), EncoderSettings(num_heads=4)), tokenizer)
+    return Embedder(BridgeEncoder(CompactBackbone(backbone), EncoderSettings(num_heads=4).with_all_parts()), tokenizer)
 
 
 def engine_with(plain: Engine, **parts: object) -> Engine:

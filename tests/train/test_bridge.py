@@ -25,7 +25,7 @@ KINDS = ("robot", "vacuum", "drill", "pan", "lamp", "kettle", "shoe", "扫地", 
 COLORS = ("red", "blue", "electric", "led", "红", "热")
 ADS = tuple(f"{color} {kind}" for kind in KINDS for color in COLORS)
 OFF = EncoderSettings(layer_fusion=False, gate="none", cross_attention=False)
-ALL = EncoderSettings(num_heads=2)
+ALL = EncoderSettings(num_heads=2).with_all_parts()
 TINY = BridgeTrainingSettings(
     num_steps=12,
     batch_size=8,

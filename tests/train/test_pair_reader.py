@@ -38,7 +38,7 @@ def make_data(generated=GENERATED, keywords=KEYWORDS) -> BridgeData:
 
 @pytest.fixture
 def encoder(make_student) -> BridgeEncoder:
-    settings = EncoderSettings(num_heads=2, initial_scale=1.0)
+    settings = EncoderSettings(num_heads=2, initial_scale=1.0).with_all_parts()
     return BridgeEncoder(CompactBackbone(make_student(0).backbone), settings).eval()
 
 
