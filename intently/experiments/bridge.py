@@ -6,7 +6,7 @@ Everything is a step of a resumable experiment (`intently.experiments.runner`). 
 learns from are held out of all that is trained here, so that every system learns from the same clicks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -32,9 +32,17 @@ from intently.building.intentions import choose_vocabulary
 from intently.building.settings import BridgeSettings, BuildSettings
 from intently.catalog import read_qrels, read_queries
 from intently.catalog.texts import ad_texts, searchable_texts
-from intently.encoder.settings import Gate
 from intently.errors import SettingsError
 from intently.experiments.bridge_report import Measured, sections
+from intently.experiments.bridge_variants import (
+    VARIANTS,
+    everything,
+    names,
+    ordered,
+    parts_to_leave_out,
+    plain,
+    trained_with,
+)
 from intently.experiments.data import Data, Files
 from intently.experiments.publish import publish
 from intently.experiments.rare_systems import answer, as_answers, bm25
@@ -50,8 +58,6 @@ from intently.pipeline import build_engine
 from intently.retrieve.engine import Engine
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 from intently.train.bridge import BridgeTrainingSettings
-from intently.train.distillation import DistillationSettings
-from intently.train.sampling import SamplingSettings
 from intently.train.schedule import Order
 from intently.types import Path as RetrievalPath
 from intently.types import Progress
@@ -76,7 +82,7 @@ class BridgeExperimentSettings:
 
     def __post_init__(self) -> None:
         for setting, known in (("baselines", ALL), ("variants", VARIANTS)):
-            unknown = [name for name in _names(getattr(self, setting)) if name not in known]
+            unknown = [name for name in names(getattr(self, setting)) if name not in known]
             if unknown:
                 raise SettingsError(f"'{setting}' names {unknown[0]!r}; known are {', '.join(known)}")
         if not self.build.bridge.enabled:
@@ -85,97 +91,7 @@ class BridgeExperimentSettings:
             raise SettingsError("'build.bridge.augmentation_file' is given; the experiment makes its own")
 
 
-def _names(listed: str) -> list[str]:
-    return [name.strip() for name in listed.split(",") if name.strip()]
-
-
-def everything(settings: BridgeSettings) -> BridgeSettings:
-    """Return the settings with every part of BRIDGE on, whatever measured best here or elsewhere."""
-    training = settings.training
-    negatives = training.negatives if training.negatives.mines else type(training.negatives)()
-    taught, default = training.distillation, DistillationSettings()
-    return replace(
-        settings,
-        generated_queries=True,
-        keywords=True,
-        intentions=True,
-        reads_pages=True,
-        encoder=settings.encoder.with_all_parts(),
-        training=replace(
-            training,
-            schedule=replace(training.schedule, order=Order.INTERLEAVED),
-            negatives=negatives,
-            sampling=training.sampling if training.sampling.alpha else SamplingSettings(),
-            distillation=replace(
-                taught,
-                weight=taught.weight or default.weight,
-                cosine_weight=taught.cosine_weight or default.cosine_weight,
-            ),
-        ),
-    )
-
-
-def plain(settings: BridgeSettings) -> BridgeSettings:
-    """Return plain fine-tuning on the clicks: what BRIDGE has to beat."""
-    return replace(
-        settings,
-        generated_queries=False,
-        keywords=False,
-        intentions=False,
-        reads_pages=False,
-        encoder=replace(settings.encoder, layer_fusion=False, gate=Gate.NONE, cross_attention=False),
-        training=settings.training.plain(),
-    )
-
-
-def _ordered(settings: BridgeSettings, order: Order) -> BridgeSettings:
-    training = settings.training
-    return replace(settings, training=replace(training, schedule=replace(training.schedule, order=order)))
-
-
-def _trained(settings: BridgeSettings, **changes: Any) -> BridgeSettings:
-    return replace(settings, training=replace(settings.training, **changes))
-
-
-def _easy(settings: BridgeSettings) -> BridgeSettings:
-    negatives = replace(settings.training.negatives, mid_share=0.0, hard_share=0.0)
-    return _trained(settings, negatives=negatives)
-
-
-def _taught(settings: BridgeSettings, **changes: Any) -> BridgeSettings:
-    return _trained(settings, distillation=replace(settings.training.distillation, **changes))
-
-
-# What is left out of BRIDGE, and the settings without it.
-VARIANTS: Mapping[str, Callable[[BridgeSettings], BridgeSettings]] = {
-    "interleaving": lambda settings: _ordered(settings, Order.CONCATENATED),
-    "generated queries": lambda settings: replace(settings, generated_queries=False),
-    "keywords": lambda settings: replace(settings, keywords=False),
-    "intentions": lambda settings: replace(settings, intentions=False),
-    "gate": lambda settings: replace(settings, encoder=replace(settings.encoder, gate=Gate.CONCAT)),
-    "cross-attention": lambda settings: replace(settings, encoder=replace(settings.encoder, cross_attention=False)),
-    "layer fusion": lambda settings: replace(settings, encoder=replace(settings.encoder, layer_fusion=False)),
-    "last layers first": lambda settings: replace(  # the paper favours the middle ones when training starts
-        settings,
-        encoder=replace(settings.encoder, favoured_depth_low=0.5, favoured_depth_high=0.67, layer_bias=4.0),
-    ),
-    "hierarchical negatives": _easy,
-    "click-aware sampling": lambda settings: _trained(settings, sampling=SamplingSettings(alpha=0, gamma=0)),
-    "distillation": lambda settings: _taught(settings, weight=0.0),
-    "guide": lambda settings: _taught(settings, cosine_weight=0.0),
-    "landing pages": lambda settings: replace(settings, reads_pages=False),
-    "OCR cleaning": lambda settings: settings,  # the texts differ
-}
 _PLAIN, _LONGER, _SEQUENTIAL = "plain fine-tuning", "plain fine-tuning, twice as long", "BRIDGE, sequential"
-
-
-def parts_to_leave_out(variants: str, *, queries: bool, pages: bool, spans: bool) -> list[str]:
-    """Return those of the named parts (all, if none is) that are there to be left out.
-
-    The flags say whether queries were generated, whether ads have landing pages, and whether OCR read any of them.
-    """
-    there = {"generated queries": queries, "landing pages": pages, "OCR cleaning": spans}
-    return [part for part in _names(variants) or VARIANTS if there.get(part, True)]
 
 
 def run_bridge(
@@ -189,7 +105,7 @@ def run_bridge(
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     experiment = Experiment(out / "all", fingerprint_of(inputs, settings), queries.ids)
     every = Data.read(files, settings.build, queries)
-    require(_names(settings.baselines), [settings.augment.queries.model.name])
+    require(names(settings.baselines), [settings.augment.queries.model.name])
     aside = held_out_queries(every.interactions, settings.build.fusion)
     data = replace(every, interactions=every.interactions.of_queries(~aside))
 
@@ -262,7 +178,7 @@ def _baselines(
 ) -> dict[str, SystemResult]:
     systems = {"BM25": experiment.run("BM25", partial(bm25, data.catalog, data.queries.texts))}
     task, work = data.task(settings.build), experiment.work("baselines")
-    for name in _names(settings.baselines):
+    for name in names(settings.baselines):
         run = partial(_baseline, name, task, settings.budget, work, progress)
         systems[ALL[name].title] = experiment.run(ALL[name].title, run)
     return systems
@@ -312,7 +228,7 @@ class _Laboratory:
         """Return plain fine-tuning, once and as long as it and BRIDGE take together, and BRIDGE."""
         full = everything(self._settings.build.bridge)
         alone = plain(full)
-        longer = _trained(alone, num_steps=2 * alone.training.num_steps)
+        longer = trained_with(alone, num_steps=2 * alone.training.num_steps)
         return {
             _PLAIN: self._experiment.run(_PLAIN, lambda: self._answers(self._plain)),
             _LONGER: self._run(_LONGER, longer, guided=False),
@@ -331,7 +247,7 @@ class _Laboratory:
         ):
             name = f"BRIDGE − {part}"
             systems[name] = self._run(name, VARIANTS[part](full), cleaned=part != "OCR cleaning")
-        systems[_SEQUENTIAL] = self._run(_SEQUENTIAL, _ordered(full, Order.SEQUENTIAL))
+        systems[_SEQUENTIAL] = self._run(_SEQUENTIAL, ordered(full, Order.SEQUENTIAL))
         return systems
 
     def _run(self, name: str, settings: BridgeSettings, *, cleaned: bool = True, guided: bool = True) -> SystemResult:

@@ -19,7 +19,8 @@ from intently.catalog import Catalog, Judgements, Queries
 from intently.encoder.settings import EncoderSettings, Gate
 from intently.errors import SettingsError
 from intently.experiments import bridge
-from intently.experiments.bridge import VARIANTS, BridgeExperimentSettings, everything, parts_to_leave_out, plain
+from intently.experiments.bridge import BridgeExperimentSettings
+from intently.experiments.bridge_variants import VARIANTS, everything, parts_to_leave_out, plain
 from intently.experiments.bridge_world import SETTINGS
 from intently.experiments.data import Data
 from intently.experiments.runner import Answers, Experiment
