@@ -450,8 +450,10 @@ def test_a_steps_loss_is_what_it_is_said_to_be(make_student, weight, alone):
     run = _Run(make_encoder(make_student, OFF), tokenizer, data, chosen, teacher, lambda *_: None)
     pairs = run._pools[0][run._samplers[0].batch(0)]
     query_rows, ad_rows = data.pairs.query_rows[pairs], data.pairs.ad_rows[pairs]
+    read_ads, read = run._reader.ads, []
+    run._reader.ads = lambda asking, rows, bare: read.append(rows) or read_ads(asking, rows, bare)
     run.take_step()
-    all_rows = run._queued_rows  # what the batch read: positives, negatives, proposals
+    (all_rows,) = read  # positives, negatives, proposals
     assert all_rows[:16].tolist() == ad_rows.tolist()
 
     queries = [data.queries[row] for row in query_rows]
@@ -472,6 +474,7 @@ def test_a_steps_loss_is_what_it_is_said_to_be(make_student, weight, alone):
     assert negatives
     proposed = len(all_rows) - 16 - len(negatives)
     assert (proposed > 5) == bool(weight)
+    assert run._queued_rows.tolist() == [*ad_rows.tolist(), *all_rows[negatives].tolist()]  # no proposals
 
     forth, back, learnt = [], [], []
     for row, text in enumerate(queries):
