@@ -11,10 +11,9 @@ candidates.
 Shape letters: N ads, P parts, D dimensions, M pieces of an embedding, S = D / M dimensions of a piece, C candidates.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from intently.artifact import read_arrays
 from intently.errors import ArtifactError
 from intently.index.coarse import import_faiss
 from intently.index.postings import FloatArray, IntArray, Mask
+from intently.parallel import in_parallel
 from intently.types import Progress
 
 MIN_ADS = 1_000  # fewer cannot train a quantiser, nor need one
@@ -34,9 +34,6 @@ _NUM_TRAINED = 10_000  # ads that the centroids are trained on; more measured no
 _NUM_ITERATIONS = 10
 _BLOCK = 65_536  # ads encoded at once
 _NUM_CENTROIDS = 16
-
-# Threads that scan beside the one that asks, for all indexes together; none runs before it is needed.
-_HELPERS = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="intently-scan")
 
 
 @dataclass(frozen=True)
@@ -202,24 +199,10 @@ def _best(parts: Sequence[_Part], query: FloatArray, num: int, selector: Any, nu
     # Chance spreads the best over the parts, so even shares miss some of the last candidates, which seldom remain after
     # rescoring: of 580,000 ads' exact best 500, two parts' 6,000 candidates held 99.737%, those of one part 99.740%.
     share = -(-num // len(parts))
-    hits = _searched(parts, query, share, selector, num_threads)
+    hits = in_parallel([partial(part.search, query, share, selector) for part in parts], num_threads)
     more = [share == len(one.rows) < len(part.rows) for part, one in zip(parts, hits, strict=True)]
     if all(more) or not any(more):
         return hits
     short = [one for one, has_more in zip(hits, more, strict=True) if not has_more]
     others = [part for part, has_more in zip(parts, more, strict=True) if has_more]
     return short + _best(others, query, num - sum(len(one.rows) for one in short), selector, num_threads)
-
-
-def _searched(parts: Sequence[_Part], query: FloatArray, share: int, selector: Any, num_threads: int) -> list[_Hits]:
-    """Return the best `share` of each part."""
-
-    def search(group: Sequence[_Part]) -> dict[_Part, _Hits]:
-        return {part: part.search(query, share, selector) for part in group}
-
-    groups = [parts[at::num_threads] for at in range(min(num_threads, len(parts)))]
-    helped = [(_HELPERS.submit(search, group), group) for group in groups[1:]]
-    hits = search(groups[0])
-    for helper, group in helped:  # what no helper has begun, because all are busy, is done here
-        hits |= search(group) if helper.cancel() else helper.result()
-    return [hits[part] for part in parts]

@@ -6,7 +6,7 @@ Shape letters: N ads, D dimensions, C candidates.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,11 @@ from intently.errors import ArtifactError
 from intently.index.coarse import CoarseEngine, CoarseSettings, Plan, import_faiss
 from intently.index.coarse_stage import CoarseStage
 from intently.index.postings import FloatArray, IntArray, Mask, top_rows
+from intently.parallel import in_parallel
 from intently.types import Progress
 
 _MIN_ROOM = 1024  # rows that an index which grows has room for at first
+_ROWS_OF_A_THREAD = 1_000  # comparing fewer takes no longer than waking a second thread
 
 
 @dataclass
@@ -68,7 +70,7 @@ class VectorIndex:
     ) -> tuple[IntArray, FloatArray]:
         """Return the eligible rows nearest to a query embedding (D,), at most `k`, best first, and their cosines.
 
-        `eligible (N,)` None admits all ads. Equals are ordered by row. The coarse stage of a large catalogue uses up to
+        `eligible (N,)` None admits all ads. Equals are ordered by row. Both stages of a large catalogue use up to
         `num_threads` threads, which changes nothing else. Measured in docs/two-stage.md.
         """
         num_ads = len(self.embeddings)
@@ -83,7 +85,7 @@ class VectorIndex:
             return rows, scores[rows]
         plan = self.stage.plan(k, num_eligible)
         candidates = self.stage.candidates(embedding, k, eligible, plan, num_threads)
-        scores = self.scores_of(embedding, candidates)
+        scores = self.scores_of(embedding, candidates, num_threads)
         best = top_rows(scores, k)  # candidates are in order of row, so equals come out in it
         return candidates[best], scores[best]
 
@@ -91,8 +93,11 @@ class VectorIndex:
         """Return the cosine (N,) of every ad with a query embedding (D,): the slow way."""
         return np.asarray(self.embeddings @ embedding)
 
-    def scores_of(self, embedding: FloatArray, ad_rows: IntArray) -> FloatArray:
-        """Return the cosines (C,) of some rows with a query embedding (D,); rows in order are read the fastest."""
+    def scores_of(self, embedding: FloatArray, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+        """Return the cosines (C,) of some rows with a query embedding (D,); rows in order are read the fastest.
+
+        Many rows are compared by up to `num_threads` threads.
+        """
         if self.stage is None or not self.stage.engines:
             return np.asarray(self.embeddings[ad_rows] @ embedding)
         # faiss reads the rows where they lie, four times as fast as gathering them first. It knows no bounds.
@@ -103,9 +108,14 @@ class VectorIndex:
         if len(rows) and not 0 <= rows.min() <= rows.max() < num_ads:
             raise IndexError(f"rows from {rows.min()} to {rows.max()} of {num_ads} ads")
         query, scores = np.ascontiguousarray(embedding, dtype=np.float32), np.empty(len(rows), dtype=np.float32)
-        faiss = import_faiss()
-        pointers = [faiss.swig_ptr(array) for array in (scores, query, self.embeddings, rows)]
-        faiss.fvec_inner_products_by_idx(*pointers, dimension, 1, len(rows))
+
+        def compare(start: int) -> None:
+            faiss, part = import_faiss(), slice(start, start + share)
+            pointers = [faiss.swig_ptr(array) for array in (scores[part], query, self.embeddings, rows[part])]
+            faiss.fvec_inner_products_by_idx(*pointers, dimension, 1, len(rows[part]))
+
+        share = max(_ROWS_OF_A_THREAD, -(-len(rows) // num_threads))
+        in_parallel([partial(compare, start) for start in range(0, len(rows), share)], num_threads)
         return scores
 
     def joined(self, other: "VectorIndex") -> "VectorIndex":

@@ -12,6 +12,7 @@ from intently.index.postings import FloatArray
 from intently.intentions.decode import ConstrainedDecoder, Decoded
 from intently.models.device import intra_op_threads
 from intently.models.student import Reading, Student
+from intently.parallel import in_parallel
 from intently.retrieve.cache import QueryCache
 from intently.retrieve.settings import RetrievalSettings
 from intently.retrieve.timing import timed
@@ -50,8 +51,9 @@ def understand(
 
     Models read queries as `correct` spells them, for that is how ads are written. The dense path takes the student's
     embedding, joined with that of an `encoder` if there is one. Queries that the cache knows are not decoded, and the
-    student reads them only if its embedding is asked for. The time of a stage is shared equally by the queries that
-    went through it.
+    student reads them only if its embedding is asked for. With two threads or more the encoder reads ("embed") at the
+    same time as the student reads and decodes. The time of a stage is shared equally by the queries that went through
+    it.
     """
     understood = [Understood() for _ in queries]
     if cache is not None and Path.INTENTION in paths:
@@ -62,22 +64,36 @@ def understand(
     asked = list(zip(map(correct, queries), understood, strict=True))
     to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
     to_embed = asked if Path.DENSE in paths else []
-    with intra_op_threads(settings.num_threads):
-        if to_decode:
-            reading = _read(to_decode, student, settings)
-            if to_embed:  # one pass of the student serves both
-                _embedded(to_decode, reading.embeddings)
-            with _shared(to_decode, "decode"):
-                decoded = decoder.decode(reading.prompt, settings.decode)
-            for (_, one), found in zip(to_decode, decoded, strict=True):
-                one.intentions = found
-        if unread := [pair for pair in to_embed if pair[1].embedding is None]:
-            _embedded(unread, _read(unread, student, settings).embeddings)
+
+    own: list[FloatArray] = []
+
+    def student_reads() -> None:
+        with intra_op_threads(settings.num_threads):
+            if to_decode:
+                reading = _read(to_decode, student, settings)
+                if to_embed:  # one pass of the student serves both
+                    _embedded(to_decode, reading.embeddings)
+                with _shared(to_decode, "decode"):
+                    decoded = decoder.decode(reading.prompt, settings.decode)
+                for (_, one), found in zip(to_decode, decoded, strict=True):
+                    one.intentions = found
+            if unread := [pair for pair in to_embed if pair[1].embedding is None]:
+                _embedded(unread, _read(unread, student, settings).embeddings)
+
+    def encoder_reads() -> None:
         if to_embed and encoder is not None:
-            with _shared(to_embed, "embed"):
-                own = encoder.embed_queries([query for query, _ in to_embed])
-            _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own))
+            with intra_op_threads(reader_threads(settings.num_threads, encoder)), _shared(to_embed, "embed"):
+                own.append(encoder.embed_queries([query for query, _ in to_embed]))
+
+    in_parallel([student_reads, encoder_reads], settings.num_threads)
+    if own:
+        _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own[0]))
     return understood
+
+
+def reader_threads(num_threads: int, encoder: object | None) -> int:
+    """Return how many of an engine's threads student and encoder get each: the two read at the same time."""
+    return num_threads if encoder is None else max(1, num_threads // 2)
 
 
 def _read(pairs: Sequence[tuple[str, Understood]], student: Student, settings: RetrievalSettings) -> Reading:

@@ -71,6 +71,15 @@ def test_scores_of_some_rows(engine):
         np.testing.assert_allclose(index.scores_of(query, rows), index.scores(query)[rows], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("num_threads", [2, 3, 5])
+def test_threads_change_no_score(monkeypatch, num_threads):
+    monkeypatch.setattr("intently.index.vectors._ROWS_OF_A_THREAD", 7)
+    drawn = np.random.default_rng(1).normal(size=(1_500, 16)).astype(np.float32)
+    index = VectorIndex.build(drawn, CoarseSettings("flat"))
+    for rows in (np.arange(0), np.arange(6), np.arange(1_500)[::-13]):
+        np.testing.assert_array_equal(index.scores_of(drawn[9], rows, num_threads), index.scores_of(drawn[9], rows))
+
+
 @pytest.mark.parametrize("rows", [[1_500], [-1], [0, 1 << 40]])
 def test_rows_that_are_not_there(rows):
     drawn = np.random.default_rng(1).normal(size=(1_500, 16)).astype(np.float32)

@@ -74,6 +74,18 @@ def engine(plain, encoder) -> Engine:
     return engine_with(plain, encoder=encoder)
 
 
+@pytest.mark.parametrize("path", [*FUSED_PATHS, Path.FUSED])
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_encoder_and_student_may_read_at_the_same_time(plain, encoder, engine, path, num_threads):
+    threaded = engine_with(plain, encoder=encoder, settings=replace(EAGER, num_threads=num_threads))
+    for expected, found in zip(
+        engine.retrieve_many(QUERIES, path=path), threaded.retrieve_many(QUERIES, path=path), strict=True
+    ):
+        assert ids(found) == ids(expected)
+        assert by_id(found) == pytest.approx(by_id(expected), abs=1e-5)
+        assert set(found.timings_ms) == set(expected.timings_ms)
+
+
 def by_id(ranking) -> dict[str, float]:
     return {ad.ad_id: ad.score for ad in ranking.ads}
 
