@@ -36,7 +36,8 @@ class Learned:
 def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Learned:
     """Return a fusion learned from how the engine's paths answer queries that none of them has learned from.
 
-    Reciprocal ranks stay if too few of these have a relevant ad among the candidates, or if they order those as well.
+    Reciprocal ranks stay if too few of these have a relevant ad among the candidates, or if what was learned does not
+    order those better than chance would.
     """
     examples = list(_examples(engine, aside, settings, show))
     num_useful = sum(bool(example.relevant.any()) for example in examples)
@@ -49,9 +50,11 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
         "fusion_trees": trained.num_trees,
         "fusion_precision": trained.precision,
         "reciprocal_rank_precision": trained.baseline,
+        "fusion_p_value": trained.p_value,
     }
-    if trained.precision <= trained.baseline:
-        return Learned(None, facts, (f"{_STAYS}: what was learned from held-out queries ranks them no better",))
+    if trained.precision <= trained.baseline or trained.p_value > settings.max_p_value:
+        why = f"held-out queries are not ranked better than by chance (p {trained.p_value:.2g})"
+        return Learned(None, facts, (f"{_STAYS}: with what was learned, {why}",))
     return Learned(LearnedFusion(FUSED_PATHS, trained.model, trained.weights, settings.depth), facts)
 
 

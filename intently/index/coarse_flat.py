@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from intently.artifact import read_arrays
 from intently.errors import ArtifactError
 from intently.index.coarse import import_faiss
+from intently.index.parallel import in_parallel
 from intently.index.postings import FloatArray, IntArray, Mask
-from intently.parallel import in_parallel
 from intently.types import Progress
 
 MIN_ADS = 1_000  # fewer cannot train a quantiser, nor need one

@@ -7,7 +7,7 @@ and a term that no ad had counts as the rarest.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +40,7 @@ class LexicalSettings:
 
 @dataclass(frozen=True)
 class LexicalQuery:
-    """A query as the index sees it: distinct known terms, their ids, and how often or how much each is asked for."""
+    """A query as the index sees it: distinct known terms, their ids and multiplicities."""
 
     terms: tuple[str, ...]
     term_ids: IntArray
@@ -126,23 +126,12 @@ class LexicalIndex:
 
     def known(self, terms: Sequence[str]) -> LexicalQuery:
         """Return those of a query's `terms` that this index has."""
-        return self._asked(Counter(terms))
-
-    def more_asked(self, query: LexicalQuery, weights: Mapping[str, float]) -> LexicalQuery:
-        """Return a query that also asks for other terms, as far as this index has them."""
-        own = dict(zip(query.terms, query.counts.tolist(), strict=True))
-        return self._asked(own | {term: own.get(term, 0.0) + weight for term, weight in weights.items()})
-
-    def _asked(self, weights: Mapping[str, float]) -> LexicalQuery:
-        known = {term: weight for term, weight in weights.items() if term in self._term_ids}
-        term_ids = np.array([self._term_ids[term] for term in known], dtype=np.int64)
-        return LexicalQuery(tuple(known), term_ids, np.array(list(known.values()), dtype=np.float32))
-
-    def shares(self, text: str, ad_row: int) -> dict[str, float]:
-        """Return what each term of a text is of the score that all of them together give an ad."""
-        found = self.explain(self.known(list(dict.fromkeys(self._analyzer.terms(text)))), ad_row)
-        total = sum(share for _, share in found)
-        return {term: share / total for term, share in found}
+        counts: dict[str, int] = {}
+        for term in terms:
+            if term in self._term_ids:
+                counts[term] = counts.get(term, 0) + 1
+        term_ids = np.array([self._term_ids[term] for term in counts], dtype=np.int64)
+        return LexicalQuery(tuple(counts), term_ids, np.array(list(counts.values()), dtype=np.float32))
 
     def __contains__(self, term: str) -> bool:
         return term in self._term_ids

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from intently.errors import ArtifactError
 from intently.index.coarse import CoarseEngine, CoarseSettings, Plan, import_faiss
 from intently.index.coarse_stage import CoarseStage
+from intently.index.parallel import in_parallel
 from intently.index.postings import FloatArray, IntArray, Mask, top_rows
-from intently.parallel import in_parallel
 from intently.types import Progress
 
 _MIN_ROOM = 1024  # rows that an index which grows has room for at first

@@ -5,7 +5,7 @@ written anew with every change. Removed ads stay in place, masked, until segment
 corrected by the words of the large segment first, and the words of removed ads still count as known.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -91,17 +91,6 @@ class Ads:
     def lexical_query(self, query: str) -> list[LexicalQuery]:
         """Return the query's known terms as each segment's index numbers them."""
         return analyze([segment.lexical for segment in self.segments], query)
-
-    def more_asked(self, asked: Sequence[LexicalQuery], weights: Mapping[str, float]) -> list[LexicalQuery]:
-        """Return what is asked of each segment's index, with other terms of some weight."""
-        pairs = zip(self.segments, asked, strict=True)
-        return [segment.lexical.more_asked(one, weights) for segment, one in pairs]
-
-    def title_shares(self, ad_row: int) -> dict[str, float]:
-        """Return the terms of an ad's title, and what each is of the ad's score for all of them."""
-        segment, row = self._locate(ad_row)
-        lexical, titles = self.segments[segment].lexical, self.segments[segment].catalog.column("title")
-        return lexical.shares(titles[row].as_py(), row)
 
     def corrected(self, query: str) -> str:
         """Return a query as a model should read it: the words that no ad has, as what they most likely mean."""

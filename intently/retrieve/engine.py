@@ -26,11 +26,12 @@ from intently.index.vectors import VectorIndex
 from intently.models.student import Runtime, Student
 from intently.retrieve.ads import Ads
 from intently.retrieve.cache import CACHE_FILE, QueryCache
+from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.fusion_features import Candidates, QueryFacts, TitleTerms, features
 from intently.retrieve.learned_fusion import Features, LearnedFusion
 from intently.retrieve.live import LiveAds
 from intently.retrieve.new_ads import AdReader, IndexSettings
-from intently.retrieve.search import NUM_EVIDENCE, Found, fused_by_ranks, search
+from intently.retrieve.search import NUM_EVIDENCE, Found, search
 from intently.retrieve.segment import Segment
 from intently.retrieve.settings import RetrievalSettings
 from intently.retrieve.timing import timed
@@ -238,7 +239,7 @@ class Engine:
                 found = search(
                     query, understood, ads, self.intentions, FUSED_PATHS, settings.num_candidates, eligible, settings
                 )
-                rows, scores = fused_by_ranks(found.best, self.settings)
+                rows, scores = self._by_reciprocal_ranks(found)
                 rows = rows[:depth]
                 one = Candidates.of(rows, scores[:depth], found.best, found.scores_of)
                 yield rows, features(one, self._facts(query, found), ads.title_terms(rows))
@@ -276,15 +277,20 @@ class Engine:
 
     def _fused(self, query: str, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
         """Return all that the paths found and its scores, best first."""
-        rows, scores = fused_by_ranks(found.best, self.settings)
+        rows, scores = self._by_reciprocal_ranks(found)
         if self.fusion is None:
             return rows, scores
         facts = self._facts(query, found)
         return self.fusion.rank(rows, scores, found.best, found.scores_of, facts, found.ads.title_terms)
 
+    def _by_reciprocal_ranks(self, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
+        settings = self.settings
+        weights = (settings.intention_weight, settings.dense_weight, settings.lexical_weight)
+        return reciprocal_rank_fusion([found.best[path] for path in FUSED_PATHS], weights, settings.fusion_constant)
+
     def _facts(self, query: str, found: Found) -> QueryFacts:
         assert self.lexical.statistics is not None
-        return QueryFacts.of(query, found.words, found.num_literal, self._analyzer, self.lexical.statistics)
+        return QueryFacts.of(query, found.lexical, found.num_literal, self._analyzer, self.lexical.statistics)
 
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
         """Return a query's decoded intentions as they are shown."""

@@ -1,18 +1,15 @@
 """Searching one snapshot of the ads for one query, path by path, and telling what each path saw in an ad."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalQuery
 from intently.index.postings import FloatArray, IntArray, Mask, top_rows
 from intently.intentions.decode import Decoded
 from intently.retrieve.ads import Ads
-from intently.retrieve.feedback import expanded, moved
-from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.settings import RetrievalSettings
 from intently.retrieve.understand import Understood
 from intently.types import Path, Reason
@@ -37,9 +34,8 @@ class Found:
     intention_ids: IntArray
     intention_weights: FloatArray
     num_literal: int  # of the intentions: those that the query contains word by word
-    words: list[LexicalQuery]  # of the query alone
-    asked: list[LexicalQuery]  # with those that feedback added
-    embedding: FloatArray | None  # as feedback moved it
+    lexical: list[LexicalQuery]
+    embedding: FloatArray | None
     hits: dict[Path, Hits] = field(default_factory=dict)
     everywhere: dict[Path, FloatArray] = field(default_factory=dict)  # every ad's score (N,) on the sparse paths
 
@@ -69,9 +65,7 @@ class Found:
         if path is Path.DENSE:
             return (("cosine", score),)
         if path is Path.LEXICAL:
-            own = {term for one in self.words for term in one.terms}
-            shares = self.ads.explain_words(self.asked, ad_row)
-            return tuple((term if term in own else f"+{term}", share) for term, share in shares)
+            return self.ads.explain_words(self.lexical, ad_row)
         found = self.ads.explain_intentions(self.intention_ids, self.intention_weights, ad_row)
         return tuple((self.intentions.texts[self.intention_ids[position]], share) for position, share in found)
 
@@ -86,56 +80,48 @@ def search(
     eligible: Mask,
     settings: RetrievalSettings,
 ) -> Found:
-    """Return the best `depth` eligible ads of each of `paths`.
-
-    With several paths, what the first ads of all say is asked for as well (`[retrieval.feedback]`).
-    """
+    """Return the best `depth` eligible ads of each of `paths`."""
     ids, weights = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     literal = ids
     if understood.intentions is not None:
         literal = intentions.literal(query)
         ids, weights = _weighted(understood.intentions, literal, settings)
-    words = ads.lexical_query(query) if Path.LEXICAL in paths else []
-    found = Found(ads, intentions, ids, weights, len(literal), words, words, understood.embedding)
-    for path in paths:
-        _look(found, path, depth, eligible, settings.num_threads)
-    if len(paths) == 1 or not settings.feedback.num_ads:
-        return found
-    first = fused_by_ranks(found.best, settings)[0][: settings.feedback.num_ads]
-    if not len(first):
-        return found
+    asked = ads.lexical_query(query) if Path.LEXICAL in paths else []
+    embedding, nearest = understood.embedding, None
     if Path.DENSE in paths:
-        assert found.embedding is not None
-        found = replace(found, embedding=moved(found.embedding, ads, first, settings.feedback))
-        _look(found, Path.DENSE, depth, eligible, settings.num_threads)
-    if Path.LEXICAL in paths:
-        found = replace(found, asked=expanded(words, ads, first, settings.feedback))
-        _look(found, Path.LEXICAL, depth, eligible, settings.num_threads)
+        assert embedding is not None
+        embedding, nearest = _nearest(embedding, ads, depth, eligible, settings)
+    found = Found(ads, intentions, ids, weights, len(literal), asked, embedding)
+    for path in paths:
+        if nearest is not None and path is Path.DENSE:
+            found.hits[path] = nearest
+        else:
+            by_intention = path is Path.INTENTION
+            scores = ads.intention_scores(ids, weights) if by_intention else ads.lexical_scores(asked)
+            rows = top_rows(scores, depth, eligible, above=0.0)
+            found.everywhere[path], found.hits[path] = scores, Hits(rows, scores[rows])
     return found
 
 
-def _look(found: Found, path: Path, depth: int, eligible: Mask, num_threads: int) -> None:
-    """Let `found` hold the best `depth` eligible ads of a path, by what it knows of the query."""
-    if path is Path.DENSE:
-        assert found.embedding is not None
-        found.hits[path] = Hits(*found.ads.dense_search(found.embedding, depth, eligible, num_threads))
-        return
-    if path is Path.INTENTION:
-        scores = found.ads.intention_scores(found.intention_ids, found.intention_weights)
-    else:
-        scores = found.ads.lexical_scores(found.asked)
-    rows = top_rows(scores, depth, eligible, above=0.0)
-    found.everywhere[path], found.hits[path] = scores, Hits(rows, scores[rows])
+def _nearest(
+    embedding: FloatArray, ads: Ads, depth: int, eligible: Mask, settings: RetrievalSettings
+) -> tuple[FloatArray, Hits]:
+    """Return a query's embedding (D,), moved towards the first ads that it finds, and the best ads by it.
 
-
-def fused_by_ranks(best: Mapping[Path, IntArray], settings: RetrievalSettings) -> tuple[IntArray, NDArray[np.float64]]:
-    """Return all rows that paths found, best first by reciprocal rank fusion, with its scores."""
-    weight_of = {
-        Path.INTENTION: settings.intention_weight,
-        Path.DENSE: settings.dense_weight,
-        Path.LEXICAL: settings.lexical_weight,
-    }
-    return reciprocal_rank_fusion(list(best.values()), [weight_of[path] for path in best], settings.fusion_constant)
+    Pseudo-relevance feedback (Rocchio, 1971): ads lie nearer to each other than to the few words of a query. Only twice
+    as many ads as are wanted are compared again, not all.
+    """
+    if not settings.feedback_weight:
+        return embedding, Hits(*ads.dense_search(embedding, depth, eligible, settings.num_threads))
+    rows, _ = ads.dense_search(embedding, 2 * depth, eligible, settings.num_threads)
+    if not len(rows):
+        return embedding, Hits(rows, np.empty(0, dtype=np.float32))
+    first = ads.embeddings(rows[: settings.num_feedback_ads])
+    moved = embedding + np.float32(settings.feedback_weight) * first.mean(axis=0)
+    moved /= np.linalg.norm(moved)
+    scores = ads.dense_scores(moved, rows)
+    order = np.lexsort((rows, -scores))[:depth]
+    return moved, Hits(rows[order], scores[order])
 
 
 def weighted_intentions(

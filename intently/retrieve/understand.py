@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from intently.index.joined import join
+from intently.index.parallel import in_parallel
 from intently.index.postings import FloatArray
 from intently.intentions.decode import ConstrainedDecoder, Decoded
 from intently.models.device import intra_op_threads
 from intently.models.student import Reading, Student
-from intently.parallel import in_parallel
 from intently.retrieve.cache import QueryCache
 from intently.retrieve.settings import RetrievalSettings
 from intently.retrieve.timing import timed

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intently.errors import InputError, MissingDependencyError
+from intently.evaluate.significance import randomization_test
 from intently.settings import check_range
 from intently.text.normalize import normalize
 from intently.types import Progress
@@ -44,6 +45,7 @@ class FusionSettings:
     feature_share: float = 0.6  # drawn for each tree
     l2: float = 5.0
     linear_l2: float = 0.1  # of the linear ranker's weights, per standard deviation
+    max_p_value: float = 0.05  # of the folds' gain over reciprocal ranks; where chance may explain more, these stay
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,7 +56,7 @@ class FusionSettings:
         check_range(self, "min_leaf", low=1, whole=True)
         check_range(self, "learning_rate", "feature_share", high=1, exclusive=True)
         check_range(self, "l2")
-        check_range(self, "linear_l2", exclusive=True)
+        check_range(self, "linear_l2", "max_p_value", exclusive=True)
         check_range(self, "seed", high=2**31 - 1, whole=True)
 
 
@@ -80,7 +82,8 @@ class TrainedFusion:
     """A model as LightGBM's own text, and how well such a one ranks queries that it has not learned from.
 
     `precision` is the mean average precision of the folds, each ranked by trees of the others, with as many trees;
-    `baseline` that of reciprocal rank fusion. Both count the candidates only.
+    `baseline` that of reciprocal rank fusion. Both count the candidates only. `p_value` is that of their difference, by
+    the paired randomisation test.
     """
 
     model: str
@@ -89,6 +92,7 @@ class TrainedFusion:
     num_queries: int
     precision: float
     baseline: float
+    p_value: float
 
 
 def held_out(queries: Sequence[str], share: float, seed: int = 0) -> NDArray[np.bool_]:
@@ -124,35 +128,36 @@ def train_fusion(
         )
     rng = np.random.default_rng(settings.seed)
     fold_of = rng.permutation(len(examples)) % settings.num_folds
-    precision = np.zeros(settings.max_trees)  # by number of trees
+    precision = np.zeros((settings.max_trees, len(examples)))  # by number of trees
     for fold in range(settings.num_folds):
         show(_STAGE, fold, settings.num_folds + 1, "")
         learned = [example for example, at in zip(examples, fold_of, strict=True) if at != fold]
         others = [example for example, at in zip(examples, fold_of, strict=True) if at == fold]
-        curve = _boost(learned, rising, settings, settings.max_trees, rng, others).curve
-        precision += np.array(curve) * len(others) / len(examples)
-    num_trees = int(precision.argmax()) + 1
+        precision[:, fold_of == fold] = _boost(learned, rising, settings, settings.max_trees, rng, others).precision
+    num_trees = int(precision.mean(axis=1).argmax()) + 1
     show(_STAGE, settings.num_folds, settings.num_folds + 1, "")
     final = _boost(examples, rising, settings, num_trees, rng)
     show(_STAGE, settings.num_folds + 1, settings.num_folds + 1, f"{num_trees} trees")
-    baseline = float(np.mean([_average_precision(example.relevant) for example in examples]))
+    reached = precision[num_trees - 1]
+    baseline = np.array([_average_precision(example.relevant) for example in examples])
     return TrainedFusion(
         final.booster.model_to_string(),
         tuple(final.weights.tolist()),
         num_trees,
         len(examples),
-        float(precision.max()),
-        baseline,
+        float(reached.mean()),
+        float(baseline.mean()),
+        float(randomization_test((reached - baseline)[:, None], seed=settings.seed)[0]),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Boosted:
-    """Trees, the weights (F,) of the linear ranker, and the precision on other queries after each tree."""
+    """Trees, the weights (F,) of the linear ranker, and the precision (T, Q) on other queries after each tree."""
 
     booster: "lightgbm.Booster"
     weights: NDArray[np.float64]
-    curve: list[float]
+    precision: NDArray[np.float64]
 
 
 def _boost(
@@ -163,7 +168,7 @@ def _boost(
     rng: np.random.Generator,
     others: Sequence[FusionExample] = (),
 ) -> _Boosted:
-    """Return trees learned from `examples`, and with `others` their mean average precision there after each tree."""
+    """Return trees learned from `examples`, and with `others` the average precision of each after each tree."""
     import lightgbm
 
     params = {
@@ -183,26 +188,22 @@ def _boost(
     }
     ends = np.cumsum([len(example.gains) for example in others])[:-1]
 
-    def mean_precision(scores: NDArray[np.float64], _: object) -> tuple[str, float, bool]:
+    after_trees: list[list[float]] = []
+
+    def note_precision(scores: NDArray[np.float64], _: object) -> tuple[str, float, bool]:
         parts = zip(np.split(scores, ends), others, strict=True)
         found = [_average_precision(example.relevant[np.argsort(-part, kind="stable")]) for part, example in parts]
+        after_trees.append(found)
         return "MAP", float(np.mean(found)), True
 
     sampled = [_sampled(example, settings.num_negatives, rng) for example in examples]
     weights = _linear_ranker(sampled, settings.linear_l2)
     data = _dataset(sampled, weights, params)
     if not others:
-        return _Boosted(lightgbm.train(params, data, num_trees), weights, [])
-    told: dict[str, dict[str, list[float]]] = {}
-    booster = lightgbm.train(
-        params,
-        data,
-        num_trees,
-        valid_sets=[_dataset(others, weights, params, data)],
-        feval=mean_precision,
-        callbacks=[lightgbm.record_evaluation(told)],
-    )
-    return _Boosted(booster, weights, told["valid_0"]["MAP"])
+        return _Boosted(lightgbm.train(params, data, num_trees), weights, np.empty((num_trees, 0)))
+    tried = [_dataset(others, weights, params, data)]
+    booster = lightgbm.train(params, data, num_trees, valid_sets=tried, feval=note_precision)
+    return _Boosted(booster, weights, np.array(after_trees))
 
 
 def _dataset(

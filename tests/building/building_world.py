@@ -8,7 +8,9 @@ from intently.train.fusion import FusionSettings, held_out
 THINGS = ("drill", "kettle", "lamp", "shoes", "vacuum", "hose", "水壶", "跑鞋", "台灯", "吸尘器", "电钻", "水管")
 KINDS = (("red", "cordless"), ("blue", "heavy"), ("红色", "家用"))
 NUM_ADS = len(THINGS) * len(KINDS)
-FUSION = FusionSettings(held_out_share=0.4, min_queries=10, max_trees=30, num_leaves=4, min_leaf=5, learning_rate=0.3)
+FUSION = FusionSettings(
+    held_out_share=0.4, min_queries=10, max_trees=30, num_leaves=4, min_leaf=5, learning_rate=0.3, max_p_value=1.0
+)
 
 
 def title(row: int) -> str:

@@ -18,7 +18,6 @@ from intently.encoder.settings import EncoderSettings
 from intently.index.posting_weights import PostingSettings
 from intently.models.student import Runtime
 from intently.pipeline import BuildReport, build_engine
-from intently.retrieve.feedback import FeedbackSettings
 from intently.retrieve.settings import RetrievalSettings
 from intently.train.bridge import BridgeTrainingSettings
 from intently.train.student import TrainingSettings
@@ -67,7 +66,7 @@ def chosen(world: World) -> BuildSettings:
             encoder=EncoderSettings(num_heads=4).with_all_parts(),
         ),
         fusion=FUSION,
-        retrieval=RetrievalSettings(runtime=Runtime.TORCH, feedback=FeedbackSettings(num_ads=0)),
+        retrieval=RetrievalSettings(runtime=Runtime.TORCH, feedback_weight=0.0),
     )
 
 

@@ -108,4 +108,17 @@ def test_a_fusion_that_ranks_no_better_is_not_taken_and_told():
     learned = learn_fusion(engine, asked(12, gains), SETTINGS, told)
     assert learned.fusion is None
     assert learned.facts["reciprocal_rank_precision"] == 1.0
-    assert learned.notes[0].startswith("paths are fused by reciprocal ranks: what was learned")
+    assert learned.facts["fusion_p_value"] < 0.05  # clearly worse, that is
+    assert learned.notes[0].startswith("paths are fused by reciprocal ranks: with what was learned, held-out queries")
+
+
+def test_a_gain_that_chance_explains_is_not_taken():
+    engine, few = FakeEngine(), asked(12, [(query, query % 5, 1) for query in range(12)])
+    taken = learn_fusion(engine, few, replace(SETTINGS, max_p_value=1.0), told)
+    p_value = taken.facts["fusion_p_value"]
+    assert taken.facts["fusion_precision"] > taken.facts["reciprocal_rank_precision"]
+    assert taken.fusion is not None
+    refused = learn_fusion(engine, few, replace(SETTINGS, max_p_value=p_value / 2), told)
+    assert refused.fusion is None
+    assert refused.facts == taken.facts
+    assert f"(p {p_value:.2g})" in refused.notes[0]

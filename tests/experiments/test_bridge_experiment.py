@@ -140,7 +140,9 @@ def done(tmp_path_factory) -> Done:
                     negatives=NegativeSettings(refresh_steps=2),
                 ),
             ),
-            fusion=FusionSettings(held_out_share=0.3, min_queries=10, num_folds=2, max_trees=3, min_leaf=5),
+            fusion=FusionSettings(
+                held_out_share=0.3, min_queries=10, num_folds=2, max_trees=3, min_leaf=5, max_p_value=1.0
+            ),
             retrieval=RetrievalSettings(decode=DecodeSettings(num_beams=4), runtime=Runtime.TORCH),
         ),
         budget=Budget(num_steps=2, batch_size=8, checkpoint=checkpoint),

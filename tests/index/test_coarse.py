@@ -277,7 +277,7 @@ class Busy:
 def test_nobody_waits_for_helpers_that_are_busy(monkeypatch, parted, queries, num_threads):
     expected = parted[7].candidates(queries[0], 300, None)
     helpers = Busy()
-    monkeypatch.setattr("intently.parallel._HELPERS", helpers)
+    monkeypatch.setattr("intently.index.parallel._HELPERS", helpers)
     np.testing.assert_array_equal(parted[7].candidates(queries[0], 300, None, num_threads), expected)
     assert helpers.num_wanted == min(num_threads, 7) - 1
 
@@ -287,7 +287,7 @@ def test_threads_come_from_the_search_to_the_scan(monkeypatch, queries, embeddin
     monkeypatch.setattr("intently.index.coarse_flat._MOST_IN_PART", 2_000)
     index = VectorIndex.build(embeddings, CoarseSettings(engine, **SETTINGS))
     helpers = Busy()
-    monkeypatch.setattr("intently.parallel._HELPERS", helpers)
+    monkeypatch.setattr("intently.index.parallel._HELPERS", helpers)
     mask = np.isin(groups, near_groups(queries[0], embeddings, groups)[-20:])  # which a graph hands over
     index.search(queries[0], K, mask)
     assert helpers.num_wanted == 0

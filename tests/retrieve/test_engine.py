@@ -1,6 +1,5 @@
 """The engine over a dozen ads, English and Chinese, with a student of random weights."""
 
-from collections import Counter
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -18,7 +17,6 @@ from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.models.student import Runtime
 from intently.retrieve.engine import MAX_QUERY_LENGTH, NUM_EVIDENCE, Engine, RetrievalSettings
-from intently.retrieve.feedback import FeedbackSettings
 from intently.text.analyze import Analyzer
 from intently.types import Ad, Path, UserContext
 
@@ -51,7 +49,7 @@ QUERIES = [
     "２ ｐａｎ",
 ]
 PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
-SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback=FeedbackSettings(num_ads=0))
+SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback_weight=0.0)
 
 
 def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
@@ -211,71 +209,23 @@ def test_candidates_limit_each_path_unless_k_asks_for_more(engine):
         assert all(reason.rank <= depth for ad in ranking.ads for reason in ad.reasons)
 
 
-FEEDBACK = FeedbackSettings(num_ads=2, dense_weight=0.5, lexical_weight=0.4, num_terms=3)
-
-
 @pytest.mark.parametrize("user", [None, UserContext(country="cn")])
-def test_the_first_ads_of_all_paths_are_asked_for_too(engine, user):
+def test_the_query_moves_towards_the_first_ads_it_finds(engine, user):
     parts = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
-    fed = Engine(*parts, replace(SETTINGS, feedback=FEEDBACK))
+    moving = Engine(*parts, replace(SETTINGS, feedback_weight=0.5, num_feedback_ads=2))
     vectors = dict(zip([ad.ad_id for ad in ADS], np.asarray(engine.vectors.embeddings), strict=True))
-    titles = {ad.ad_id: ad.title for ad in ADS}
     for query in QUERIES:
-        first = [ad.ad_id for ad in engine.retrieve(query, 2, user=user).ads]
-        after = fed.retrieve(query, 99, user=user)
-
+        before = engine.retrieve(query, 99, path=Path.DENSE, user=user)
         asked = engine.student.read([corrected([engine.lexical], query)], 32).embeddings[0]
-        moved = asked + 0.5 * sum(vectors[ad] for ad in first) / len(first)
+        moved = asked + 0.5 * (vectors[before.ads[0].ad_id] + vectors[before.ads[1].ad_id]) / 2
         moved /= np.linalg.norm(moved)
-        own = engine.lexical.analyze(query)
-        shares = Counter()
-        for ad in first:
-            row = [ad.ad_id for ad in ADS].index(ad)
-            terms = engine.lexical.known(sorted(set(engine.lexical._analyzer.terms(titles[ad]))))
-            weights = dict(engine.lexical.explain(terms, row))
-            shares.update({term: weight / sum(weights.values()) for term, weight in weights.items()})
-        best = sorted(shares, key=lambda term: (-shares[term], term))[:3]
-        scale = 0.4 * len(own.terms) / sum(shares[term] for term in best)
-        counts = Counter(dict(zip(own.terms, own.counts.tolist(), strict=True)))
-        counts.update({term: scale * shares[term] for term in best})
-        ids = engine.lexical.known(list(counts)).term_ids
-        scores = engine.lexical.postings.scores(ids, np.array([counts[term] for term in counts]))
-
-        for row, ad in enumerate(ADS):
-            reasons = {reason.path: reason for each in after.ads if each.ad_id == ad.ad_id for reason in each.reasons}
-            if Path.DENSE in reasons:
-                assert reasons[Path.DENSE].score == pytest.approx(vectors[ad.ad_id] @ moved, abs=1e-5)
-            if Path.LEXICAL in reasons:
-                assert reasons[Path.LEXICAL].score == pytest.approx(scores[row], abs=1e-4)
-                for term, _ in reasons[Path.LEXICAL].evidence:  # what only other ads say is marked
-                    assert (term in own.terms) != term.startswith("+")
-        if own.terms:
-            by_words = {each.ad_id for each in after.ads if any(one.path is Path.LEXICAL for one in each.reasons)}
-            eligible = {each.ad_id for each in after.ads}
-            assert by_words == {ad.ad_id for row, ad in enumerate(ADS) if scores[row] > 0} & eligible
-
-
-def test_feedback_is_for_several_paths_together(engine):
-    parts = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
-    fed = Engine(*parts, replace(SETTINGS, feedback=FEEDBACK))
-    for query in QUERIES:
-        for path in PATHS:
-            assert fed.retrieve(query, path=path).ads == engine.retrieve(query, path=path).ads
-
-
-def test_a_query_of_unknown_words_gets_none_from_feedback(engine):
-    parts = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
-    fed = Engine(*parts, replace(SETTINGS, feedback=FEEDBACK))
-    ranking = fed.retrieve("zzyzx qqqqq")
-    assert ranking.ads
-    assert not any(reason.path is Path.LEXICAL for ad in ranking.ads for reason in ad.reasons)
-
-
-def test_nothing_found_is_no_feedback(engine):
-    parts = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
-    fed = Engine(*parts, replace(SETTINGS, feedback=FEEDBACK))
-    fed.remove_ads([ad.ad_id for ad in ADS])
-    assert fed.retrieve("red pan").ads == ()
+        after = moving.retrieve(query, 99, path=Path.DENSE, user=user)
+        assert {ad.ad_id for ad in after.ads} == {ad.ad_id for ad in before.ads}
+        assert {ad.ad_id: ad.score for ad in after.ads} == pytest.approx(
+            {ad.ad_id: float(vectors[ad.ad_id] @ moved) for ad in after.ads}, abs=1e-5
+        )
+        scores = [ad.score for ad in after.ads]
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_the_dense_path_ranks_ads_of_negative_cosine_too(engine):
@@ -369,9 +319,10 @@ def test_saved_and_loaded(engine, tmp_path, monkeypatch):
     asked = []
     search = VectorIndex.search
     monkeypatch.setattr(VectorIndex, "search", lambda *given: asked.append(given[4]) or search(*given))
-    elsewhere.settings = replace(elsewhere.settings, feedback=FEEDBACK)
-    elsewhere.retrieve("red pan")
-    assert asked == [2, 2]  # the vectors are searched with as many threads, before feedback and after it
+    for feedback_weight in (0.0, 0.2):  # the vectors are searched with as many threads, with and without feedback
+        elsewhere.settings = replace(elsewhere.settings, feedback_weight=feedback_weight)
+        elsewhere.retrieve("red pan", path=Path.DENSE)
+    assert asked == [2, 2]
     del loaded, elsewhere
     for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):
         facts = {"settings": {"retrieval": retrieval}, "fingerprints": {}, "facts": {}, "notes": []}

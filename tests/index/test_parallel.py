@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from intently.parallel import in_parallel
+from intently.index.parallel import in_parallel
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 3, 8])
@@ -37,7 +37,7 @@ def test_busy_helpers_are_not_waited_for(monkeypatch):
         def submit(self, *_):
             return Future()  # which nobody begins
 
-    monkeypatch.setattr("intently.parallel._HELPERS", Busy())
+    monkeypatch.setattr("intently.index.parallel._HELPERS", Busy())
     assert in_parallel([threading.get_ident] * 3, 3) == [threading.get_ident()] * 3
 
 
