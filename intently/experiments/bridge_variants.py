@@ -19,7 +19,6 @@ def names(listed: str) -> list[str]:
 def everything(settings: BridgeSettings) -> BridgeSettings:
     """Return the settings with every part of BRIDGE on, whatever measured best here or elsewhere."""
     training = settings.training
-    negatives = training.negatives if training.negatives.mines else type(training.negatives)()
     taught, default = training.distillation, DistillationSettings()
     return replace(
         settings,
@@ -31,8 +30,8 @@ def everything(settings: BridgeSettings) -> BridgeSettings:
         training=replace(
             training,
             schedule=replace(training.schedule, order=Order.INTERLEAVED),
-            negatives=negatives,
-            sampling=training.sampling if training.sampling.alpha else SamplingSettings(),
+            negatives=training.negatives.mining(),
+            sampling=training.sampling.click_aware(),
             distillation=replace(
                 taught,
                 weight=taught.weight or default.weight,
@@ -89,7 +88,7 @@ VARIANTS: Mapping[str, Callable[[BridgeSettings], BridgeSettings]] = {
         encoder=replace(settings.encoder, favoured_depth_low=0.5, favoured_depth_high=0.67, layer_bias=4.0),
     ),
     "hierarchical negatives": _easy,
-    "click-aware sampling": lambda settings: trained_with(settings, sampling=SamplingSettings(alpha=0, gamma=0)),
+    "click-aware sampling": lambda settings: trained_with(settings, sampling=SamplingSettings()),
     "distillation": lambda settings: _taught(settings, weight=0.0),
     "guide": lambda settings: _taught(settings, cosine_weight=0.0),
     "landing pages": lambda settings: replace(settings, reads_pages=False),

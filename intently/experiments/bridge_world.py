@@ -26,7 +26,7 @@ SETTINGS = BridgeExperimentSettings(
                 learning_rate=5e-4,
                 eval_steps=20,
                 num_held_out=100,
-                negatives=NegativeSettings(num_per_query=1, refresh_steps=40),
+                negatives=NegativeSettings(refresh_steps=40),
             ),
         ),
         training=TrainingSettings(batch_size=64, min_steps=120, max_steps=120),

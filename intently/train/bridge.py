@@ -92,8 +92,8 @@ class BridgeTrainingSettings:
         return replace(
             self,
             schedule=ScheduleSettings(order=Order.CONCATENATED),
-            negatives=NegativeSettings(num_per_query=0, judged=False),
-            sampling=SamplingSettings(alpha=0, gamma=0),
+            negatives=NegativeSettings(judged=False),
+            sampling=SamplingSettings(),
             feature_dropout=0.0,
             distillation=DistillationSettings(weight=0),
             regularisation_weight=0.0,

@@ -10,7 +10,7 @@ over as well: most of the unlabelled ads there are answers nobody clicked (Rocke
 Shape letters: B batch, C explicit negatives of a query, N ads, M ads asked about, D dimension.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,9 +28,12 @@ _BLOCK = 2**24  # similarities held at once
 
 @dataclass(frozen=True)
 class NegativeSettings:
-    """How many explicit negatives a query gets, and of which kind. All of a batch's serve all its queries."""
+    """How many explicit negatives a query gets, and of which kind. All of a batch's serve all its queries.
 
-    num_per_query: int = 1  # 0: the other ads of the batch only
+    None are mined unless asked for, as they have not been shown to help (docs/results.md).
+    """
+
+    num_per_query: int = 0  # beside the other ads of the batch
     judged: bool = True  # one more for a query that has ads judged irrelevant
     mid_share: float = 0.3  # of the explicit negatives when training ends; when it begins all are random
     hard_share: float = 0.4
@@ -58,6 +61,13 @@ class NegativeSettings:
     def mines(self) -> bool:
         """Whether negatives are chosen by similarity."""
         return self.num_per_query > 0 and self.mid_share + self.hard_share > 0
+
+    def mining(self) -> "NegativeSettings":
+        """Return these settings if they mine negatives, else with one a query."""
+        if self.mines:
+            return self
+        default = NegativeSettings()
+        return replace(self, num_per_query=1, mid_share=default.mid_share, hard_share=default.hard_share)
 
 
 def mixture(settings: NegativeSettings, progress: float) -> FloatArray:

@@ -13,13 +13,20 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How much an ad's clicks and quality count when pairs are drawn; with both 0 all pairs are drawn alike."""
+    """How much an ad's clicks and quality count when pairs are drawn; with both 0 all pairs are drawn alike.
 
-    alpha: float = 0.5
-    gamma: float = 1.0
+    They are, unless it is asked for, as the other way has not been shown to help (docs/results.md).
+    """
+
+    alpha: float = 0.0
+    gamma: float = 0.0
 
     def __post_init__(self) -> None:
         check_range(self, "alpha", "gamma", high=10)
+
+    def click_aware(self) -> "SamplingSettings":
+        """Return these settings if clicks count in them, else α of 0.5 and γ of 1."""
+        return self if self.alpha else SamplingSettings(alpha=0.5, gamma=1.0)
 
 
 def click_weights(num_clicks: IntArray, qualities: FloatArray, settings: SamplingSettings) -> FloatArray:

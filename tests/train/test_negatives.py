@@ -103,7 +103,7 @@ def test_random_negatives_need_no_embeddings():
     assert (drawn >= 0).mean() > 0.5
     known = data.is_positive(asked.query_rows[:, None], np.arange(NUM_ADS)[None, :])
     assert np.array_equal(sampler.suspects(asked, np.arange(NUM_ADS)), known)
-    hard = NegativeSampler(data, NegativeSettings())
+    hard = NegativeSampler(data, NegativeSettings(num_per_query=1))
     with pytest.raises(RuntimeError, match="before the ads were embedded"):
         hard.draw(asked, 1.0, np.random.default_rng(0))
 
