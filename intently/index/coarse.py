@@ -36,8 +36,8 @@ class CoarseSettings:
     engine: CoarseEngine = CoarseEngine.AUTO
     exact_up_to: int = 20_000
     rescored_share: float = 0.02  # of all ads, at most this many are compared in full precision …
-    oversampling: int = 12  # … which is this many for each one asked for, if the share allows …
-    min_candidates: int = 4_000  # … and at least this many
+    oversampling: int = 12  # … which is this many for each one asked for, of 384 dimensions, if the share allows …
+    min_candidates: int = 3_000  # … and at least this many
     graph_oversampling: int = 4  # candidates of a graph for each ad asked for: its distances are all but exact
     seed: int = 0  # draws the ads that a quantiser is trained on
 

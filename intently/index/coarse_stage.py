@@ -23,6 +23,8 @@ from intently.index.postings import FloatArray, IntArray, Mask
 from intently.settings import from_mapping
 from intently.types import Progress
 
+_DIMENSION = 384  # that `oversampling` is meant for
+
 
 @dataclass(frozen=True, eq=False)
 class CoarseStage:
@@ -61,7 +63,9 @@ class CoarseStage:
         if CoarseEngine.HNSW in self.engines and 2 * num_eligible >= self.num_ads:
             width = settings.graph_oversampling * k * self.num_ads // num_eligible
             return Plan(CoarseEngine.HNSW, min(max(width, settings.graph_oversampling * 100), most))
-        return Plan(CoarseEngine.FLAT, min(max(settings.oversampling * k, settings.min_candidates), most))
+        # Codes grow with the dimensions, and the longer they are the less they err.
+        wanted = settings.oversampling * k * _DIMENSION // self.engines[CoarseEngine.FLAT].shape[1]
+        return Plan(CoarseEngine.FLAT, min(max(wanted, settings.min_candidates), most))
 
     def candidates(
         self, embedding: FloatArray, k: int, eligible: Mask | None, plan: Plan, num_threads: int = 1

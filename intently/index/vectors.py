@@ -20,7 +20,7 @@ from intently.index.postings import FloatArray, IntArray, Mask, top_rows
 from intently.types import Progress
 
 _MIN_ROOM = 1024  # rows that an index which grows has room for at first
-_ROWS_OF_A_THREAD = 1_000  # comparing fewer takes no longer than waking a second thread
+_ROWS_OF_A_THREAD = 1_500  # comparing fewer takes no longer than waking a second thread
 
 
 @dataclass

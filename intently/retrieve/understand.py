@@ -66,9 +66,10 @@ def understand(
     to_embed = asked if Path.DENSE in paths else []
 
     own: list[FloatArray] = []
+    num_threads = settings.num_threads if len(queries) > 1 else 1  # what one query asks of PyTorch is not worth sharing
 
     def student_reads() -> None:
-        with intra_op_threads(settings.num_threads):
+        with intra_op_threads(num_threads):
             if to_decode:
                 reading = _read(to_decode, student, settings)
                 if to_embed:  # one pass of the student serves both
@@ -82,7 +83,7 @@ def understand(
 
     def encoder_reads() -> None:
         if to_embed and encoder is not None:
-            with intra_op_threads(reader_threads(settings.num_threads, encoder)), _shared(to_embed, "embed"):
+            with intra_op_threads(reader_threads(num_threads, encoder)), _shared(to_embed, "embed"):
                 own.append(encoder.embed_queries([query for query, _ in to_embed]))
 
     in_parallel([student_reads, encoder_reads], settings.num_threads)

@@ -114,8 +114,11 @@ def test_the_plan_follows_from_how_many_are_eligible(indexes):
 
 
 def test_how_many_candidates(embeddings):
-    index = VectorIndex.build(embeddings, CoarseSettings(CoarseEngine.FLAT, rescored_share=0.1, min_candidates=200))
-    assert [index.plan(k, NUM_ADS).num_candidates for k in (1, 20, 40, 100, 400)] == [200, 240, 480, 600, 800]
+    chosen = CoarseSettings(CoarseEngine.FLAT, rescored_share=0.1, min_candidates=200, oversampling=2)
+    index = VectorIndex.build(embeddings, chosen)
+    each = 2 * 384 // DIMENSION  # the fewer dimensions a code is made of, the more it errs
+    asked = (1, 20, 24, 100, 400)
+    assert [index.plan(k, NUM_ADS).num_candidates for k in asked] == [200, 20 * each, 24 * each, 600, 800]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1, 0.001, 0.0])
