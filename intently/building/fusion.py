@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intently.building.interactions import Interactions
+from intently.evaluate.significance import randomization_test
 from intently.retrieve.engine import FUSED_PATHS, Engine
 from intently.retrieve.fusion_features import rising
 from intently.retrieve.learned_fusion import LearnedFusion
@@ -45,15 +46,16 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
         few = f"{num_useful} held-out queries have a relevant candidate, 'min_queries' is {settings.min_queries}"
         return Learned(None, {}, (f"{_STAYS}: {few}",))
     trained = train_fusion(examples, rising(FUSED_PATHS), settings, show)
+    p_value = float(randomization_test(np.array(trained.gains)[:, None], seed=settings.seed)[0])
     facts = {
         "fusion_queries": trained.num_queries,
         "fusion_trees": trained.num_trees,
         "fusion_precision": trained.precision,
         "reciprocal_rank_precision": trained.baseline,
-        "fusion_p_value": trained.p_value,
+        "fusion_p_value": p_value,
     }
-    if trained.precision <= trained.baseline or trained.p_value > settings.max_p_value:
-        why = f"held-out queries are not ranked better than by chance (p {trained.p_value:.2g})"
+    if trained.precision <= trained.baseline or p_value > settings.max_p_value:
+        why = f"held-out queries are not ranked better than by chance (p {p_value:.2g})"
         return Learned(None, facts, (f"{_STAYS}: with what was learned, {why}",))
     return Learned(LearnedFusion(FUSED_PATHS, trained.model, trained.weights, settings.depth), facts)
 
