@@ -81,7 +81,7 @@ class TrainedFusion:
     """A model as LightGBM's own text, and how well such a one ranks queries that it has not learned from.
 
     `precision` is the mean average precision of the folds, each ranked by trees of the others, with as many trees;
-    `baseline` that of reciprocal rank fusion; `gains` are the differences, query by query. All count the candidates only.
+    `baseline` that of reciprocal rank fusion; `gains` are the differences, query by query. Only candidates count.
     """
 
     model: str
