@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -81,13 +82,15 @@ def understand(
             if unread := [pair for pair in to_embed if pair[1].embedding is None]:
                 _embedded(unread, _read(unread, student, settings).embeddings)
 
-    def encoder_reads() -> None:
-        if to_embed and encoder is not None:
-            with intra_op_threads(reader_threads(num_threads, encoder)), _shared(to_embed, "embed"):
-                own.append(encoder.embed_queries([query for query, _ in to_embed]))
+    def encoder_reads(encoder: QueryEncoder) -> None:
+        with intra_op_threads(reader_threads(num_threads, encoder)), _shared(to_embed, "embed"):
+            own.append(encoder.embed_queries([query for query, _ in to_embed]))
 
-    in_parallel([student_reads, encoder_reads], settings.num_threads)
-    if own:
+    if encoder is None or not to_embed:
+        student_reads()
+    else:
+        readers: list[Callable[[], None]] = [student_reads, partial(encoder_reads, encoder)]
+        in_parallel(readers, settings.num_threads)
         _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own[0]))
     return understood
 
