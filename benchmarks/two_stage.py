@@ -7,13 +7,15 @@ FILE has a query a line; what follows a tab is left out. They are embedded as th
 queries are made of them: each, and those after it until there are 24 words or more. A catalogue larger than the
 engine's is made of its own vectors and mixtures of these: each of a random ad (40 to 90%) and one of its 15 nearest
 neighbours, with Gaussian noise of norm 0.3 added, at unit length again. That keeps how dense and how spread the
-neighbourhoods are; how well is told by the lines "own" and "mixed" of equal size.
+neighbourhoods are; how well is told by the lines "own" and "mixed" of equal size. Where the engine's tokens interact,
+an ad that was made has the tokens of one of the engine's.
 
 For each number of ads, each selectivity (random ads, or whole cells of the space: those nearest to the query, or those
 furthest from it) and k of 10, 100, 500: the engine chosen, the share of the ads compared in full precision, recall of
 the exact best k, and milliseconds of k = 500 (of each query the median of `--repeats`). Then, without a filter, what
-encoding and search take, of the queries and of the long ones. Last comes growth. `--threads` is the engine's setting
-`num_threads`: both encoding and search use as many. `--json` writes all figures to a file, too.
+encoding, search (of twice as many ads where tokens interact, as an engine does) and late interaction with these take,
+of the queries and of the long ones. Last comes growth. `--threads` is the engine's setting `num_threads`: all of these
+use as many. `--json` writes all figures to a file, too.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from intently import Engine
 from intently.index.coarse import CoarseEngine, CoarseSettings
 from intently.index.coarse_flat import FlatIndex
 from intently.index.postings import top_rows
+from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 
 SELECTIVITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)
@@ -62,9 +65,8 @@ def main() -> None:
     engine = Engine.load(options.engine, num_threads=options.threads)
     lines = options.queries.read_text(encoding="utf-8").splitlines()
     texts = list(dict.fromkeys(text for line in lines if (text := line.split("\t")[0].strip())))[: options.num_queries]
-    embed = engine.embed_queries
-    embed(texts[:1])  # which makes what is made on first use
-    kinds = {"queries": encoded(texts, embed), "long queries": encoded(lengthened(texts), embed)}
+    engine.embed_queries(texts[:1])  # which makes what is made on first use
+    kinds = {"queries": encoded(texts, engine), "long queries": encoded(lengthened(texts), engine)}
     own = np.asarray(engine.vectors.embeddings)
     print(
         f"{len(texts)} queries; {len(own):,} vectors of the engine; encoding and search with {options.threads} threads"
@@ -86,6 +88,7 @@ def main() -> None:
         title="recall against exact, and ms at k = 500",
     )
     for name, embeddings in catalogues.items():
+        late = None if engine.tokens is None else repeated(engine.tokens, len(embeddings))
         for kind in (CoarseEngine.AUTO, *([CoarseEngine.HNSW] if options.hnsw else [])):
             with tempfile.TemporaryDirectory() as place:
                 index, about = built(kind, embeddings, Path(place))
@@ -98,7 +101,7 @@ def main() -> None:
                     table.add_row(*map(str, told), *cells, *times)
                 if kind is CoarseEngine.AUTO:
                     for word, some in kinds.items():
-                        row = encoding_and_search(index, some, options.repeats, options.threads)
+                        row = encoding_and_search(index, late, some, options.repeats, options.threads)
                         both.append({"ads": name, "queries": word, **row})
     console = Console(width=130)
     console.print(table)
@@ -123,20 +126,22 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The embeddings (Q, D) of Q queries, and the milliseconds (Q,) that each took."""
+    """The embeddings (Q, D) of Q queries, their tokens', if these interact, and the milliseconds (Q,) of each."""
 
     embeddings: np.ndarray
+    tokens: list[np.ndarray] | None
     ms: np.ndarray
 
 
-def encoded(texts: list[str], embedded: Callable[[list[str]], np.ndarray]) -> Encoded:
+def encoded(texts: list[str], engine: Engine) -> Encoded:
     """Embed queries one at a time."""
     embeddings, spent = [], []
     for text in texts:
         start = time.perf_counter()
-        embeddings.append(embedded([text])[0])
+        embeddings.append(engine.embed_queries([text])[0])
         spent.append((time.perf_counter() - start) * 1000)
-    return Encoded(np.stack(embeddings), np.array(spent))
+    tokens = engine.encoder.read_queries(texts).tokens if engine.encoder else None
+    return Encoded(np.stack(embeddings), tokens, np.array(spent))
 
 
 def lengthened(texts: list[str]) -> list[str]:
@@ -182,24 +187,49 @@ def built(kind: CoarseEngine, embeddings: np.ndarray, place: Path) -> tuple[Vect
     return VectorIndex.load(place / "vectors.npy"), about
 
 
-def search_ms(index: VectorIndex, query: np.ndarray, mask: np.ndarray | None, repeats: int, num_threads: int) -> float:
-    """Return the median milliseconds of searching the best 500."""
+def repeated(tokens: TokenVectors, num_ads: int) -> TokenVectors:
+    """Return the tokens of `num_ads` ads: those of the engine's, again and again."""
+    while tokens.num_ads < num_ads:
+        tokens = tokens.joined(tokens)
+    return TokenVectors(tokens.offsets[: num_ads + 1], tokens.codes[: tokens.offsets[num_ads]])
+
+
+def late_ms(index: VectorIndex, late: TokenVectors, query: np.ndarray, tokens: np.ndarray, num_threads: int) -> float:
+    """Return the milliseconds of late interaction with twice as many ads as are wanted."""
+    rows = index.search(query, 2 * DEPTHS[-1], None, num_threads)[0]
+    start = time.perf_counter()
+    top_rows(late.scores_of(tokens, rows, num_threads), DEPTHS[-1], above=-np.inf)
+    return (time.perf_counter() - start) * 1000
+
+
+def search_ms(
+    index: VectorIndex, query: np.ndarray, mask: np.ndarray | None, repeats: int, num_threads: int, k: int = DEPTHS[-1]
+) -> float:
+    """Return the median milliseconds of searching the best `k`."""
     spent = []
     for _ in range(repeats):
         start = time.perf_counter()
-        index.search(query, DEPTHS[-1], mask, num_threads)
+        index.search(query, k, mask, num_threads)
         spent.append((time.perf_counter() - start) * 1000)
     return float(np.median(spent))
 
 
-def encoding_and_search(index: VectorIndex, queries: Encoded, repeats: int, num_threads: int) -> dict[str, float]:
-    """Return p50 and p99 of encoding, of search without a filter, and of both together."""
-    search = np.array([search_ms(index, query, None, repeats, num_threads) for query in queries.embeddings])
-    return {
-        f"{word}_p{at}": float(np.percentile(spent, at))
-        for word, spent in (("encoding", queries.ms), ("search", search), ("total", queries.ms + search))
-        for at in (50, 99)
-    }
+def encoding_and_search(
+    index: VectorIndex, late: TokenVectors | None, queries: Encoded, repeats: int, num_threads: int
+) -> dict[str, float]:
+    """Return p50 and p99 of encoding, of search without a filter, of late interaction, and of all together."""
+    k = DEPTHS[-1] if late is None else 2 * DEPTHS[-1]
+    search = np.array([search_ms(index, query, None, repeats, num_threads, k) for query in queries.embeddings])
+    interaction = np.zeros(len(search))
+    if late is not None:
+        assert queries.tokens is not None
+        pairs = list(zip(queries.embeddings, queries.tokens, strict=True))
+        interaction = np.array(
+            [np.median([late_ms(index, late, *pair, num_threads) for _ in range(repeats)]) for pair in pairs]
+        )
+    stages = {"encoding": queries.ms, "search": search, "interaction": interaction}
+    stages["total"] = queries.ms + search + interaction
+    return {f"{word}_p{at}": float(np.percentile(spent, at)) for word, spent in stages.items() for at in (50, 99)}
 
 
 def encoding_table(rows: list[dict[str, object]]) -> Table:

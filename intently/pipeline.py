@@ -43,7 +43,7 @@ from intently.models.device import require_device
 from intently.ocr.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
 from intently.ocr.pages import load_pages
 from intently.retrieve.cache import CACHE_FILE
-from intently.retrieve.engine import FUSION_FILE, TITLES_FILE, Engine
+from intently.retrieve.engine import FUSION_FILE, TITLES_FILE, TOKENS, Engine
 from intently.retrieve.fusion_features import TitleTerms
 from intently.teacher import fill_query_cache
 from intently.text.analyze import Analyzer
@@ -105,7 +105,7 @@ def build_engine(
     show("Indexing", 0, 0, "")
     lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
     titles = TitleTerms.build(catalog.strings("title"), analyzer)
-    encoder, embeddings = None, said.embeddings
+    encoder, embeddings, tokens = None, said.embeddings, None
     if settings.bridge.enabled:
         file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
         material = EncoderMaterial(
@@ -119,7 +119,8 @@ def build_engine(
             Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), said.embeddings),
         )
         built = build_encoder(material, settings.bridge, work / ENCODER, show, device=settings.device)
-        encoder, embeddings = built.embedder, join(said.embeddings, built.embeddings)
+        encoder, tokens = built.embedder, built.ads.tokens
+        embeddings = join(said.embeddings, built.ads.embeddings)
     vectors = VectorIndex.build(embeddings, settings.coarse, show)
     learned = Learned(None, {})
     if aside.any():
@@ -132,6 +133,7 @@ def build_engine(
             replace(settings.retrieval, num_threads=torch.get_num_threads()),
             titles=titles,
             encoder=encoder,
+            tokens=tokens,
         )
         learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
     intentions = said.index(interactions, settings.postings)
@@ -142,7 +144,8 @@ def build_engine(
     (out / MANIFEST).unlink(missing_ok=True)  # until here an engine that was there before still answers
     for optional in (CACHE_FILE, FUSION_FILE):
         (out / optional).unlink(missing_ok=True)
-    shutil.rmtree(out / ENCODER, ignore_errors=True)
+    for optional in (ENCODER, TOKENS):
+        shutil.rmtree(out / optional, ignore_errors=True)
     if num_cached:
         cache.replace(out / CACHE_FILE)
     catalog.save(out / "catalog.arrow")
@@ -153,6 +156,8 @@ def build_engine(
     titles.save(out / TITLES_FILE)
     if encoder:
         encoder.save(out / ENCODER)
+    if tokens:
+        tokens.save(out / TOKENS)
     if learned.fusion:
         learned.fusion.save(out / FUSION_FILE)
     facts = {

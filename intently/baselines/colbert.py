@@ -1,11 +1,9 @@
 """ColBERT-style late interaction: every token keeps an embedding, and the best match of each query token counts.
 
-    score(query, ad) = mean over query tokens of the largest cosine with any of the ad's tokens (MaxSim)
-
-The mean orders ads as the original's sum does, and keeps scores of short and long queries alike for the softmax. The
-projection starts as a random rotation onto fewer dimensions, which nearly keeps cosines. Left out are the markers of
-query and ad, the [MASK] tokens that lengthen queries, and the filter of punctuation. The search is exact: all tokens of
-all ads are compared, without the original's candidates from an approximate index.
+The score is that of `intently.encoder.late_interaction`, of an encoder with nothing else. The projection starts as a
+random rotation onto fewer dimensions, which nearly keeps cosines. Left out are the markers of query and ad, the [MASK]
+tokens that lengthen queries, and the filter of punctuation. The search is exact: all tokens of all ads are compared,
+without the original's candidates from an approximate index.
 Source: Khattab & Zaharia, "ColBERT" (SIGIR 2020), section 3.
 
 Shape letters: B queries, M ads, N ads of the catalogue, S and T tokens of a query and of an ad, P projected size,
@@ -25,6 +23,7 @@ from intently.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss
 from intently.baselines.dual_encoder import nearest
 from intently.baselines.task import Answers, Budget, FloatArray, IntArray, Task, directory_of
 from intently.baselines.tower import Tower, load_tower
+from intently.encoder.late_interaction import max_sim
 from intently.settings import check_range
 from intently.types import Progress
 
@@ -58,13 +57,6 @@ class Colbert(nn.Module):
         """Return the unit embeddings (B, S, P) of all tokens and which are no padding (B, S)."""
         states, visible = self.tower.read(token_ids, lengths)
         return F.normalize(self.projection(states), dim=2), visible
-
-
-def max_sim(queries: Tensor, query_visible: Tensor, ads: Tensor, ad_visible: Tensor) -> Tensor:
-    """Return the scores (B, M) of queries (B, S, P) with ads (M, T, P)."""
-    cosines = torch.einsum("bsp,mtp->bmst", queries, ads).masked_fill(~ad_visible[None, :, None, :], -torch.inf)
-    best = cosines.amax(dim=3) * query_visible[:, None, :]
-    return best.sum(dim=2) / query_visible.sum(dim=1, keepdim=True)
 
 
 class TokenIndex:

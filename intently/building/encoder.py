@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from intently.artifact import write_atomically
 from intently.augment.augmentation import Augmentation
@@ -21,7 +20,7 @@ from intently.building.work import ENCODER, finish, is_finished
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
 from intently.encoder.backbone import CompactBackbone, TextBackbone, TextTokenizer
-from intently.encoder.embedder import Embedder
+from intently.encoder.embedder import EmbeddedAds, Embedder
 from intently.encoder.features import FeatureStore, augmentation_features
 from intently.encoder.hugging_face import HuggingFaceBackbone
 from intently.encoder.model import BridgeEncoder
@@ -29,6 +28,7 @@ from intently.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.encoder.settings import EncoderSettings, Gate
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import IntArray
+from intently.index.token_vectors import TokenVectors
 from intently.intentions.vocabulary import Vocabulary
 from intently.models.pretrained import grow_vocabulary, load_pretrained
 from intently.models.student import Student
@@ -100,8 +100,7 @@ def build_features(
     device: str = "cpu",
 ) -> FeatureStore:
     """Return the features of all ads' augmentation, computed on `device` with what training starts from."""
-    plain = EncoderSettings(layer_fusion=False, gate=Gate.NONE, cross_attention=False)
-    start = Embedder(BridgeEncoder(backbone, plain).to(torch.device(device)), tokenizer)
+    start = Embedder(BridgeEncoder(backbone, EncoderSettings().without_parts()).to(torch.device(device)), tokenizer)
     generated, keywords = (
         augmentation_features(start.embed_queries, items, most, show, stage=f"Reading {what}")
         for items, most, what in (
@@ -150,10 +149,10 @@ def _clicked(name: str, queries: Sequence[str], pairs: IntArray) -> Source:
 
 @dataclass(frozen=True, eq=False)
 class BuiltEncoder:
-    """A trained encoder, the embeddings (N, D) of all ads, and how training went, as JSON knows it."""
+    """A trained encoder, how it embeds all ads and their tokens, and how training went, as JSON knows it."""
 
     embedder: Embedder
-    embeddings: NDArray[np.float32]
+    ads: EmbeddedAds
     training: dict[str, Any]
 
 
@@ -172,25 +171,28 @@ def build_encoder(
     several encoders may share that read the same and start from the same.
     """
     features = _features(material, settings, features_directory or work / "features", show, device)
-    directory, vectors, history = work / ENCODER, work / "vectors.npy", work / "training.json"
+    directory, history = work / ENCODER, work / "training.json"
     if not is_finished(directory):
         trained, tokenizer = _train(material, features, settings, work, show, device)
         Embedder(trained.encoder, tokenizer).save(directory)
         write_atomically(history, json.dumps(_told(trained), indent=1))
         finish(directory)
-    embedder = Embedder.load(directory)
-    if not vectors.is_file():
-        embeddings = embedder.on(device).embed_ads(
+    embedder, read = Embedder.load(directory), work / "read"
+    embeddings, tokens = read / "vectors.npy", read / "tokens"
+    if not is_finished(read):
+        ads = embedder.on(device).read_ads(
             material.ad_texts,
             features,
             progress=lambda _, done, total, note: show("Embedding the ads", done, total, note),
         )
-        partial_file = vectors.with_suffix(".partial")
-        with partial_file.open("wb") as file:
-            np.save(file, embeddings)
-        partial_file.replace(vectors)
+        read.mkdir(exist_ok=True)
+        np.save(embeddings, ads.embeddings)
+        if ads.tokens:
+            ads.tokens.save(tokens)
+        finish(read)
+    ads = EmbeddedAds(np.load(embeddings), TokenVectors.load(tokens) if tokens.is_dir() else None)
     training = json.loads(history.read_text(encoding="utf-8")) if history.is_file() else {}
-    return BuiltEncoder(embedder, np.load(vectors), training)
+    return BuiltEncoder(embedder, ads, training)
 
 
 def _train(

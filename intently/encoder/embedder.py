@@ -6,7 +6,7 @@ Shape letters: N texts, S source length, D hidden size.
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from intently.encoder.model import BridgeEncoder
 from intently.encoder.query_graph import QueryRunner
 from intently.encoder.settings import EncoderSettings
 from intently.errors import ArtifactError, InputError, SettingsError
+from intently.index.token_vectors import TokenVectors
 from intently.models.device import autocast
 from intently.models.files import read_weights
 from intently.models.student import Runtime
@@ -30,6 +31,22 @@ from intently.types import Progress
 
 _CONFIG, _WEIGHTS, _BACKBONE = "encoder.json", "encoder.safetensors", "backbone"
 _COMPACT, _HUGGING_FACE = "compact", "hugging-face"
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedQueries:
+    """N queries: unit `embeddings (N, D)` and those of each one's tokens (S, P), None if nothing interacts."""
+
+    embeddings: NDArray[np.float32]
+    tokens: list[NDArray[np.float32]] | None
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedAds:
+    """N ads: unit `embeddings (N, D)` and the vectors of their tokens, None if nothing interacts."""
+
+    embeddings: NDArray[np.float32]
+    tokens: TokenVectors | None
 
 
 class Embedder:
@@ -59,18 +76,12 @@ class Embedder:
         embedder = Embedder(self.encoder, self.tokenizer)
         if runtime is Runtime.TORCH:
             return embedder
-        backbone = self.encoder.backbone
-        if not isinstance(backbone, CompactBackbone):
+        if not isinstance(self.encoder.backbone, CompactBackbone):
             raise SettingsError(f"runtime '{runtime}' runs the compact backbone only; use 'torch'")
         if (device := self.encoder.device).type != "cpu":
             raise SettingsError(f"runtime '{runtime}' is for CPUs and the encoder is on {device}; use 'torch'")
         embedder.runtime = runtime
-        embedder._query_runner = QueryRunner(
-            backbone.network,
-            self.encoder.layer_fusion,
-            int8=runtime is Runtime.ONNX_INT8,
-            num_threads=num_threads,
-        )
+        embedder._query_runner = QueryRunner(self.encoder, int8=runtime is Runtime.ONNX_INT8, num_threads=num_threads)
         return embedder
 
     def on(self, device: str) -> "Embedder":
@@ -79,27 +90,36 @@ class Embedder:
             return self
         return Embedder(copy.deepcopy(self.encoder).to(torch.device(device)), self.tokenizer)
 
-    @torch.inference_mode()
     def embed_queries(
         self, texts: Sequence[str], batch_size: int = 64, progress: Progress | None = None
     ) -> NDArray[np.float32]:
         """Return unit embeddings (N, D) of queries, cut at `max_query_tokens`."""
+        return self.read_queries(texts, batch_size, progress).embeddings
+
+    @torch.inference_mode()
+    def read_queries(
+        self, texts: Sequence[str], batch_size: int = 64, progress: Progress | None = None
+    ) -> EmbeddedQueries:
+        """Return the embeddings of queries and of their tokens; queries are cut at `max_query_tokens`."""
         embeddings = np.empty((len(texts), self.dimension), dtype=np.float32)
+        of_tokens = [np.empty((0, self.settings.token_dimension), dtype=np.float32)] * len(texts)
         num_done = 0
         for rows in _by_length(texts, batch_size):
             token_ids, lengths = self.tokenizer.encode([texts[row] for row in rows], self.settings.max_query_tokens)
             if self._query_runner is not None:
-                embeddings[rows] = self._query_runner(token_ids, lengths)
+                embeddings[rows], tokens = self._query_runner(token_ids, lengths)
             else:
                 device = self.encoder.device
                 ids, num = torch.from_numpy(token_ids).to(device), torch.from_numpy(lengths).to(device)
-                embeddings[rows] = self.encoder.encode_queries(ids, num).cpu().numpy()
+                encoded = self.encoder.encode_queries(ids, num)
+                embeddings[rows], tokens = encoded.embeddings.cpu().numpy(), encoded.tokens.cpu().numpy()
+            for row, own, length in zip(rows.tolist(), tokens, lengths.tolist(), strict=True):
+                of_tokens[row] = own[:length]
             num_done += len(rows)
             if progress:
                 progress("Embedding queries", num_done, len(texts), "")
-        return embeddings
+        return EmbeddedQueries(embeddings, of_tokens if self.settings.token_dimension else None)
 
-    @torch.inference_mode()
     def embed_ads(
         self,
         texts: Sequence[str],
@@ -107,25 +127,42 @@ class Embedder:
         batch_size: int = 128,
         progress: Progress | None = None,
     ) -> NDArray[np.float32]:
-        """Return unit embeddings (N, D) of ads, cut at `max_ad_tokens`; row n of `features` is that of text n.
+        """Return unit embeddings (N, D) of ads, as `read_ads` does."""
+        return self.read_ads(texts, features, batch_size, progress).embeddings
 
-        In batches of similar length, each padded to its own longest; bfloat16 where fast. Raises `InputError` if the
-        features are of other ads or of another encoder.
+    @torch.inference_mode()
+    def read_ads(
+        self,
+        texts: Sequence[str],
+        features: FeatureStore | None = None,
+        batch_size: int = 128,
+        progress: Progress | None = None,
+    ) -> EmbeddedAds:
+        """Return the embeddings of ads and of their tokens; row n of `features` is that of text n.
+
+        Texts are cut at `max_ad_tokens`, and read in batches of similar length, each padded to its own longest;
+        bfloat16 where fast. Raises `InputError` if the features are of other ads or of another encoder.
         """
         if features is not None and self.settings.reads_augmentation:
             self._check(len(texts), features)
         embeddings = np.empty((len(texts), self.dimension), dtype=np.float32)
+        of_tokens = [np.empty((0, self.settings.token_dimension), dtype=np.int8)] * len(texts)
         device, num_done = self.encoder.device, 0
         for rows in _by_length(texts, batch_size):
             token_ids, lengths = self.tokenizer.encode([texts[row] for row in rows], self.settings.max_ad_tokens)
             ids, num = torch.from_numpy(token_ids).to(device), torch.from_numpy(lengths).to(device)
             own = None if features is None else features.batch(rows).to(device)
             with autocast(device):
-                embeddings[rows] = self.encoder.encode_ads(ids, num, own).float().cpu().numpy()
+                encoded = self.encoder.encode_ads(ids, num, own)
+            embeddings[rows] = encoded.embeddings.float().cpu().numpy()
+            codes = TokenVectors.codes_of(encoded.tokens.float().cpu().numpy())
+            for row, each, length in zip(rows.tolist(), codes, lengths.tolist(), strict=True):
+                of_tokens[row] = each[:length]
             num_done += len(rows)
             if progress:
                 progress("Embedding ads", num_done, len(texts), "")
-        return embeddings
+        tokens = TokenVectors.build(of_tokens) if self.settings.token_dimension and texts else None
+        return EmbeddedAds(embeddings, tokens)
 
     def _check(self, num_texts: int, features: FeatureStore) -> None:
         if len(features) != num_texts:

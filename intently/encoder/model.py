@@ -9,6 +9,7 @@ size, H heads.
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -46,6 +47,18 @@ class ItemProjection(nn.Module):
         return items
 
 
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """B texts: unit `embeddings (B, D)`, and unit embeddings of their `tokens (B, S, P)` where `real (B, S)` holds.
+
+    P is 0 without late interaction.
+    """
+
+    embeddings: Tensor
+    tokens: Tensor
+    real: Tensor
+
+
 class BridgeEncoder(nn.Module):
     """Embeds queries and ads, both as unit vectors whose inner product is the ad's score."""
 
@@ -62,6 +75,7 @@ class BridgeEncoder(nn.Module):
         self.keywords: ItemProjection | None = None
         self.transfer: KnowledgeTransfer | None = None
         self.merge: GatedMerge | ConcatenatedMerge | None = None
+        self.to_tokens: nn.Linear | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             if settings.layer_fusion:
@@ -74,6 +88,9 @@ class BridgeEncoder(nn.Module):
             if settings.gate is not Gate.NONE:
                 self.merge = GatedMerge(size) if settings.gate is Gate.GATE else ConcatenatedMerge(size)
                 self.merge_scale = nn.Parameter(torch.tensor(settings.initial_scale))
+            if settings.token_dimension:
+                self.to_tokens = nn.Linear(size, settings.token_dimension, bias=False)
+                nn.init.orthogonal_(self.to_tokens.weight)  # which nearly keeps cosines
 
     @property
     def dimension(self) -> int:
@@ -85,27 +102,25 @@ class BridgeEncoder(nn.Module):
         """Where the encoder's weights are."""
         return next(self.parameters()).device
 
-    def encode_queries(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """Return unit embeddings (B, D) of queries `token_ids (B, S)` of `lengths (B,)`."""
-        states = self.backbone.layer_states(token_ids, lengths)
-        return F.normalize(self._pooled(states, _real(token_ids, lengths)), dim=1)
-
-    def encode_ads(self, token_ids: Tensor, lengths: Tensor, features: AdFeatures | None = None) -> Tensor:
-        """Return unit embeddings (B, D) of ads; without features, or items, an ad is read as a query is."""
-        states = self.backbone.layer_states(token_ids, lengths)
+    def encode_queries(self, token_ids: Tensor, lengths: Tensor) -> Encoded:
+        """Return the embeddings of queries `token_ids (B, S)` of `lengths (B,)`."""
         real = _real(token_ids, lengths)
+        states = self._states(token_ids, lengths, real)
+        return self._encoded(F.normalize(masked_mean(states, real), dim=1), states, real)
+
+    def encode_ads(self, token_ids: Tensor, lengths: Tensor, features: AdFeatures | None = None) -> Encoded:
+        """Return the embeddings of ads; without features, or items, an ad is read as a query is."""
         if features is None or self.generated is None or self.keywords is None:
-            return F.normalize(self._pooled(states, real), dim=1)
+            return self.encode_queries(token_ids, lengths)
+        real = _real(token_ids, lengths)
+        states = self._states(token_ids, lengths, real)
         items = torch.cat((self.generated(features.generated), self.keywords(features.keywords)), dim=1)
-        if self.transfer is None:
-            text = self._pooled(states, real)
-        else:
+        if self.transfer is not None:
             mask = torch.cat((features.generated_mask, features.keywords_mask), dim=1)
-            tokens, items = self.transfer(self._fused(states, real), real, items, mask)
-            text = masked_mean(tokens, real)
-        embedding = F.normalize(text, dim=1)
+            states, items = self.transfer(states, real, items, mask)
+        embeddings = F.normalize(masked_mean(states, real), dim=1)
         if self.merge is None:
-            return embedding
+            return self._encoded(embeddings, states, real)
         num_generated = features.generated.shape[1]
         merged = self.merge(
             masked_mean(items[:, :num_generated], features.generated_mask),
@@ -114,20 +129,21 @@ class BridgeEncoder(nn.Module):
             features.keywords_mask.any(dim=1),
         )
         # Items are at the scale of states, √D; here they join a unit vector.
-        return F.normalize(embedding + self.merge_scale * merged.float() / math.sqrt(self.dimension), dim=1)
+        joined = embeddings + self.merge_scale * merged.float() / math.sqrt(self.dimension)
+        return self._encoded(F.normalize(joined, dim=1), states, real)
 
-    def _pooled(self, states: list[Tensor], real: Tensor) -> Tensor:
-        """Return texts (B, D) of unnormalised length; layers are pooled, then fused, which is cheaper than to fuse."""
-        if self.layer_fusion is None:
-            return masked_mean(states[-1], real)
-        pooled = [masked_mean(state, real) for state in states]
-        return self.layer_fusion.mix(pooled, self.layer_fusion.weights(pooled[-1]))
-
-    def _fused(self, states: list[Tensor], real: Tensor) -> Tensor:
-        """Return the fused states (B, S, D)."""
+    def _states(self, token_ids: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
+        """Return the states (B, S, D) of all tokens, those of the layers fused."""
+        states = self.backbone.layer_states(token_ids, lengths)
         if self.layer_fusion is None:
             return states[-1]
         return self.layer_fusion.mix(states, self.layer_fusion.weights(masked_mean(states[-1], real)))
+
+    def _encoded(self, embeddings: Tensor, states: Tensor, real: Tensor) -> Encoded:
+        if self.to_tokens is None:
+            return Encoded(embeddings, states[:, :, :0].float(), real)
+        tokens = F.normalize(self.to_tokens(states).float(), dim=2)
+        return Encoded(embeddings, tokens, real)
 
     def regularisation(self) -> Tensor:
         """Return the penalty Σ ‖WᵀW − I‖² of the cross-attention's projections, a scalar; 0 without one."""

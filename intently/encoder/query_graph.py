@@ -1,36 +1,41 @@
-"""The query's whole way, from token ids to the embedding, as one ONNX graph over the compact backbone.
+"""The query's whole way, from token ids to its embeddings, as one ONNX graph over the compact backbone.
 
 One call of the runtime instead of one an operation: at a query's length that, and int8 weights, is most of the time.
 `tests/encoder/test_query_graph.py` holds it to the PyTorch reference.
 
-Shape letters: B batch, S source length, D hidden size, L layers.
+Shape letters: B batch, S source length, D hidden size, P size of a token's embedding, L layers.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
+from intently.encoder.backbone import CompactBackbone
 from intently.encoder.layer_fusion import LayerFusion
-from intently.models.backbone import Backbone
-from intently.models.onnx_graph import Writer, described
+from intently.encoder.model import BridgeEncoder
+from intently.models.onnx_graph import Graph, Writer, described
 from intently.models.onnx_runner import UNSEEN, open_session
 
 
 class QueryRunner:
     """Embeds queries on the CPU. Holds its own copy of the weights."""
 
-    def __init__(self, backbone: Backbone, layer_fusion: LayerFusion | None, *, int8: bool, num_threads: int) -> None:
-        self._session = open_session(build_query_graph(backbone, layer_fusion, int8=int8), num_threads)
+    def __init__(self, encoder: BridgeEncoder, *, int8: bool, num_threads: int) -> None:
+        self._session = open_session(build_query_graph(encoder, int8=int8), num_threads)
 
-    def __call__(self, token_ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return unit embeddings (B, D) of queries `token_ids (B, S)` of `lengths (B,)`."""
+    def __call__(
+        self, token_ids: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the unit embeddings of queries `token_ids (B, S)` of `lengths (B,)`: (B, D), and tokens' (B, S, P)."""
         real = (np.arange(token_ids.shape[1]) < lengths[:, None]).astype(np.float32)
-        embeddings: NDArray[np.float32] = self._session.run(None, {"token_ids": token_ids, "real": real})[0]
-        return embeddings
+        embeddings, tokens = self._session.run(["embedding", "tokens"], {"token_ids": token_ids, "real": real})
+        return embeddings, tokens
 
 
-def build_query_graph(backbone: Backbone, layer_fusion: LayerFusion | None, *, int8: bool) -> ModelProto:
-    """Return the model (`token_ids (B, S)`, `real (B, S)`: 1 for tokens, 0 for padding) → `embedding (B, D)`."""
+def build_query_graph(encoder: BridgeEncoder, *, int8: bool) -> ModelProto:
+    """Return the model (`token_ids (B, S)`, `real (B, S)`: 1 for tokens, 0 for padding) → `embedding`, `tokens`."""
+    assert isinstance(encoder.backbone, CompactBackbone)
+    backbone, layer_fusion = encoder.backbone.network, encoder.layer_fusion
     writer = Writer(backbone, int8)
     graph = writer.graph
     one = graph.constant("one", np.float32(1))
@@ -40,20 +45,31 @@ def build_query_graph(backbone: Backbone, layer_fusion: LayerFusion | None, *, i
     num_tokens = graph.op("ReduceSum", counts, graph.numbers(2), keepdims=1)
     share = graph.op("Div", counts, num_tokens)
 
-    hidden, pooled = writer.embed("token_ids"), []
-    num_layers = backbone.config.num_hidden_layers
-    for index in range(num_layers):
+    hidden, states = writer.embed("token_ids"), []
+    for index in range(backbone.config.num_hidden_layers):
         hidden = writer.finish(hidden, writer.attend(*writer.project(hidden, index), mask), index)
-        if layer_fusion is not None or index == num_layers - 1:
-            pooled.append(graph.op("MatMul", share, hidden))  # (B, 1, D)
-    text = pooled[0]
+        states.append(hidden)
     if layer_fusion is not None:
-        weights = _weights(writer, layer_fusion, pooled[-1])
-        text = graph.op("MatMul", weights, graph.op("Concat", *pooled, axis=1))
-    text = graph.op("Squeeze", text, graph.numbers(1))
+        weights = _weights(writer, layer_fusion, graph.op("MatMul", share, hidden))
+        hidden = _mixed(graph, states, weights)
+    text = graph.op("Squeeze", graph.op("MatMul", share, hidden), graph.numbers(1))
     graph.op("LpNormalization", text, outputs=["embedding"], axis=1, p=2)
+    size = encoder.settings.token_dimension
+    if encoder.to_tokens is None:
+        graph.op("Slice", hidden, graph.numbers(0), graph.numbers(0), graph.numbers(2), outputs=["tokens"])
+    else:
+        weight = graph.constant("to_tokens.weight", encoder.to_tokens.weight.detach().float().cpu().numpy().T)
+        graph.op("LpNormalization", graph.op("MatMul", hidden, weight), outputs=["tokens"], axis=2, p=2)
     inputs = [described("token_ids", "B", "S", kind=TensorProto.INT64), described("real", "B", "S")]
-    return graph.model("query", inputs, [described("embedding", "B", backbone.config.hidden_size)])
+    outputs = [described("embedding", "B", encoder.dimension), described("tokens", "B", "S", size)]
+    return graph.model("query", inputs, outputs)
+
+
+def _mixed(graph: Graph, states: list[str], weights: str) -> str:
+    """Write `LayerFusion.mix` of states (B, S, D) by weights (B, 1, L)."""
+    first = graph.op("Split", weights, outputs=len(states), num_outputs=len(states), axis=2)
+    each = [first, *(f"{first}_{index}" for index in range(1, len(states)))]
+    return graph.op("Sum", *(graph.op("Mul", state, weight) for state, weight in zip(states, each, strict=True)))
 
 
 def _weights(writer: Writer, layer_fusion: LayerFusion, text: str) -> str:

@@ -17,7 +17,10 @@ class Gate(StrEnum):
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """The encoder's parts; with all off, which measured no worse (docs/results.md), it is the mean-pooled backbone."""
+    """The encoder's parts. Off by default is what measured no better (docs/results.md).
+
+    With all off it is the mean-pooled backbone.
+    """
 
     layer_fusion: bool = False
     gate: Gate = Gate.NONE
@@ -30,6 +33,7 @@ class EncoderSettings:
     num_heads: int = 8  # of the cross-attention
     temperature: float = 2.0  # of the cross-attention at the start; learned
     initial_scale: float = 0.1  # of what augmentation adds at the start, so that training begins near the plain encoder
+    token_dimension: int = 64  # of each token's own embedding, for late interaction; 0: none
     max_query_tokens: int = 64
     max_ad_tokens: int = 64
     seed: int = 0  # of the parts' initial weights
@@ -45,12 +49,18 @@ class EncoderSettings:
         check_range(self, "layer_bias", "initial_scale")
         check_range(self, "temperature", exclusive=True)
         check_range(self, "num_heads", low=1, whole=True)
+        check_range(self, "token_dimension", whole=True)
         check_range(self, "max_query_tokens", "max_ad_tokens", low=3, whole=True)  # one between [CLS] and [SEP]
         check_range(self, "seed", high=2**32 - 1, whole=True)
 
     def with_all_parts(self) -> "EncoderSettings":
         """Return these settings with every part on."""
-        return replace(self, layer_fusion=True, gate=Gate.GATE, cross_attention=True)
+        size = self.token_dimension or EncoderSettings.token_dimension
+        return replace(self, layer_fusion=True, gate=Gate.GATE, cross_attention=True, token_dimension=size)
+
+    def without_parts(self) -> "EncoderSettings":
+        """Return these settings with every part off."""
+        return replace(self, layer_fusion=False, gate=Gate.NONE, cross_attention=False, token_dimension=0)
 
     @property
     def reads_augmentation(self) -> bool:

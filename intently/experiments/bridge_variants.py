@@ -49,7 +49,7 @@ def plain(settings: BridgeSettings) -> BridgeSettings:
         keywords=False,
         intentions=False,
         reads_pages=False,
-        encoder=replace(settings.encoder, layer_fusion=False, gate=Gate.NONE, cross_attention=False),
+        encoder=settings.encoder.without_parts(),
         training=settings.training.plain(),
     )
 
@@ -83,6 +83,7 @@ VARIANTS: Mapping[str, Callable[[BridgeSettings], BridgeSettings]] = {
     "gate": lambda settings: replace(settings, encoder=replace(settings.encoder, gate=Gate.CONCAT)),
     "cross-attention": lambda settings: replace(settings, encoder=replace(settings.encoder, cross_attention=False)),
     "layer fusion": lambda settings: replace(settings, encoder=replace(settings.encoder, layer_fusion=False)),
+    "late interaction": lambda settings: replace(settings, encoder=replace(settings.encoder, token_dimension=0)),
     "last layers first": lambda settings: replace(  # the paper favours the middle ones when training starts
         settings,
         encoder=replace(settings.encoder, favoured_depth_low=0.5, favoured_depth_high=0.67, layer_bias=4.0),

@@ -5,6 +5,7 @@ from intently.augment.queries import QuerySettings
 from intently.baselines.registry import BRIDGE
 from intently.baselines.task import Budget
 from intently.building.settings import BridgeSettings, BuildSettings
+from intently.encoder.settings import EncoderSettings
 from intently.experiments.bridge import BridgeExperimentSettings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.train.bridge import BridgeTrainingSettings
@@ -14,12 +15,13 @@ from intently.train.negatives import NegativeSettings
 from intently.train.student import TrainingSettings
 
 NUM_ADS = 2_000
-_NUM_STEPS, _BATCH_SIZE, _HELD_OUT = 40, 32, 0.15
+_NUM_STEPS, _BATCH_SIZE, _AD_TOKENS, _HELD_OUT = 40, 32, 48, 0.15
 # Fewer steps, ads and queries than a real run takes, the same for all systems that are compared.
 SETTINGS = BridgeExperimentSettings(
     build=BuildSettings(
         bridge=BridgeSettings(
             enabled=True,
+            encoder=EncoderSettings(max_ad_tokens=_AD_TOKENS),
             training=BridgeTrainingSettings(
                 num_steps=_NUM_STEPS,
                 batch_size=_BATCH_SIZE,
@@ -42,7 +44,7 @@ SETTINGS = BridgeExperimentSettings(
             max_per_ad=3,
         ),
     ),
-    budget=Budget(num_steps=_NUM_STEPS, batch_size=_BATCH_SIZE, learning_rate=5e-4),
+    budget=Budget(num_steps=_NUM_STEPS, batch_size=_BATCH_SIZE, learning_rate=5e-4, max_ad_tokens=_AD_TOKENS),
     baselines=",".join(name for name in BRIDGE if name not in ("bm25", "bert-base")),
     min_relevance=2.0,
 )

@@ -5,7 +5,7 @@ written anew with every change. Removed ads stay in place, masked, until segment
 corrected by the words of the large segment first, and the words of removed ads still count as known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -22,6 +22,18 @@ from intently.retrieve.segment import Segment
 from intently.types import UserContext
 
 _Array = TypeVar("_Array", Mask, FloatArray)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseQuery:
+    """A query as the dense path scores ads: by the cosine with its unit `embedding (D,)`.
+
+    Where tokens interact, the score of late interaction with `tokens (S, P)`, times `late_weight`, is added.
+    """
+
+    embedding: FloatArray
+    tokens: FloatArray | None = None
+    late_weight: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +85,34 @@ class Ads:
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
 
-    def dense_scores(self, embedding: FloatArray, ad_rows: IntArray) -> FloatArray:
+    def cosines(self, embedding: FloatArray, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
         """Return the cosines (C,) of some rows with a query embedding (D,)."""
+        return self._each_row(ad_rows, lambda part, rows: part.vectors.scores_of(embedding, rows, num_threads))
+
+    def late_scores(self, tokens: FloatArray, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+        """Return how some rows (C,) interact with a query's tokens (S, P)."""
+
+        def scores(part: Segment, rows: IntArray) -> FloatArray:
+            assert part.tokens is not None
+            return part.tokens.scores_of(tokens, rows, num_threads)
+
+        return self._each_row(ad_rows, scores)
+
+    def dense_scores(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+        """Return the scores (C,) of some rows on the dense path."""
+        scores = self.cosines(query.embedding, ad_rows, num_threads)
+        if query.tokens is None:
+            return scores
+        return scores + np.float32(query.late_weight) * self.late_scores(query.tokens, ad_rows, num_threads)
+
+    def _each_row(self, ad_rows: IntArray, scores_of: Callable[[Segment, IntArray], FloatArray]) -> FloatArray:
+        """Return the scores (C,) of rows of either segment; `scores_of` counts them from the segment's first."""
         base = self.segments[0].num_rows
         scores = np.empty(len(ad_rows), dtype=np.float32)
         first = ad_rows < base
-        scores[first] = self.segments[0].vectors.scores_of(embedding, ad_rows[first])
+        scores[first] = scores_of(self.segments[0], ad_rows[first])
         if not first.all():
-            scores[~first] = self.segments[1].vectors.scores_of(embedding, ad_rows[~first] - base)
+            scores[~first] = scores_of(self.segments[1], ad_rows[~first] - base)
         return scores
 
     def embeddings(self, ad_rows: IntArray) -> FloatArray:

@@ -22,6 +22,7 @@ from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
 from intently.index.postings import FloatArray, IntArray, Mask
+from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.models.student import Runtime, Student
 from intently.retrieve.ads import Ads
@@ -46,14 +47,14 @@ __all__ = ["MAX_QUERY_LENGTH", "NUM_EVIDENCE", "Engine", "RetrievalSettings"]
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
 # What an artifact may hold beside what it must: an encoder of the dense path, a learned fusion, what that looks at.
-ENCODER, FUSION_FILE, TITLES_FILE = "encoder", "fusion.json", "titles.npz"
+ENCODER, TOKENS, FUSION_FILE, TITLES_FILE = "encoder", "tokens", "fusion.json", "titles.npz"
 FUSED_PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)  # that are fused
 
 
 class Engine:
     """Retrieves ads for queries from one loaded artifact. Holds no state between queries; safe to share by threads.
 
-    `intentions`, `vectors` and `lexical` are as loaded; `catalog` is of the ads as they are now.
+    `intentions`, `vectors`, `tokens` and `lexical` are as loaded; `catalog` is of the ads as they are now.
     """
 
     def __init__(
@@ -67,15 +68,17 @@ class Engine:
         *,
         titles: TitleTerms | None = None,
         encoder: Embedder | None = None,
+        tokens: TokenVectors | None = None,
         fusion: LearnedFusion | None = None,
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
     ) -> None:
         """`encoder` embeds for the dense path beside the student; `fusion` stands in for reciprocal ranks.
 
-        `titles` are the catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the
-        build's settings for what an ad is found by, which new ads need. Raises `ArtifactError` for vectors that are not
-        of student (and encoder), and for a `fusion` with a lexical index that does not know its statistics.
+        `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
+        catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build's settings for
+        what an ad is found by, which new ads need. Raises `ArtifactError` for vectors that are not of student and
+        encoder, and for a `fusion` with a lexical index that does not know its statistics.
         """
         readers, dimension = "the student", student.dimension
         if encoder:
@@ -84,7 +87,14 @@ class Engine:
             raise ArtifactError(
                 f"the vectors are of {held} dimensions, those of {readers} of {dimension}; build the engine again"
             )
-        self.intentions, self.vectors, self.lexical = intentions, vectors, lexical
+        held = tokens.codes.shape[1] if tokens else 0
+        if held != (wanted := encoder.settings.token_dimension if encoder else 0):
+            raise ArtifactError(
+                f"the tokens' vectors are of {held} dimensions, the encoder's of {wanted}; build the engine again"
+            )
+        if tokens and tokens.num_ads != catalog.num_ads:
+            raise ArtifactError(f"tokens of {tokens.num_ads} ads for {catalog.num_ads}; build the engine again")
+        self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
         self.settings, self.cache, self.fusion = settings, cache, fusion
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads)
@@ -104,7 +114,7 @@ class Engine:
             settings.num_threads,
         )
         titles = titles or TitleTerms.build(catalog.strings("title"), self._analyzer)
-        self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical, titles)), reader)
+        self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical, titles, tokens)), reader)
 
     @classmethod
     def load(cls, path: str | FilePath, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
@@ -131,8 +141,8 @@ class Engine:
             raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
         given: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
         intentions = IntentionIndex.load(directory / "intentions")
-        optional = (TITLES_FILE, ENCODER, FUSION_FILE, CACHE_FILE)
-        titles, encoder, fusion, cache = (directory / name for name in optional)
+        optional = (TITLES_FILE, ENCODER, TOKENS, FUSION_FILE, CACHE_FILE)
+        titles, encoder, tokens, fusion, cache = (directory / name for name in optional)
         return cls(
             catalog=Catalog.load(directory / "catalog.arrow"),
             student=Student.load(directory / "student"),
@@ -142,6 +152,7 @@ class Engine:
             settings=replace(settings, **{name: value for name, value in given.items() if value is not None}),
             titles=TitleTerms.load(titles) if titles.exists() else None,
             encoder=Embedder.load(encoder) if encoder.exists() else None,
+            tokens=TokenVectors.load(tokens) if tokens.exists() else None,
             fusion=LearnedFusion.load(fusion) if fusion.exists() else None,
             cache=QueryCache(cache, intentions.version) if cache.exists() else None,
             indexing=indexing,

@@ -12,7 +12,7 @@ import numpy as np
 
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
-from intently.encoder.embedder import Embedder
+from intently.encoder.embedder import EmbeddedAds, Embedder
 from intently.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.errors import ArtifactError
 from intently.index.intentions import IntentionIndex
@@ -69,13 +69,17 @@ class AdReader:
         nobody = np.empty((0, 2), dtype=np.int64)
         ads = AdIntentions(self._given(catalog), nobody, decoded, log_probs)
         pages = self._pages(catalog)
-        embeddings = own if self.encoder is None else join(own, self._encoded(self.encoder, catalog, pages))
+        embeddings, tokens = own, None
+        if self.encoder is not None:
+            encoded = self._encoded(self.encoder, catalog, pages)
+            embeddings, tokens = join(own, encoded.embeddings), encoded.tokens
         return Segment(
             catalog,
             weigh(ads, own, self.intentions.statistics, self.settings.postings),
             VectorIndex(embeddings),
             LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
+            tokens,
         )
 
     def _pages(self, catalog: Catalog) -> Sequence[str]:
@@ -84,14 +88,14 @@ class AdReader:
             return [""] * catalog.num_ads
         return clean_landing_pages(catalog, self._cleaner).texts
 
-    def _encoded(self, encoder: Embedder, catalog: Catalog, pages: Sequence[str]) -> FloatArray:
-        """Return the encoder's embeddings (N, D); nobody generated queries for these ads yet."""
+    def _encoded(self, encoder: Embedder, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
+        """Return the encoder's embeddings; nobody generated queries for these ads yet."""
         texts = ad_texts(catalog)
         if self.settings.reads_pages:
             embed = partial(self.student.embed, max_tokens=MAX_SENTENCE_TOKENS)
             texts = encoder_texts(catalog, pages, [()] * catalog.num_ads, embed, self.settings.chunks)
         with intra_op_threads(self.num_threads):
-            return encoder.embed_ads(texts)
+            return encoder.read_ads(texts)
 
     @cached_property
     def _cleaner(self) -> OcrCleaner:

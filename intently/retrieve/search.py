@@ -1,7 +1,7 @@
 """Searching one snapshot of the ads for one query, path by path, and telling what each path saw in an ad."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalQuery
 from intently.index.postings import FloatArray, IntArray, Mask, top_rows
 from intently.intentions.decode import Decoded
-from intently.retrieve.ads import Ads
+from intently.retrieve.ads import Ads, DenseQuery
 from intently.retrieve.settings import RetrievalSettings
 from intently.retrieve.understand import Understood
 from intently.types import Path, Reason
@@ -35,7 +35,7 @@ class Found:
     intention_weights: FloatArray
     num_literal: int  # of the intentions: those that the query contains word by word
     lexical: list[LexicalQuery]
-    embedding: FloatArray | None
+    dense: DenseQuery | None
     hits: dict[Path, Hits] = field(default_factory=dict)
     everywhere: dict[Path, FloatArray] = field(default_factory=dict)  # every ad's score (N,) on the sparse paths
 
@@ -47,8 +47,8 @@ class Found:
     def scores_of(self, path: Path, ad_rows: IntArray) -> FloatArray:
         """Return the scores (C,) of any rows on a path that was searched, whether it found them or not."""
         if path is Path.DENSE:
-            assert self.embedding is not None
-            return self.ads.dense_scores(self.embedding, ad_rows)
+            assert self.dense is not None
+            return self.ads.dense_scores(self.dense, ad_rows)
         return self.everywhere[path][ad_rows]
 
     def reasons(self, ad_row: int) -> tuple[Reason, ...]:
@@ -63,7 +63,11 @@ class Found:
 
     def _told(self, path: Path, ad_row: int, score: float) -> tuple[tuple[str, float], ...]:
         if path is Path.DENSE:
-            return (("cosine", score),)
+            assert self.dense is not None
+            if self.dense.tokens is None:
+                return (("cosine", score),)
+            cosine = float(self.ads.cosines(self.dense.embedding, np.array([ad_row]))[0])
+            return (("cosine", cosine), ("late interaction", score - cosine))
         if path is Path.LEXICAL:
             return self.ads.explain_words(self.lexical, ad_row)
         found = self.ads.explain_intentions(self.intention_ids, self.intention_weights, ad_row)
@@ -87,11 +91,13 @@ def search(
         literal = intentions.literal(query)
         ids, weights = _weighted(understood.intentions, literal, settings)
     asked = ads.lexical_query(query) if Path.LEXICAL in paths else []
-    embedding, nearest = understood.embedding, None
+    dense, nearest = None, None
     if Path.DENSE in paths:
-        assert embedding is not None
-        embedding, nearest = _nearest(embedding, ads, depth, eligible, settings)
-    found = Found(ads, intentions, ids, weights, len(literal), asked, embedding)
+        assert understood.embedding is not None
+        tokens = understood.tokens if settings.late_weight else None
+        dense = DenseQuery(understood.embedding, tokens, settings.late_weight)
+        dense, nearest = _nearest(dense, ads, depth, eligible, settings)
+    found = Found(ads, intentions, ids, weights, len(literal), asked, dense)
     for path in paths:
         if nearest is not None and path is Path.DENSE:
             found.hits[path] = nearest
@@ -104,24 +110,24 @@ def search(
 
 
 def _nearest(
-    embedding: FloatArray, ads: Ads, depth: int, eligible: Mask, settings: RetrievalSettings
-) -> tuple[FloatArray, Hits]:
-    """Return a query's embedding (D,), moved towards the first ads that it finds, and the best ads by it.
+    query: DenseQuery, ads: Ads, depth: int, eligible: Mask, settings: RetrievalSettings
+) -> tuple[DenseQuery, Hits]:
+    """Return the best ads by a query's embedding and tokens, and the query with its embedding moved towards the first.
 
-    Pseudo-relevance feedback (Rocchio, 1971): ads lie nearer to each other than to the few words of a query. Only twice
-    as many ads as are wanted are compared again, not all.
+    Pseudo-relevance feedback (Rocchio, 1971): ads lie nearer to each other than to the few words of a query. What a
+    moved embedding or late interaction thinks is asked of twice as many ads as are wanted, not of all.
     """
-    if not settings.feedback_weight:
-        return embedding, Hits(*ads.dense_search(embedding, depth, eligible, settings.num_threads))
-    rows, _ = ads.dense_search(embedding, 2 * depth, eligible, settings.num_threads)
-    if not len(rows):
-        return embedding, Hits(rows, np.empty(0, dtype=np.float32))
-    first = ads.embeddings(rows[: settings.num_feedback_ads])
-    moved = embedding + np.float32(settings.feedback_weight) * first.mean(axis=0)
-    moved /= np.linalg.norm(moved)
-    scores = ads.dense_scores(moved, rows)
+    looks_again = bool(settings.feedback_weight) or query.tokens is not None
+    rows, scores = ads.dense_search(query.embedding, (1 + looks_again) * depth, eligible, settings.num_threads)
+    if not looks_again or not len(rows):
+        return query, Hits(rows, scores)
+    if settings.feedback_weight:
+        first = ads.embeddings(rows[: settings.num_feedback_ads])
+        moved = query.embedding + np.float32(settings.feedback_weight) * first.mean(axis=0)
+        query = replace(query, embedding=moved / np.linalg.norm(moved))
+    scores = ads.dense_scores(query, rows, settings.num_threads)
     order = np.lexsort((rows, -scores))[:depth]
-    return moved, Hits(rows[order], scores[order])
+    return query, Hits(rows[order], scores[order])
 
 
 def weighted_intentions(

@@ -8,6 +8,7 @@ import pyarrow as pa
 from intently.catalog import Catalog
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import Mask, Postings
+from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.retrieve.fusion_features import TitleTerms
 from intently.retrieve.targeting import Targeting
@@ -15,13 +16,17 @@ from intently.retrieve.targeting import Targeting
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """S ads, row by row the same in all parts: columns, postings of intentions, vectors, BM25, titles and targeting."""
+    """S ads, row by row the same in all parts: columns, postings of intentions, vectors, BM25, titles and targeting.
+
+    `tokens` are the vectors of their tokens, None if nothing interacts late.
+    """
 
     catalog: Catalog
     postings: Postings
     vectors: VectorIndex
     lexical: LexicalIndex
     titles: TitleTerms
+    tokens: TokenVectors | None = None
 
     @property
     def num_rows(self) -> int:
@@ -52,6 +57,7 @@ class Segment:
             self.vectors.joined(other.vectors),
             self.lexical.joined(other.lexical),
             self.titles.joined(other.titles),
+            self.tokens.joined(other.tokens) if self.tokens and other.tokens else None,
         )
 
     def kept(self, mask: Mask) -> "Segment":
@@ -62,4 +68,5 @@ class Segment:
             self.vectors.kept(mask),
             self.lexical.kept(mask),
             self.titles.kept(mask),
+            self.tokens.kept(mask) if self.tokens else None,
         )

@@ -21,6 +21,7 @@ class RetrievalSettings:
     literal_weight: float = 1.0  # of all intentions that the query contains word by word, against 1 for all decoded
     feedback_weight: float = 0.2  # of the mean of a query's first ads, against 1 for the query; 0: none
     num_feedback_ads: int = 3
+    late_weight: float = 0.5  # of late interaction on the dense path, against 1 for the cosine of whole texts
     max_query_tokens: int = 32
     runtime: Runtime = Runtime.ONNX_INT8
     num_threads: int = 1  # of models and coarse scan: one answers single queries best, all cores answer batches best
@@ -28,7 +29,7 @@ class RetrievalSettings:
     def __post_init__(self) -> None:
         check_range(self, "num_candidates", "num_threads", low=1)
         check_range(self, "num_feedback_ads", low=1, whole=True)
-        check_range(self, "feedback_weight")
+        check_range(self, "feedback_weight", "late_weight")
         check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
         check_range(self, "intention_power", "literal_weight")
         check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]

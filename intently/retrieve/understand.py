@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
+from intently.encoder.embedder import EmbeddedQueries, Embedder
 from intently.index.joined import join
 from intently.index.parallel import in_parallel
 from intently.index.postings import FloatArray
@@ -25,17 +25,10 @@ class Understood:
     """What one query is known by; whatever the asked paths do not need is None."""
 
     embedding: FloatArray | None = None  # (D,), of unit length: of the student, joined with that of an encoder
+    tokens: FloatArray | None = None  # (S, P), of unit length: of an encoder whose tokens interact with those of ads
     intentions: Decoded | None = None
     cached: bool = False  # whether the intentions came from the cache
     timings_ms: dict[str, float] = field(default_factory=dict)
-
-
-class QueryEncoder(Protocol):
-    """What turns queries into embeddings beside the student."""
-
-    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit embeddings (B, D)."""
-        ...
 
 
 def understand(
@@ -43,7 +36,7 @@ def understand(
     correct: Callable[[str], str],
     paths: Sequence[Path],
     student: Student,
-    encoder: QueryEncoder | None,
+    encoder: Embedder | None,
     decoder: ConstrainedDecoder,
     cache: QueryCache | None,
     settings: RetrievalSettings,
@@ -66,7 +59,7 @@ def understand(
     to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
     to_embed = asked if Path.DENSE in paths else []
 
-    own: list[FloatArray] = []
+    own: list[EmbeddedQueries] = []
     num_threads = settings.num_threads if len(queries) > 1 else 1  # what one query asks of PyTorch is not worth sharing
 
     def student_reads() -> None:
@@ -82,16 +75,18 @@ def understand(
             if unread := [pair for pair in to_embed if pair[1].embedding is None]:
                 _embedded(unread, _read(unread, student, settings).embeddings)
 
-    def encoder_reads(encoder: QueryEncoder) -> None:
+    def encoder_reads(encoder: Embedder) -> None:
         with intra_op_threads(reader_threads(num_threads, encoder)), _shared(to_embed, "embed"):
-            own.append(encoder.embed_queries([query for query, _ in to_embed]))
+            own.append(encoder.read_queries([query for query, _ in to_embed]))
 
     if encoder is None or not to_embed:
         student_reads()
     else:
         readers: list[Callable[[], None]] = [student_reads, partial(encoder_reads, encoder)]
         in_parallel(readers, settings.num_threads)
-        _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own[0]))
+        _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own[0].embeddings))
+        for (_, one), tokens in zip(to_embed, own[0].tokens or (), strict=False):
+            one.tokens = tokens
     return understood
 
 

@@ -5,7 +5,8 @@ and, each once, the negatives of all and what a teacher proposes. Queries meet t
 softmax, from which known answers and suspects are masked; positives meet all queries in another. The loss is their sum,
 plus λ₁ times the divergence from the teacher's ranking of all ads of the batch, plus λ₂ times the encoder's
 regularisation (BRIDGE, sections 4.2 to 4.5). With a teacher, only clicks meet in these softmaxes, unless settings say
-otherwise: of what augmentation pairs, the teacher says how far it is true.
+otherwise: of what augmentation pairs, the teacher says how far it is true. Where the encoder's tokens interact, their
+score is given the same task beside the cosine.
 
 Everything random in step n is drawn from (seed, n): a run that was interrupted and resumed is the run that was not. The
 embeddings of all ads, by which negatives are chosen, are written once whenever they change, into a file of their own
@@ -21,16 +22,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from intently.encoder.backbone import TextTokenizer
 from intently.encoder.embedder import Embedder
+from intently.encoder.late_interaction import max_sim
 from intently.encoder.model import BridgeEncoder
 from intently.errors import InputError
 from intently.settings import check_range
-from intently.train.distillation import DistillationSettings, Teacher, add_labels, ask_teacher, divergence, propose
+from intently.train.batch_task import BatchTask
+from intently.train.distillation import DistillationSettings, Teacher, add_labels, ask_teacher, propose
 from intently.train.looks import Look, forgetting, measure
 from intently.train.negatives import Asked, NegativeSampler, NegativeSettings
 from intently.train.optimisation import (
@@ -166,6 +168,14 @@ class _Run:
         self.step = 0
         self._encoder, self._tokenizer, self._data, self._settings = encoder, tokenizer, data, settings
         self._teacher, self._show = teacher if settings.distillation.weight else None, show
+        taught = settings.distillation.weight
+        self._weights = {
+            "contrastive": 1.0,
+            "late contrastive": 1.0,
+            "distillation": taught,
+            "late distillation": taught,
+            "regularisation": settings.regularisation_weight,
+        }
         self._optimizers = build_optimizers(
             encoder,
             settings.learning_rate,
@@ -213,7 +223,7 @@ class _Run:
         texts = [data.queries[row] for row in query_rows]
         typed = [with_typo(text, rng) if rng.random() < settings.typo_rate else text for text in texts]
         queries = self._reader.queries(typed)
-        asked = Asked(query_rows, ad_rows, queries.detach())
+        asked = Asked(query_rows, ad_rows, queries.embeddings.detach())
         # (B,) whose pairs are learnt by contrast; the others by the teacher alone.
         contrasted = (data.pairs.sources[pairs] == 0) | (self._teacher is None) | (not settings.distillation.alone)
         own = self._own_negatives(asked, rng)
@@ -224,36 +234,29 @@ class _Run:
         bare = rng.random(len(all_rows)) < settings.feature_dropout
         ads = self._reader.ads(np.append(query_rows, np.full(len(extra), -1)), all_rows, bare)
 
-        cosines = queries @ ads.T
-        masked = torch.from_numpy(self._masked(asked, extra, own)).to(encoder.device)
-        similarity = (cosines / settings.temperature).masked_fill(masked, -torch.inf)
-        target = torch.arange(len(pairs), device=encoder.device)
-        losses: dict[str, Tensor] = {}
-        weights = {"contrastive": 1.0, "distillation": settings.distillation.weight}
-        if contrasted.any():
-            queued = self._queued_similarity(asked, queries, cosines.detach().diagonal())
-            rows = torch.from_numpy(contrasted).to(encoder.device)
-            losses["contrastive"] = F.cross_entropy(torch.cat((similarity, queued), dim=1)[rows], target[rows])
-            losses["contrastive"] += F.cross_entropy(similarity[:, : len(pairs)].T[rows], target[rows])
-        if taught is not None:
-            bonuses = settings.distillation.label_bonus * contrasted
-            scores = add_labels(taught[:, all_rows], data, query_rows, all_rows, bonuses)
-            scores /= settings.distillation.temperature
-            losses["distillation"] = divergence(
-                torch.from_numpy(scores).to(encoder.device), cosines / settings.temperature
-            )
+        cosines = queries.embeddings @ ads.embeddings.T
+        task = BatchTask(
+            torch.from_numpy(self._masked(asked, extra, own)).to(encoder.device),
+            torch.from_numpy(contrasted).to(encoder.device),
+            None if taught is None else self._taught(taught[:, all_rows], query_rows, all_rows, contrasted),
+            settings.temperature,
+        )
+        queued = self._queued_similarity(asked, queries.embeddings, cosines.detach().diagonal())
+        losses = task.losses(cosines, queued)
+        if encoder.settings.token_dimension:
+            late = task.losses(max_sim(queries.tokens, queries.real, ads.tokens, ads.real))
+            losses |= {f"late {name}": loss for name, loss in late.items()}
         if settings.regularisation_weight:
             losses["regularisation"] = encoder.regularisation()
-            weights["regularisation"] = settings.regularisation_weight
-        self._descend(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
+        self._descend(torch.stack([self._weights[name] * loss for name, loss in losses.items()]).sum())
 
         now = {name: value.item() for name, value in losses.items()}
         if not all(math.isfinite(value) for value in now.values()):
             raise FloatingPointError(f"the loss is not finite at step {step}: {now}")
-        now["accuracy"] = (similarity.argmax(dim=1) == target).float().mean().item()
+        now["accuracy"] = task.accuracy(cosines)
         self._schedule.report(source, now["accuracy"])
         asked_about = np.isin(all_rows, np.append(ad_rows, own))  # not only proposed
-        self._enqueue(all_rows[asked_about], ads.detach()[torch.from_numpy(asked_about)])
+        self._enqueue(all_rows[asked_about], ads.embeddings.detach()[torch.from_numpy(asked_about)])
         self.num_drawn += np.bincount(data.pairs.sources[pairs], minlength=len(self.num_drawn))
         self.losses |= {name: 0.95 * self.losses.get(name, value) + 0.05 * value for name, value in now.items()}
         self.step += 1
@@ -308,6 +311,15 @@ class _Run:
             return None, np.empty((len(texts), 0), dtype=np.int64)
         scores = ask_teacher(self._teacher, texts, len(self._data.ad_texts))
         return scores, propose(scores, self._settings.distillation, rng)
+
+    def _taught(
+        self, scores: NDArray[np.float32], query_rows: IntArray, ad_rows: IntArray, contrasted: NDArray[np.bool_]
+    ) -> Tensor:
+        """Return the teacher's logits (B, M) for its scores (B, M), labels added where pairs are `contrasted (B,)`."""
+        distillation = self._settings.distillation
+        bonuses = distillation.label_bonus * contrasted
+        labelled = add_labels(scores, self._data, query_rows, ad_rows, bonuses)
+        return torch.from_numpy(labelled / distillation.temperature).to(self._encoder.device)
 
     def _masked(self, asked: Asked, extra: IntArray, own: IntArray) -> NDArray[np.bool_]:
         """Return (B, M) which ads, of the positives and the `extra` ones, are no negatives of which queries."""

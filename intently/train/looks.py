@@ -50,7 +50,8 @@ def measure(
 def _mean_reciprocal_rank(reader: PairReader, data: BridgeData, pairs: IntArray) -> float:
     """Return the mean reciprocal rank of each pair's ad among all these pairs' ads that are no answers as well."""
     query_rows, ad_rows = data.pairs.query_rows[pairs], data.pairs.ad_rows[pairs]
-    cosines = reader.queries([data.queries[row] for row in query_rows]) @ reader.ads(query_rows, ad_rows).T
+    queries, ads = reader.queries([data.queries[row] for row in query_rows]), reader.ads(query_rows, ad_rows)
+    cosines = queries.embeddings @ ads.embeddings.T
     others = ~data.is_positive(query_rows[:, None], ad_rows[None, :])
     repeated = np.ones(len(ad_rows), dtype=bool)
     repeated[np.unique(ad_rows, return_index=True)[1]] = False

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from intently.encoder.backbone import TextTokenizer
 from intently.encoder.features import AdFeatures
-from intently.encoder.model import BridgeEncoder
+from intently.encoder.model import BridgeEncoder, Encoded
 from intently.models.device import autocast
 from intently.train.reading import length_groups
 from intently.train.sources import BridgeData, IntArray
@@ -32,16 +33,16 @@ class PairReader:
             tokenizer, data.ad_texts, encoder.settings.max_ad_tokens, progress or (lambda *_: None)
         )
 
-    def queries(self, texts: Sequence[str]) -> Tensor:
-        """Return embeddings (B, D) of queries."""
+    def queries(self, texts: Sequence[str]) -> Encoded:
+        """Return the embeddings of queries."""
         ids, lengths = self._tokenizer.encode(texts, self._encoder.settings.max_query_tokens)
         groups, device = length_groups(lengths), self._encoder.device
         with autocast(device):
             parts = [self._encoder.encode_queries(*_cut(ids, lengths, group, device)) for group in groups]
         return _in_order(parts, groups)
 
-    def ads(self, query_rows: IntArray, ad_rows: IntArray, bare: NDArray[np.bool_] | None = None) -> Tensor:
-        """Return embeddings (M, D) of ads, each as an answer to a query or, where `query_rows (M,)` is -1, for itself.
+    def ads(self, query_rows: IntArray, ad_rows: IntArray, bare: NDArray[np.bool_] | None = None) -> Encoded:
+        """Return the embeddings of ads, each as an answer to a query or, where `query_rows (M,)` is -1, for itself.
 
         Those where `bare (M,)` holds are read without augmentation.
         """
@@ -89,7 +90,13 @@ def _cut(ids: NDArray[np.integer], lengths: IntArray, group: IntArray, device: t
     )
 
 
-def _in_order(parts: list[Tensor], groups: list[IntArray]) -> Tensor:
-    """Return the rows of groups, put together again, in the order before."""
-    back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(parts[0].device)
-    return torch.cat(parts).float()[back]
+def _in_order(parts: list[Encoded], groups: list[IntArray]) -> Encoded:
+    """Return the texts of groups, put together again, in the order before."""
+    back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(parts[0].real.device)
+    longest = max(part.real.shape[1] for part in parts)
+    missing = [longest - part.real.shape[1] for part in parts]
+    return Encoded(
+        torch.cat([part.embeddings for part in parts]).float()[back],
+        torch.cat([F.pad(part.tokens, (0, 0, 0, more)) for part, more in zip(parts, missing, strict=True)])[back],
+        torch.cat([F.pad(part.real, (0, more)) for part, more in zip(parts, missing, strict=True)])[back],
+    )

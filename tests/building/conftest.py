@@ -63,7 +63,7 @@ def chosen(world: World) -> BuildSettings:
             augmentation_file=str(world.augmentation),
             reads_pages=True,
             training=training,
-            encoder=EncoderSettings(num_heads=4).with_all_parts(),
+            encoder=EncoderSettings(num_heads=4, token_dimension=10).with_all_parts(),
         ),
         fusion=FUSION,
         retrieval=RetrievalSettings(runtime=Runtime.TORCH, feedback_weight=0.0),

@@ -17,7 +17,8 @@ from intently.encoder.embedder import Embedder
 from intently.encoder.settings import Gate
 from intently.errors import InputError
 from intently.index.postings import Postings
-from intently.retrieve.engine import ENCODER, FUSION_FILE, Engine
+from intently.index.token_vectors import TokenVectors
+from intently.retrieve.engine import ENCODER, FUSION_FILE, TOKENS, Engine
 from intently.retrieve.learned_fusion import LearnedFusion
 from intently.settings import from_mapping
 from intently.types import Path as Way
@@ -52,6 +53,8 @@ def test_the_artifact_is_whole_and_loads(built, chosen):
 
 def test_the_dense_path_goes_by_encoder_and_student_alike(built):
     engine, embedder = Engine.load(built.out), Embedder.load(built.out / ENCODER)
+    tokens = TokenVectors.load(built.out / TOKENS)
+    assert (tokens.num_ads, tokens.codes.shape[1]) == (NUM_ADS, embedder.settings.token_dimension)
     ads = np.asarray(engine.vectors.embeddings)
     assert np.linalg.norm(ads, axis=1) == pytest.approx(1, abs=1e-5)
     for query in ("cordless drill", "红色 水壶"):
@@ -59,7 +62,9 @@ def test_the_dense_path_goes_by_encoder_and_student_alike(built):
         by_student, by_encoder = engine.student.read([query], 32).embeddings[0], embedder.embed_queries([query])[0]
         halves = ads[:, : len(by_student)] @ by_student, ads[:, len(by_student) :] @ by_encoder
         cosines = sum(halves) / np.sqrt(2)  # each half of an ad has a length of √½
-        told = {f"a{row}": cosine for row, cosine in enumerate(cosines.tolist())}
+        late = tokens.scores_of(embedder.read_queries([query]).tokens[0], np.arange(NUM_ADS))
+        scores = cosines + engine.settings.late_weight * late
+        told = {f"a{row}": score for row, score in enumerate(scores.tolist())}
         assert {ad.ad_id: ad.score for ad in ranking.ads} == pytest.approx(told, abs=1e-5)
         assert len(engine.retrieve(query).intentions) > 0
 
@@ -291,6 +296,7 @@ def test_files_that_are_not_wanted_any_more_go(build, built, chosen, copied):
     assert stages.trained == {"student"}
     assert not (copied / ENCODER).exists()
     assert not (copied / FUSION_FILE).exists()
+    assert not (copied / TOKENS).exists()
     assert "fusion_trees" not in report.facts
     engine = Engine.load(copied)
     assert (engine.encoder, engine.fusion) == (None, None)
@@ -299,6 +305,41 @@ def test_files_that_are_not_wanted_any_more_go(build, built, chosen, copied):
     assert set(files_of(copied)) | {MANIFEST} == {
         path.relative_to(copied).as_posix() for path in copied.rglob("*") if path.is_file()
     }
+
+
+TOKEN_FILES = {f"{TOKENS}/codes.npy", f"{TOKENS}/offsets.npy"}
+
+
+def test_the_tokens_of_ads_are_in_the_artifact_if_they_interact(build, built, chosen, copied):
+    listed = json.loads((built.out / MANIFEST).read_text(encoding="utf-8"))["files"]
+    assert set(listed) >= TOKEN_FILES
+    stages = Stages()
+    build(copied, changed(chosen, "bridge", encoder=replace(chosen.bridge.encoder, token_dimension=0)), stages)
+    assert stages.trained == {"encoder"}
+    listed = json.loads((copied / MANIFEST).read_text(encoding="utf-8"))["files"]
+    assert not set(listed) & TOKEN_FILES
+    assert not (copied / TOKENS).exists()
+    engine = Engine.load(copied)
+    assert engine.encoder.settings.token_dimension == 0
+    (first, *_) = engine.retrieve("红色 drill", path=Way.DENSE).ads
+    assert [name for name, _ in first.reasons[0].evidence] == ["cosine"]
+    build(copied, chosen)  # and back again
+    assert files_of(copied) == files_of(built.out)
+
+
+def test_the_weight_of_late_interaction_is_told_anew_without_training(build, built, chosen, copied):
+    stages = Stages()
+    without = replace(chosen, fusion=replace(FUSION, held_out_share=0.0))
+    build(copied, without)  # a fusion would be learned again
+    build(copied, changed(without, "retrieval", late_weight=0.0), stages)
+    assert stages.seen == ["Reading"]  # the settings alone are written
+    (first, *_) = Engine.load(copied).retrieve("红色 drill", path=Way.DENSE).ads
+    assert [name for name, _ in first.reasons[0].evidence] == ["cosine"]
+    build(copied, changed(without, "retrieval", late_weight=2.0), stages)
+    (first, *_) = Engine.load(copied).retrieve("红色 drill", path=Way.DENSE).ads
+    told = dict(first.reasons[0].evidence)
+    assert set(told) == {"cosine", "late interaction"}
+    assert sum(told.values()) == pytest.approx(first.score, abs=1e-6)
 
 
 def test_a_fusion_that_is_no_better_is_left_out_and_told(build, chosen, copied, monkeypatch):
@@ -320,6 +361,7 @@ def test_without_augmentation_the_parts_that_read_it_are_left_out(build, chosen,
     build(tmp_path / "engine", changed(chosen, "bridge", augmentation_file="", reads_pages=False))
     settings = Embedder.load(tmp_path / "engine" / ENCODER).settings
     assert (settings.gate, settings.cross_attention, settings.layer_fusion) == (Gate.NONE, False, True)
+    assert settings.token_dimension == chosen.bridge.encoder.token_dimension > 0
     assert Engine.load(tmp_path / "engine").retrieve("红色 drill").ads
 
 

@@ -21,7 +21,7 @@ from intently.building.interactions import Interactions
 from intently.building.settings import BackboneKind, BridgeSettings, BuildSettings
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.encoder.embedder import Embedder
+from intently.encoder.embedder import EmbeddedAds, Embedder
 from intently.encoder.settings import EncoderSettings
 from intently.errors import InputError, SettingsError
 from intently.index.lexical import LexicalIndex, LexicalSettings
@@ -168,8 +168,15 @@ def test_the_start_knows_the_characters_of_ads_and_queries(material):
     assert backbone.hidden_size == 24
 
 
+def assert_same_ads(one: EmbeddedAds, other: EmbeddedAds) -> None:
+    assert np.array_equal(one.embeddings, other.embeddings)
+    assert np.array_equal(one.tokens.codes, other.tokens.codes)
+    assert np.array_equal(one.tokens.offsets, other.tokens.offsets)
+
+
 def test_an_encoder_is_trained_once_and_its_features_are_kept(material, tmp_path):
-    settings = BridgeSettings(encoder=EncoderSettings(num_heads=4).with_all_parts(), training=TINY, max_generated=2)
+    parts = EncoderSettings(num_heads=4, token_dimension=10).with_all_parts()
+    settings = BridgeSettings(encoder=parts, training=TINY, max_generated=2)
     stages: list[str] = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -180,20 +187,21 @@ def test_an_encoder_is_trained_once_and_its_features_are_kept(material, tmp_path
 
     first = build_encoder(material, settings, tmp_path / "one", show, features_directory=tmp_path / "features")
     assert stages == ["Reading generated queries", "Reading keywords", "Training the encoder", "Embedding the ads"]
-    assert first.embeddings.shape == (4, 24)
-    assert np.linalg.norm(first.embeddings, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+    assert first.ads.embeddings.shape == (4, 24)
+    assert np.linalg.norm(first.ads.embeddings, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+    assert (first.ads.tokens.num_ads, first.ads.tokens.codes.shape[1]) == (4, 10)
     assert first.training["num_steps"] == 4
     stages.clear()
     again = build_encoder(material, settings, tmp_path / "one", show, features_directory=tmp_path / "features")
     assert stages == []
-    assert np.array_equal(again.embeddings, first.embeddings)
+    assert_same_ads(again.ads, first.ads)
     assert again.training == first.training
     other = build_encoder(material, settings, tmp_path / "two", show, features_directory=tmp_path / "features")
     assert stages == ["Training the encoder", "Embedding the ads"]
-    assert np.array_equal(other.embeddings, first.embeddings)
-    assert not np.allclose(
-        first.embedder.embed_ads(TEXTS), first.embeddings, atol=1e-4
-    )  # which were read with their augmentation
+    assert_same_ads(other.ads, first.ads)
+    bare = first.embedder.read_ads(TEXTS)  # the others were read with their augmentation
+    assert not np.allclose(bare.embeddings, first.ads.embeddings, atol=1e-4)
+    assert not np.array_equal(bare.tokens.codes, first.ads.tokens.codes)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +216,25 @@ def test_an_encoder_without_augmentation_reads_texts_alone(material, tmp_path, e
     )
     assert not built.embedder.settings.reads_augmentation
     assert not any(stage.startswith("Reading") for stage in stages)
-    assert np.array_equal(Embedder.load(tmp_path / "encoder").embed_ads(TEXTS), built.embeddings)
+    assert_same_ads(Embedder.load(tmp_path / "encoder").read_ads(TEXTS), built.ads)
+
+
+def test_an_encoder_whose_tokens_do_not_interact_keeps_none(material, tmp_path):
+    settings = BridgeSettings(encoder=EncoderSettings(token_dimension=0), training=TINY)
+    for _ in range(2):  # made, and found again
+        built = build_encoder(replace(material, augmentation=None), settings, tmp_path, lambda *_: None)
+        assert built.ads.embeddings.shape == (4, 24)
+        assert built.ads.tokens is None
+        assert not any(name.startswith("late") for name in built.training["losses"])
+
+
+def test_reading_the_ads_that_was_interrupted_is_done_again(material, tmp_path):
+    settings = BridgeSettings(encoder=EncoderSettings(token_dimension=10), training=TINY)
+    first = build_encoder(material, settings, tmp_path, lambda *_: None)
+    (tmp_path / "read" / "done").unlink()  # as if it had stopped while writing
+    (tmp_path / "read" / "tokens" / "codes.npy").write_bytes(b"torn")
+    again = build_encoder(material, settings, tmp_path, lambda *_: None)
+    assert_same_ads(again.ads, first.ads)
 
 
 def test_a_hugging_face_encoder_takes_pytorch_at_retrieval():

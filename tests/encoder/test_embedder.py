@@ -25,9 +25,9 @@ def test_texts_keep_their_places(make_embedder, store):
     for row, text in enumerate(TEXTS):
         ids, lengths = (torch.from_numpy(array) for array in embedder.tokenizer.encode([text], 12))
         with torch.inference_mode():
-            query = encoder.encode_queries(ids, lengths)[0]
+            query = encoder.encode_queries(ids, lengths).embeddings[0]
             with autocast(encoder.device):
-                ad = encoder.encode_ads(ids, lengths, store.batch(np.array([row])))[0]
+                ad = encoder.encode_ads(ids, lengths, store.batch(np.array([row]))).embeddings[0]
         np.testing.assert_allclose(queries[row], query, atol=1e-5)
         np.testing.assert_allclose(ads[row], ad.float(), atol=2e-2)  # bfloat16 where fast
     assert embedder.embed_ads([]).shape == embedder.embed_queries([]).shape == (0, embedder.dimension)

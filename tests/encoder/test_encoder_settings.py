@@ -17,6 +17,14 @@ def test_parts_are_off_until_asked_for():
     off, on = EncoderSettings(num_heads=2), EncoderSettings(num_heads=2).with_all_parts()
     assert (off.layer_fusion, off.gate, off.cross_attention) == (False, Gate.NONE, False)
     assert (on.layer_fusion, on.gate, on.cross_attention, on.num_heads) == (True, Gate.GATE, True, 2)
+    assert off.token_dimension == on.token_dimension == 64  # late interaction is on from the start
+
+
+def test_all_parts_and_none():
+    none = EncoderSettings(num_heads=2, token_dimension=9, seed=4).with_all_parts().without_parts()
+    assert none == EncoderSettings(num_heads=2, token_dimension=0, seed=4)
+    assert none.with_all_parts().token_dimension == EncoderSettings.token_dimension
+    assert EncoderSettings(token_dimension=9).with_all_parts().token_dimension == 9
 
 
 @pytest.mark.parametrize(
@@ -27,6 +35,8 @@ def test_parts_are_off_until_asked_for():
         ({"favoured_depth_high": 1.5}, "'favoured_depth_high' is 1.5"),
         ({"temperature": 0.0}, "'temperature' is 0.0; it takes a number > 0"),
         ({"num_heads": 0}, "'num_heads' is 0"),
+        ({"token_dimension": -1}, "'token_dimension' is -1"),
+        ({"token_dimension": 1.5}, "'token_dimension' is 1.5"),
         ({"max_query_tokens": 2}, "'max_query_tokens' is 2"),
         ({"initial_scale": -0.1}, "'initial_scale' is -0.1"),
         ({"seed": -1}, "'seed' is -1"),

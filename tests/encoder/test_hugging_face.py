@@ -13,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 from intently.encoder.embedder import Embedder
 from intently.encoder.hugging_face import HuggingFaceBackbone, HuggingFaceTokenizer
+from intently.encoder.late_interaction import max_sim
 from intently.encoder.model import BridgeEncoder
 from intently.encoder.settings import EncoderSettings
 from intently.errors import ArtifactError, MissingDependencyError, SettingsError
@@ -82,12 +83,18 @@ def test_batch_and_order_do_not_matter(embedder, store):
     np.testing.assert_allclose(embedder.embed_ads(TEXTS, store, batch_size=1), ads, atol=2e-2)  # bfloat16 where fast
     np.testing.assert_allclose(embedder.embed_queries(TEXTS, batch_size=1), queries, atol=1e-5)
     assert np.abs(ads - embedder.embed_ads(TEXTS)).max() > 1e-3
+    several, alone = (embedder.read_queries(TEXTS, size).tokens for size in (64, 1))
+    for one, other, length in zip(several, alone, embedder.tokenizer.encode(TEXTS, 64)[1].tolist(), strict=True):
+        assert one.shape == (length, embedder.settings.token_dimension)
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_save_and_load(embedder, store, tmp_path):
     embedder.save(tmp_path / "encoder")
     loaded = Embedder.load(tmp_path / "encoder")
-    np.testing.assert_array_equal(loaded.embed_ads(TEXTS, store), embedder.embed_ads(TEXTS, store))
+    before, after = (one.read_ads(TEXTS, store) for one in (embedder, loaded))
+    np.testing.assert_array_equal(after.embeddings, before.embeddings)
+    np.testing.assert_array_equal(after.tokens.codes, before.tokens.codes)
     (tmp_path / "encoder" / "backbone").rename(tmp_path / "elsewhere")
     with pytest.raises(ArtifactError, match="backbone is missing"):
         Embedder.load(tmp_path / "encoder")
@@ -99,7 +106,9 @@ def test_save_and_load(embedder, store, tmp_path):
 def test_gradients_reach_the_model(embedder, store):
     encoder = embedder.encoder
     ids, lengths = (torch.from_numpy(array) for array in embedder.tokenizer.encode(TEXTS, 32))
-    similarity = encoder.encode_queries(ids, lengths) @ encoder.encode_ads(ids, lengths, store.batch(np.arange(5))).T
+    queries, ads = encoder.encode_queries(ids, lengths), encoder.encode_ads(ids, lengths, store.batch(np.arange(5)))
+    similarity = queries.embeddings @ ads.embeddings.T
+    similarity = similarity + max_sim(queries.tokens, queries.real, ads.tokens, ads.real)
     torch.nn.functional.cross_entropy(similarity, torch.arange(5)).backward()
     for name, parameter in encoder.named_parameters():
         if "pooler" not in name:  # of the model's own, over [CLS]; this encoder takes means

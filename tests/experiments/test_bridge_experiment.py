@@ -147,7 +147,7 @@ def done(tmp_path_factory) -> Done:
         ),
         budget=Budget(num_steps=2, batch_size=8, checkpoint=checkpoint),
         baselines="dpr",
-        variants="interleaving, generated queries, OCR cleaning",
+        variants="interleaving, generated queries, late interaction, OCR cleaning",
         min_relevance=2.0,
     )
     results = folder / "RESULTS.md"
@@ -161,7 +161,8 @@ def done(tmp_path_factory) -> Done:
 
 
 PLAIN = ("plain fine-tuning", "plain fine-tuning, twice as long")
-TRAINED = (*PLAIN, "BRIDGE", "BRIDGE − interleaving", "BRIDGE − OCR cleaning", "BRIDGE, sequential")
+LATELESS = "BRIDGE − late interaction"
+TRAINED = (*PLAIN, "BRIDGE", "BRIDGE − interleaving", LATELESS, "BRIDGE − OCR cleaning", "BRIDGE, sequential")
 
 
 def test_the_report_has_all_chapters_and_systems(done):
@@ -171,7 +172,7 @@ def test_the_report_has_all_chapters_and_systems(done):
     rows = [row for row in told[TITLES["table 1"]] if any(row[1:])]
     assert [row[0] for row in rows] == ["BM25", "DPR-style", *PLAIN, "BRIDGE", *ENGINE, *fused]
     assert all(re.fullmatch(r"\d\.\d{4}", cell) for row in rows for cell in row[1:8])
-    names = ["BRIDGE", "BRIDGE − OCR cleaning", "BRIDGE − interleaving"]
+    names = ["BRIDGE", LATELESS, "BRIDGE − OCR cleaning", "BRIDGE − interleaving"]
     assert [row[0] for row in told[TITLES["parts"]]] == names
     names = ["BRIDGE", "BRIDGE, sequential", "BRIDGE − interleaving"]
     assert [row[0] for row in told[TITLES["schedules"]]] == names
@@ -273,6 +274,9 @@ def test_trainings_are_as_their_settings_say(done):
             assert set(facts["num_drawn"]) == {"clicks", "keywords", "intentions"}
             assert facts["settings"]["training"]["schedule"]["order"] == orders.get(name, "interleaved")
             assert "distillation" in facts["losses"]
+            late = {loss for loss in facts["losses"] if loss.startswith("late ")}
+            assert ("late distillation" in late) == bool(late) == (name != LATELESS)
+            assert (facts["settings"]["encoder"]["token_dimension"] == 0) == (name == LATELESS)
     assert "BRIDGE − generated queries" not in done.steps
 
 

@@ -13,9 +13,11 @@ from hand_made import silent
 from intently.augment.augment import AugmentSettings
 from intently.augment.augmentation import Augmentation
 from intently.baselines.registry import BRIDGE
+from intently.building.encoder import BuiltEncoder
 from intently.building.interactions import match_interactions
 from intently.building.settings import BridgeSettings, BuildSettings
 from intently.catalog import Catalog, Judgements, Queries
+from intently.encoder.embedder import EmbeddedAds, EmbeddedQueries
 from intently.encoder.settings import EncoderSettings, Gate
 from intently.errors import SettingsError
 from intently.experiments import bridge
@@ -24,6 +26,7 @@ from intently.experiments.bridge_variants import VARIANTS, everything, parts_to_
 from intently.experiments.bridge_world import SETTINGS
 from intently.experiments.data import Data
 from intently.experiments.runner import Answers, Experiment
+from intently.index.token_vectors import TokenVectors
 from intently.train.bridge import BridgeTrainingSettings
 from intently.train.distillation import DistillationSettings
 from intently.train.negatives import NegativeSettings
@@ -74,7 +77,7 @@ NOT_DEFAULT = BridgeSettings(
     intentions=False,
     max_keywords=3,
     checkpoint="mine",
-    encoder=EncoderSettings(layer_fusion=False, gate=Gate.CONCAT, cross_attention=False, num_heads=4),
+    encoder=EncoderSettings(gate=Gate.CONCAT, num_heads=4, token_dimension=0),
     training=BridgeTrainingSettings(
         num_steps=77,
         schedule=ScheduleSettings(Order.SEQUENTIAL, admission_share=0.3),
@@ -93,6 +96,7 @@ LACKING = {
     "gate": {"encoder.gate"},
     "cross-attention": {"encoder.cross_attention"},
     "layer fusion": {"encoder.layer_fusion"},
+    "late interaction": {"encoder.token_dimension"},
     "last layers first": {"encoder.favoured_depth_low", "encoder.favoured_depth_high", "encoder.layer_bias"},
     "hierarchical negatives": {"training.negatives.mid_share", "training.negatives.hard_share"},
     "click-aware sampling": {"training.sampling.alpha", "training.sampling.gamma"},
@@ -118,6 +122,7 @@ def test_what_is_left_out_is_off():
     assert not without["hierarchical negatives"].training.negatives.mines
     assert without["hierarchical negatives"].training.negatives.num_per_query > 0
     assert without["click-aware sampling"].training.sampling == SamplingSettings(alpha=0, gamma=0)
+    assert without["late interaction"].encoder.token_dimension == 0
     assert without["last layers first"].encoder.favoured_depth_high == 0.67
     assert without["distillation"].training.distillation.weight == 0
     assert without["guide"].training.distillation.cosine_weight == 0 < without["guide"].training.distillation.weight
@@ -128,6 +133,7 @@ def test_everything_is_on(given):
     full = everything(given)
     assert full.generated_queries and full.keywords and full.intentions and full.reads_pages
     assert full.encoder.layer_fusion and full.encoder.cross_attention and full.encoder.gate is Gate.GATE
+    assert full.encoder.token_dimension == (given.encoder.token_dimension or EncoderSettings.token_dimension) > 0
     training = full.training
     assert training.schedule.order is Order.INTERLEAVED
     assert training.negatives.mines and training.sampling.alpha > 0
@@ -151,7 +157,7 @@ def test_what_is_on_stays_as_it_was_set():
 def test_plain_is_fine_tuning_on_clicks(given):
     bare = plain(everything(given))
     assert not (bare.generated_queries or bare.keywords or bare.intentions or bare.reads_pages)
-    assert not (bare.encoder.layer_fusion or bare.encoder.reads_augmentation)
+    assert not (bare.encoder.layer_fusion or bare.encoder.reads_augmentation or bare.encoder.token_dimension)
     assert bare.training == everything(given).training.plain()
     kept = ("num_steps", "batch_size", "learning_rate", "temperature", "typo_rate", "num_held_out", "seed")
     assert all(getattr(bare.training, name) == getattr(given.training, name) for name in kept)
@@ -204,6 +210,54 @@ def test_pages_are_looked_for_in_the_catalogue(tmp_path, monkeypatch, changed, m
     (bare, _), (longer, _), (full, _) = list(built.values())[:3]
     assert differing(bare, longer) == {"training.num_steps"}
     assert longer.training.num_steps == bare.training.num_steps + full.training.num_steps
+
+
+class FakeEmbedder:
+    """Knows the embeddings of queries, and of their tokens if they interact."""
+
+    def __init__(self, read: EmbeddedQueries) -> None:
+        self._read = read
+
+    def read_queries(self, texts):
+        assert len(texts) == len(self._read.embeddings)
+        return self._read
+
+
+@pytest.mark.parametrize("interacts", [True, False])
+def test_twice_as_many_ads_as_answer_are_asked_of_their_tokens(tmp_path, monkeypatch, interacts):
+    monkeypatch.setattr(bridge, "DEPTH", 3)
+    rng = np.random.default_rng(0)
+
+    def unit(*shape: int) -> np.ndarray:
+        drawn = rng.normal(size=shape).astype(np.float32)
+        return drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
+
+    catalog = Catalog.from_ads([Ad(f"a{row}", "红色 kettle") for row in range(20)])
+    clicks = Judgements(("1",), np.array([0]), pa.array(["a0"]), np.array([2.0]), "clicks", queries=("kettle",))
+    asked = Queries(("1", "2", "3"), ("kettle", "水壶", "pan"))
+    found = Data(catalog, clicks, match_interactions(catalog, clicks, None), asked)
+    settings = BridgeExperimentSettings()
+    lab = bridge._Laboratory(Experiment(tmp_path / "e", "x", ("1",)), found, settings, None, silent)
+    ads, queries = unit(20, 8), unit(3, 8)
+    tokens, of_queries = [unit(1 + row % 4, 6) for row in range(20)], [unit(2, 6), unit(1, 6), unit(5, 6)]
+    vectors = TokenVectors.build([TokenVectors.codes_of(own) for own in tokens])
+    read = EmbeddedQueries(queries, of_queries if interacts else None)
+    answers = lab._answers(
+        BuiltEncoder(FakeEmbedder(read), EmbeddedAds(ads, vectors if interacts else None), {"num_steps": 4})
+    )
+    assert answers.facts == {"num_steps": 4}
+    weight, moved = settings.build.retrieval.late_weight, 0
+    for query, own, (ad_ids, scores) in zip(queries, of_queries, answers.rankings, strict=True):
+        nearest = sorted(range(20), key=lambda row: -float(ads[row] @ query))
+        expected = {row: float(ads[row] @ query) for row in nearest[: 6 if interacts else 3]}
+        if interacts:
+            for row in expected:
+                expected[row] += weight * np.mean([max(float(one @ other) for other in tokens[row]) for one in own])
+        best = sorted(expected, key=lambda row: -expected[row])[:3]
+        assert ad_ids == [f"a{row}" for row in best]
+        assert scores == pytest.approx([expected[row] for row in best], abs=0.01)  # tokens are kept in int8
+        moved += best != nearest[:3]
+    assert bool(moved) == interacts
 
 
 def test_what_an_encoder_lacks_is_not_in_its_material(tmp_path):

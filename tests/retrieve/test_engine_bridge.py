@@ -27,6 +27,7 @@ from intently.models.backbone import Backbone, BackboneConfig
 from intently.models.student import Runtime
 from intently.models.tokenizer import StudentTokenizer
 from intently.retrieve import new_ads
+from intently.retrieve.ads import DenseQuery
 from intently.retrieve.engine import ENCODER, FUSED_PATHS, FUSION_FILE, TITLES_FILE, Engine
 from intently.retrieve.fuse import reciprocal_rank_fusion
 from intently.retrieve.fusion_features import TitleTerms, feature_names, rising
@@ -58,7 +59,8 @@ def encoder(tokenizer_json) -> Embedder:
             for name, parameter in backbone.named_parameters():
                 if "norm" not in name:
                     parameter.normal_(std=0.3)
-    return Embedder(BridgeEncoder(CompactBackbone(backbone), EncoderSettings(num_heads=4).with_all_parts()), tokenizer)
+    settings = replace(EncoderSettings(num_heads=4).with_all_parts(), token_dimension=0)
+    return Embedder(BridgeEncoder(CompactBackbone(backbone), settings), tokenizer)
 
 
 def engine_with(plain: Engine, **parts: object) -> Engine:
@@ -169,13 +171,13 @@ def count(monkeypatch) -> Callable[[Engine], Counter[str]]:
 
         monkeypatch.setattr(engine.student, "read", counted)
         if engine.encoder:
-            embed = engine.encoder.embed_queries
+            encode = engine.encoder.read_queries
 
-            def embedded(texts, *rest):
+            def encoded(texts, *rest):
                 counts["encoder"] += len(texts)
-                return embed(texts, *rest)
+                return encode(texts, *rest)
 
-            monkeypatch.setattr(engine.encoder, "embed_queries", embedded)
+            monkeypatch.setattr(engine.encoder, "read_queries", encoded)
         return counts
 
     return count
@@ -420,7 +422,8 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
             assert rows.tolist() == expected[:k]
             assert scores.tolist() == pytest.approx(cosines[expected[:k]].tolist(), abs=1e-5)
     for asked in (np.arange(16), rng.permutation(16), np.array([13, 2]), np.array([3]), np.array([15]), np.arange(0)):
-        assert ads.dense_scores(query, asked).tolist() == pytest.approx(cosines[asked].tolist(), abs=1e-5)
+        assert ads.cosines(query, asked).tolist() == pytest.approx(cosines[asked].tolist(), abs=1e-5)
+        assert ads.dense_scores(DenseQuery(query), asked).tolist() == ads.cosines(query, asked).tolist()
 
 
 def test_new_ads_are_embedded_by_both_and_weighed_by_the_student(plain, encoder):

@@ -8,7 +8,8 @@ import torch
 
 from intently.encoder.backbone import CompactBackbone
 from intently.encoder.features import FeatureStore, augmentation_features, text_keys
-from intently.encoder.model import BridgeEncoder
+from intently.encoder.late_interaction import max_sim
+from intently.encoder.model import BridgeEncoder, Encoded
 from intently.encoder.settings import EncoderSettings
 from intently.train import pair_reader, reading
 from intently.train.looks import Look, forgetting, measure
@@ -38,8 +39,16 @@ def make_data(generated=GENERATED, keywords=KEYWORDS) -> BridgeData:
 
 @pytest.fixture
 def encoder(make_student) -> BridgeEncoder:
-    settings = EncoderSettings(num_heads=2, initial_scale=1.0).with_all_parts()
+    settings = EncoderSettings(num_heads=2, initial_scale=1.0, token_dimension=6).with_all_parts()
     return BridgeEncoder(CompactBackbone(make_student(0).backbone), settings).eval()
+
+
+def assert_read_alike(found: Encoded, at: int, expected: Encoded, place: int) -> None:
+    """Assert that one text was read the same way, but for padding."""
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(found.embeddings[at], expected.embeddings[place], **close)
+    tokens, others = (one.tokens[row][one.real[row]] for one, row in ((found, at), (expected, place)))
+    torch.testing.assert_close(tokens, others, **close)
 
 
 def without(texts, ad: int, hidden: str):
@@ -61,8 +70,8 @@ def test_an_ad_is_read_without_what_says_the_query(encoder, make_student):
         text = data.queries[query_rows[pair]]
         shown = make_data(without(SHOWN, ad, text), without(KEYWORDS, ad, text))
         expected = PairReader(encoder, tokenizer, shown).ads(np.array([-1]), np.array([ad]))
-        torch.testing.assert_close(found[pair], expected[0], rtol=1e-4, atol=1e-5)
-        carried.append(bool((found[pair] - alone[pair]).abs().max() > 1e-4))
+        assert_read_alike(found, pair, expected, 0)
+        carried.append(bool((found.embeddings[pair] - alone.embeddings[pair]).abs().max() > 1e-4))
     # Clicked "robot" is a generated query and, in the plural, a keyword of its ad; "lamp" is of another ad only.
     assert carried[:4] == [True, True, True, False]
     assert carried[4:] == [text in ("扫地",) or text in SHOWN[ad] for text, ad in pairs_of(data, "generated")] + [
@@ -82,10 +91,11 @@ def test_some_ads_are_read_without_augmentation(encoder, make_student):
     nothing = make_data(((),) * 5, ((),) * 5)
     bare, full = PairReader(encoder, tokenizer, nothing).ads(rows - 5, rows), reader.ads(rows - 5, rows)
     chosen = np.array([True, False, True, True, False])
-    torch.testing.assert_close(
-        reader.ads(rows - 5, rows, chosen), torch.where(torch.from_numpy(chosen)[:, None], bare, full)
-    )
-    assert bool(((bare - full).abs().max(dim=1).values > 1e-4).all())
+    found = reader.ads(rows - 5, rows, chosen)
+    for row, without_any in enumerate(chosen.tolist()):
+        assert_read_alike(found, row, bare if without_any else full, row)
+    assert bool(((bare.embeddings - full.embeddings).abs().max(dim=1).values > 1e-4).all())
+    assert bool(((bare.tokens - full.tokens).abs().amax(dim=(1, 2)) > 1e-4).all())
 
 
 @torch.no_grad()
@@ -94,7 +104,9 @@ def test_ads_are_taken_apart_in_blocks(encoder, make_student, monkeypatch):
     whole = PairReader(encoder, tokenizer, data).ads(rows - 5, rows)
     monkeypatch.setattr(pair_reader, "_BLOCK", 2)
     reader = PairReader(encoder, tokenizer, data, lambda *now: told.append(now))
-    torch.testing.assert_close(reader.ads(rows - 5, rows), whole)
+    found = reader.ads(rows - 5, rows)
+    for name in ("embeddings", "tokens", "real"):
+        torch.testing.assert_close(getattr(found, name), getattr(whole, name))
     assert reader._ad_ids.dtype == np.int32
     assert [now[1:3] for now in told] == [(2, 5), (4, 5), (5, 5)]
 
@@ -107,12 +119,39 @@ def test_groups_change_nothing(encoder, make_student, monkeypatch):
     query_rows, ad_rows = make_data().pairs.query_rows[pairs], make_data().pairs.ad_rows[pairs]
     together = reader.ads(query_rows, ad_rows)
     for place, (query, ad) in enumerate(zip(query_rows, ad_rows, strict=True)):
-        alone = reader.ads(np.array([query]), np.array([ad]))[0]
-        torch.testing.assert_close(together[place], alone, rtol=1e-4, atol=1e-5)
+        assert_read_alike(together, place, reader.ads(np.array([query]), np.array([ad])), 0)
     texts = ["robot", "红色扫地机器人 robot", "led lamp for red robot", "水", "drill"]
     queries = reader.queries(texts)
     for place, text in enumerate(texts):
-        torch.testing.assert_close(queries[place], reader.queries([text])[0], rtol=1e-4, atol=1e-5)
+        assert_read_alike(queries, place, reader.queries([text]), 0)
+
+
+@torch.no_grad()
+def test_tokens_are_padded_to_the_longest_of_all_groups(encoder, make_student, monkeypatch):
+    monkeypatch.setattr(reading, "_GROUP", 1)
+    tokenizer = make_student(0).tokenizer
+    reader = PairReader(encoder, tokenizer, make_data())
+    texts = ["led lamp for red robot", "水", "红色扫地机器人 robot", "drill bit"]
+    found = reader.queries(texts)
+    lengths = tokenizer.encode(texts, 64)[1].tolist()
+    assert found.tokens.shape == (4, max(lengths), 6)
+    assert found.real.tolist() == [[place < length for place in range(max(lengths))] for length in lengths]
+    assert (found.tokens.dtype, found.embeddings.dtype) == (torch.float32, torch.float32)
+    torch.testing.assert_close(found.tokens[found.real].norm(dim=1), torch.ones(sum(lengths)))
+    none = BridgeEncoder(encoder.backbone, replace(encoder.settings, token_dimension=0)).eval()
+    assert PairReader(none, tokenizer, make_data()).queries(texts).tokens.shape == (4, max(lengths), 0)
+
+
+def test_gradients_reach_the_projection_of_tokens(encoder, make_student, monkeypatch):
+    monkeypatch.setattr(reading, "_GROUP", 2)
+    reader = PairReader(encoder, make_student(0).tokenizer, make_data())
+    rows = np.arange(5)
+    queries, ads = (
+        reader.queries(["robot", "红色扫地机器人 robot", "led lamp for red robot"]),
+        reader.ads(rows - 5, rows),
+    )
+    max_sim(queries.tokens, queries.real, ads.tokens, ads.real).diagonal().sum().backward()
+    assert encoder.to_tokens.weight.grad.abs().max() > 0
 
 
 def test_a_source_is_measured_by_the_ranks_of_its_pairs(encoder, make_student):
@@ -131,13 +170,13 @@ def test_a_source_is_measured_by_the_ranks_of_its_pairs(encoder, make_student):
         with torch.no_grad():
             for pair in pairs:
                 query, own = int(data.pairs.query_rows[pair]), int(data.pairs.ad_rows[pair])
-                embedded = reader.queries([data.queries[query]])[0]
-                best = float(embedded @ reader.ads(np.array([query]), np.array([own]))[0])
+                embedded = reader.queries([data.queries[query]]).embeddings[0]
+                best = float(embedded @ reader.ads(np.array([query]), np.array([own])).embeddings[0])
                 rank = 1
                 for ad in {int(data.pairs.ad_rows[other]) for other in pairs}:
                     first = next(other for other in pairs if data.pairs.ad_rows[other] == ad)
                     other = data.pairs.query_rows[[first]]
-                    score = float(embedded @ reader.ads(other, np.array([ad]))[0])
+                    score = float(embedded @ reader.ads(other, np.array([ad])).embeddings[0])
                     rank += score > best + 1e-6 and not data.is_positive(np.array(query), np.array(ad))
                 total += 1 / rank
         assert look.reciprocal_ranks[name] == pytest.approx(total / len(pairs), abs=1e-6)
