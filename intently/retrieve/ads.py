@@ -89,21 +89,21 @@ class Ads:
         """Return the cosines (C,) of some rows with a query embedding (D,)."""
         return self._each_row(ad_rows, lambda part, rows: part.vectors.scores_of(embedding, rows, num_threads))
 
-    def late_scores(self, tokens: FloatArray, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
-        """Return how some rows (C,) interact with a query's tokens (S, P)."""
+    def late_shares(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+        """Return what late interaction adds to the scores of some rows (C,): 0 if nothing interacts."""
+        tokens = query.tokens
+        if tokens is None:
+            return np.zeros(len(ad_rows), dtype=np.float32)
 
         def scores(part: Segment, rows: IntArray) -> FloatArray:
             assert part.tokens is not None
             return part.tokens.scores_of(tokens, rows, num_threads)
 
-        return self._each_row(ad_rows, scores)
+        return np.float32(query.late_weight) * self._each_row(ad_rows, scores)
 
-    def dense_scores(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+    def dense_scores(self, query: DenseQuery, ad_rows: IntArray) -> FloatArray:
         """Return the scores (C,) of some rows on the dense path."""
-        scores = self.cosines(query.embedding, ad_rows, num_threads)
-        if query.tokens is None:
-            return scores
-        return scores + np.float32(query.late_weight) * self.late_scores(query.tokens, ad_rows, num_threads)
+        return self.cosines(query.embedding, ad_rows) + self.late_shares(query, ad_rows)
 
     def _each_row(self, ad_rows: IntArray, scores_of: Callable[[Segment, IntArray], FloatArray]) -> FloatArray:
         """Return the scores (C,) of rows of either segment; `scores_of` counts them from the segment's first."""

@@ -114,20 +114,26 @@ def _nearest(
 ) -> tuple[DenseQuery, Hits]:
     """Return the best ads by a query's embedding and tokens, and the query with its embedding moved towards the first.
 
-    Pseudo-relevance feedback (Rocchio, 1971): ads lie nearer to each other than to the few words of a query. What a
-    moved embedding or late interaction thinks is asked of twice as many ads as are wanted, not of all.
+    Pseudo-relevance feedback (Rocchio, 1971): ads lie nearer to each other than to the few words of a query. What late
+    interaction and then a moved embedding think is asked of twice as many ads as are wanted, not of all.
     """
     looks_again = bool(settings.feedback_weight) or query.tokens is not None
-    rows, scores = ads.dense_search(query.embedding, (1 + looks_again) * depth, eligible, settings.num_threads)
+    rows, cosines = ads.dense_search(query.embedding, (1 + looks_again) * depth, eligible, settings.num_threads)
     if not looks_again or not len(rows):
-        return query, Hits(rows, scores)
+        return query, Hits(rows, cosines)
+    late = ads.late_shares(query, rows, settings.num_threads)
     if settings.feedback_weight:
-        first = ads.embeddings(rows[: settings.num_feedback_ads])
+        first = ads.embeddings(_best(rows, cosines + late, settings.num_feedback_ads).rows)
         moved = query.embedding + np.float32(settings.feedback_weight) * first.mean(axis=0)
         query = replace(query, embedding=moved / np.linalg.norm(moved))
-    scores = ads.dense_scores(query, rows, settings.num_threads)
-    order = np.lexsort((rows, -scores))[:depth]
-    return query, Hits(rows[order], scores[order])
+        cosines = ads.cosines(query.embedding, rows, settings.num_threads)
+    return query, _best(rows, cosines + late, depth)
+
+
+def _best(rows: IntArray, scores: FloatArray, number: int) -> Hits:
+    """Return the rows with the highest scores, equals in order of row."""
+    order = np.lexsort((rows, -scores))[:number]
+    return Hits(rows[order], scores[order])
 
 
 def weighted_intentions(

@@ -34,7 +34,7 @@ class FusionSettings:
 
     held_out_share: float = 0.1  # of the clicked queries, kept from all other training; 0: no learned fusion
     min_queries: int = 100  # with a relevant candidate; with fewer, reciprocal rank fusion stays
-    depth: int = 500  # candidates of a query that are ranked anew, when learning and when answering
+    depth: int = 800  # candidates of a query that are ranked anew, when learning and when answering
     num_negatives: int = 300  # candidates of a query that are learned from beside the relevant ones
     max_trees: int = 150
     num_folds: int = 5  # of the held-out queries: tell how many trees are best, and whether they help

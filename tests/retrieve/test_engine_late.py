@@ -97,11 +97,13 @@ class Twin:
         """Return (row, cosine, weighted late interaction) of the best, best first."""
         settings, query = self.settings, self.query
         first = sorted(eligible, key=lambda row: (-float(self.vectors[row] @ query), row))[: 2 * depth]
+        late = {row: settings.late_weight * self.late(row) for row in first}
         if settings.feedback_weight:
-            near = [self.vectors[row] for row in first[: settings.num_feedback_ads]]
+            ordered = sorted(first, key=lambda row: (-(float(self.vectors[row] @ query) + late[row]), row))
+            near = [self.vectors[row] for row in ordered[: settings.num_feedback_ads]]
             query = query + settings.feedback_weight * sum(near) / len(near)
             query = query / np.linalg.norm(query)
-        found = [(row, float(self.vectors[row] @ query), settings.late_weight * self.late(row)) for row in first]
+        found = [(row, float(self.vectors[row] @ query), late[row]) for row in first]
         return sorted(found, key=lambda one: (-(one[1] + one[2]), one[0]))[:depth]
 
 
@@ -202,8 +204,9 @@ def test_scores_of_some_rows_of_two_segments(engine, encoder):
     expected = one.scores_of(tokens, np.arange(15))
     query = DenseQuery(np.asarray(engine.vectors.embeddings)[3], tokens, 0.7)
     for rows in (np.arange(15), np.arange(15)[::-1], np.array([13, 2]), np.array([3]), np.array([14]), np.arange(0)):
-        assert ads.late_scores(tokens, rows).tolist() == pytest.approx(expected[rows].tolist(), abs=2e-2)  # bfloat16
-        both = ads.cosines(query.embedding, rows) + 0.7 * ads.late_scores(tokens, rows)
+        late = ads.late_shares(query, rows)
+        assert late.tolist() == pytest.approx((0.7 * expected[rows]).tolist(), abs=2e-2)  # bfloat16
+        both = ads.cosines(query.embedding, rows) + late
         assert ads.dense_scores(query, rows).tolist() == pytest.approx(both.tolist(), abs=1e-6)
 
 
