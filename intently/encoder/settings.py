@@ -34,7 +34,7 @@ class EncoderSettings:
     temperature: float = 2.0  # of the cross-attention at the start; learned
     initial_scale: float = 0.1  # of what augmentation adds at the start, so that training begins near the plain encoder
     token_dimension: int = 64  # of each token's own embedding, for late interaction; 0: none
-    max_query_tokens: int = 64
+    max_query_tokens: int = 32  # as the student reads
     max_ad_tokens: int = 64
     seed: int = 0  # of the parts' initial weights
 

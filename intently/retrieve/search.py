@@ -36,6 +36,7 @@ class Found:
     num_literal: int  # of the intentions: those that the query contains word by word
     lexical: list[LexicalQuery]
     dense: DenseQuery | None
+    compared: Hits  # what the dense path compared, its best and others
     hits: dict[Path, Hits] = field(default_factory=dict)
     everywhere: dict[Path, FloatArray] = field(default_factory=dict)  # every ad's score (N,) on the sparse paths
 
@@ -47,9 +48,21 @@ class Found:
     def scores_of(self, path: Path, ad_rows: IntArray) -> FloatArray:
         """Return the scores (C,) of any rows on a path that was searched, whether it found them or not."""
         if path is Path.DENSE:
-            assert self.dense is not None
-            return self.ads.dense_scores(self.dense, ad_rows)
+            return self._dense_scores(ad_rows)
         return self.everywhere[path][ad_rows]
+
+    def _dense_scores(self, ad_rows: IntArray) -> FloatArray:
+        """Return the scores (C,) of any rows on the dense path; those that were compared are looked up."""
+        assert self.dense is not None
+        if not len(self.compared.rows):
+            return self.ads.dense_scores(self.dense, ad_rows)
+        order = np.argsort(self.compared.rows)
+        place = np.searchsorted(self.compared.rows, ad_rows, sorter=order)
+        place = order[np.minimum(place, len(order) - 1)]
+        scores = self.compared.scores[place]
+        unknown = self.compared.rows[place] != ad_rows
+        scores[unknown] = self.ads.dense_scores(self.dense, ad_rows[unknown])
+        return scores
 
     def reasons(self, ad_row: int) -> tuple[Reason, ...]:
         """Return what each path that found the ad saw in it."""
@@ -91,16 +104,16 @@ def search(
         literal = intentions.literal(query)
         ids, weights = _weighted(understood.intentions, literal, settings)
     asked = ads.lexical_query(query) if Path.LEXICAL in paths else []
-    dense, nearest = None, None
+    dense, compared = None, Hits(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
     if Path.DENSE in paths:
         assert understood.embedding is not None
         tokens = understood.tokens if settings.late_weight else None
         dense = DenseQuery(understood.embedding, tokens, settings.late_weight)
-        dense, nearest = _nearest(dense, ads, depth, eligible, settings)
-    found = Found(ads, intentions, ids, weights, len(literal), asked, dense)
+        dense, compared = _nearest(dense, ads, depth, eligible, settings)
+    found = Found(ads, intentions, ids, weights, len(literal), asked, dense, compared)
     for path in paths:
-        if nearest is not None and path is Path.DENSE:
-            found.hits[path] = nearest
+        if path is Path.DENSE:
+            found.hits[path] = Hits(compared.rows[:depth], compared.scores[:depth])
         else:
             by_intention = path is Path.INTENTION
             scores = ads.intention_scores(ids, weights) if by_intention else ads.lexical_scores(asked)
@@ -112,7 +125,7 @@ def search(
 def _nearest(
     query: DenseQuery, ads: Ads, depth: int, eligible: Mask, settings: RetrievalSettings
 ) -> tuple[DenseQuery, Hits]:
-    """Return the best ads by a query's embedding and tokens, and the query with its embedding moved towards the first.
+    """Return a query with its embedding moved towards its first ads, and the ads that it was compared with, best first.
 
     Pseudo-relevance feedback (Rocchio, 1971): ads lie nearer to each other than to the few words of a query. What late
     interaction and then a moved embedding think is asked of twice as many ads as are wanted, not of all.
@@ -127,7 +140,7 @@ def _nearest(
         moved = query.embedding + np.float32(settings.feedback_weight) * first.mean(axis=0)
         query = replace(query, embedding=moved / np.linalg.norm(moved))
         cosines = ads.cosines(query.embedding, rows, settings.num_threads)
-    return query, _best(rows, cosines + late, depth)
+    return query, _best(rows, cosines + late, len(rows))
 
 
 def _best(rows: IntArray, scores: FloatArray, number: int) -> Hits:
