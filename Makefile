@@ -17,7 +17,7 @@ demo: .venv/models
 experiment: .venv/experiments
 	$(BIN)/intently experiment rare --out rare
 
-# BRIDGE's tables on 2,000 ads of such a world: 29 minutes on two cores, installation not included.
+# BRIDGE's tables on 2,000 ads of such a world: 28 minutes on two cores, installation not included.
 experiment-bridge: .venv/bridge
 	$(BIN)/intently experiment bridge --out bridge
 
