@@ -48,9 +48,8 @@ def plain(make_student) -> Engine:
     return make_engine(make_student(3), EAGER)
 
 
-@pytest.fixture(scope="module")
-def encoder(tokenizer_json) -> Embedder:
-    """An encoder whose embeddings are of another size than the student's."""
+def make_encoder(tokenizer_json: str, settings: EncoderSettings) -> Embedder:
+    """Return an encoder whose embeddings are of another size than the student's."""
     tokenizer = StudentTokenizer(tokenizer_json)
     with torch.random.fork_rng():
         torch.manual_seed(8)
@@ -59,8 +58,12 @@ def encoder(tokenizer_json) -> Embedder:
             for name, parameter in backbone.named_parameters():
                 if "norm" not in name:
                     parameter.normal_(std=0.3)
-    settings = replace(EncoderSettings(num_heads=4).with_all_parts(), token_dimension=0)
     return Embedder(BridgeEncoder(CompactBackbone(backbone), settings), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer_json) -> Embedder:
+    return make_encoder(tokenizer_json, replace(EncoderSettings(num_heads=4).with_all_parts(), token_dimension=0))
 
 
 def engine_with(plain: Engine, **parts: object) -> Engine:

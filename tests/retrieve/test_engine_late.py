@@ -7,15 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from test_engine import ADS, QUERIES, SETTINGS, USERS, ids, make_engine, save
+from test_engine_bridge import make_encoder as some_encoder
 
 from intently.artifact import MANIFEST
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.encoder.backbone import CompactBackbone
 from intently.encoder.embedder import Embedder
-from intently.encoder.model import BridgeEncoder
 from intently.encoder.settings import EncoderSettings
 from intently.errors import ArtifactError, SettingsError
 from intently.index.joined import join
@@ -23,9 +21,7 @@ from intently.index.lexical import corrected
 from intently.index.posting_weights import PostingSettings
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
-from intently.models.backbone import Backbone, BackboneConfig
 from intently.models.student import Runtime
-from intently.models.tokenizer import StudentTokenizer
 from intently.retrieve import live
 from intently.retrieve.ads import DenseQuery
 from intently.retrieve.engine import ENCODER, TOKENS, Engine
@@ -38,16 +34,7 @@ SIZE = 12  # of a token's embedding
 
 
 def make_encoder(tokenizer_json: str, token_dimension: int) -> Embedder:
-    tokenizer = StudentTokenizer(tokenizer_json)
-    with torch.random.fork_rng():
-        torch.manual_seed(8)
-        backbone = Backbone(BackboneConfig(tokenizer.vocab_size, 24, 2, 2, 48, 64))
-        with torch.no_grad():
-            for name, parameter in backbone.named_parameters():
-                if "norm" not in name:
-                    parameter.normal_(std=0.3)
-    settings = EncoderSettings(layer_fusion=True, token_dimension=token_dimension)
-    return Embedder(BridgeEncoder(CompactBackbone(backbone), settings), tokenizer)
+    return some_encoder(tokenizer_json, EncoderSettings(layer_fusion=True, token_dimension=token_dimension))
 
 
 @pytest.fixture(scope="module")
