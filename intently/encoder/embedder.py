@@ -128,9 +128,8 @@ class Embedder:
         progress: Progress | None = None,
     ) -> NDArray[np.float32]:
         """Return unit embeddings (N, D) of ads, as `read_ads` does."""
-        return self.read_ads(texts, features, batch_size, progress).embeddings
+        return self._read_ads(texts, features, batch_size, progress, None)
 
-    @torch.inference_mode()
     def read_ads(
         self,
         texts: Sequence[str],
@@ -143,10 +142,24 @@ class Embedder:
         Texts are cut at `max_ad_tokens`, and read in batches of similar length, each padded to its own longest;
         bfloat16 where fast. Raises `InputError` if the features are of other ads or of another encoder.
         """
+        of_tokens = [np.empty((0, self.settings.token_dimension), dtype=np.int8)] * len(texts)
+        wanted = of_tokens if self.settings.token_dimension and texts else None
+        embeddings = self._read_ads(texts, features, batch_size, progress, wanted)
+        return EmbeddedAds(embeddings, TokenVectors.build(wanted) if wanted else None)
+
+    @torch.inference_mode()
+    def _read_ads(
+        self,
+        texts: Sequence[str],
+        features: FeatureStore | None,
+        batch_size: int,
+        progress: Progress | None,
+        of_tokens: list[NDArray[np.int8]] | None,
+    ) -> NDArray[np.float32]:
+        """Return unit embeddings (N, D), and fill `of_tokens` (N entries), if given, with the codes of each ad."""
         if features is not None and self.settings.reads_augmentation:
             self._check(len(texts), features)
         embeddings = np.empty((len(texts), self.dimension), dtype=np.float32)
-        of_tokens = [np.empty((0, self.settings.token_dimension), dtype=np.int8)] * len(texts)
         device, num_done = self.encoder.device, 0
         for rows in _by_length(texts, batch_size):
             token_ids, lengths = self.tokenizer.encode([texts[row] for row in rows], self.settings.max_ad_tokens)
@@ -155,14 +168,14 @@ class Embedder:
             with autocast(device):
                 encoded = self.encoder.encode_ads(ids, num, own)
             embeddings[rows] = encoded.embeddings.float().cpu().numpy()
-            codes = TokenVectors.codes_of(encoded.tokens.float().cpu().numpy())
-            for row, each, length in zip(rows.tolist(), codes, lengths.tolist(), strict=True):
-                of_tokens[row] = each[:length]
+            if of_tokens is not None:
+                codes = TokenVectors.codes_of(encoded.tokens.float().cpu().numpy())
+                for row, each, length in zip(rows.tolist(), codes, lengths.tolist(), strict=True):
+                    of_tokens[row] = each[:length].copy()  # not the padding of its batch
             num_done += len(rows)
             if progress:
                 progress("Embedding ads", num_done, len(texts), "")
-        tokens = TokenVectors.build(of_tokens) if self.settings.token_dimension and texts else None
-        return EmbeddedAds(embeddings, tokens)
+        return embeddings
 
     def _check(self, num_texts: int, features: FeatureStore) -> None:
         if len(features) != num_texts:

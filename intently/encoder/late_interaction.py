@@ -17,7 +17,7 @@ from torch import Tensor
 def max_sim(queries: Tensor, query_real: Tensor, ads: Tensor, ad_real: Tensor) -> Tensor:
     """Return the scores (B, M) of queries' tokens (B, S, P) with ads' (M, T, P); masks say which are no padding.
 
-    Cost: 2·Q·M·T·P operations and 4·Q·M·T bytes.
+    Cost: 2·Q·M·T·P operations and 8·Q·M·T bytes, T being the longest ad.
     """
     own = query_real.nonzero()[:, 0]  # (Q,) whose each real token is
     cosines = (queries[query_real] @ ads.flatten(0, 1).T).view(-1, *ads.shape[:2])

@@ -1,7 +1,6 @@
 """Layer-wise fusion: a text decides how much each layer of the backbone counts for it (BRIDGE, section 4.3.1).
 
-h = Σ_l α_l(x) h_l with α(x) = softmax(MLP(x) + b). The weights depend on the whole text, not on a token, hence fusing
-and mean-pooling can be done in either order.
+h = Σ_l α_l(x) h_l with α(x) = softmax(MLP(x) + b). The weights depend on the whole text, not on a token.
 
 Shape letters: B batch, S source length, D hidden size, L layers.
 """
@@ -38,7 +37,7 @@ class LayerFusion(nn.Module):
 
     @staticmethod
     def mix(states: Sequence[Tensor], weights: Tensor) -> Tensor:
-        """Return Σ_l α_l h_l (B, …, D) of L states, per token or pooled."""
+        """Return Σ_l α_l h_l (B, …, D) of L states (B, …, D)."""
         shape = (-1,) + (1,) * (states[0].ndim - 1)
         total = states[0] * weights[:, 0].view(shape)
         for layer, state in enumerate(states[1:], start=1):

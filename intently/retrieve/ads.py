@@ -101,9 +101,10 @@ class Ads:
 
         return np.float32(query.late_weight) * self._each_row(ad_rows, scores)
 
-    def dense_scores(self, query: DenseQuery, ad_rows: IntArray) -> FloatArray:
+    def dense_scores(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
         """Return the scores (C,) of some rows on the dense path."""
-        return self.cosines(query.embedding, ad_rows) + self.late_shares(query, ad_rows)
+        cosines = self.cosines(query.embedding, ad_rows, num_threads)
+        return cosines + self.late_shares(query, ad_rows, num_threads)
 
     def _each_row(self, ad_rows: IntArray, scores_of: Callable[[Segment, IntArray], FloatArray]) -> FloatArray:
         """Return the scores (C,) of rows of either segment; `scores_of` counts them from the segment's first."""

@@ -37,6 +37,7 @@ class Found:
     lexical: list[LexicalQuery]
     dense: DenseQuery | None
     compared: Hits  # what the dense path compared, its best and others
+    num_threads: int
     hits: dict[Path, Hits] = field(default_factory=dict)
     everywhere: dict[Path, FloatArray] = field(default_factory=dict)  # every ad's score (N,) on the sparse paths
 
@@ -55,13 +56,13 @@ class Found:
         """Return the scores (C,) of any rows on the dense path; those that were compared are looked up."""
         assert self.dense is not None
         if not len(self.compared.rows):
-            return self.ads.dense_scores(self.dense, ad_rows)
+            return self.ads.dense_scores(self.dense, ad_rows, self.num_threads)
         order = np.argsort(self.compared.rows)
         place = np.searchsorted(self.compared.rows, ad_rows, sorter=order)
         place = order[np.minimum(place, len(order) - 1)]
         scores = self.compared.scores[place]
         unknown = self.compared.rows[place] != ad_rows
-        scores[unknown] = self.ads.dense_scores(self.dense, ad_rows[unknown])
+        scores[unknown] = self.ads.dense_scores(self.dense, ad_rows[unknown], self.num_threads)
         return scores
 
     def reasons(self, ad_row: int) -> tuple[Reason, ...]:
@@ -110,7 +111,7 @@ def search(
         tokens = understood.tokens if settings.late_weight else None
         dense = DenseQuery(understood.embedding, tokens, settings.late_weight)
         dense, compared = _nearest(dense, ads, depth, eligible, settings)
-    found = Found(ads, intentions, ids, weights, len(literal), asked, dense, compared)
+    found = Found(ads, intentions, ids, weights, len(literal), asked, dense, compared, settings.num_threads)
     for path in paths:
         if path is Path.DENSE:
             found.hits[path] = Hits(compared.rows[:depth], compared.scores[:depth])

@@ -24,7 +24,7 @@ class RetrievalSettings:
     late_weight: float = 1.0  # of late interaction on the dense path, against 1 for the cosine of whole texts
     max_query_tokens: int = 32
     runtime: Runtime = Runtime.ONNX_INT8
-    num_threads: int = 1  # of models and coarse scan: one answers single queries best, all cores answer batches best
+    num_threads: int = 1  # of all stages: one answers single queries best, all cores answer batches best
 
     def __post_init__(self) -> None:
         check_range(self, "num_candidates", "num_threads", low=1)
