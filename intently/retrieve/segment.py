@@ -51,13 +51,17 @@ class Segment:
     def joined(self, other: "Segment") -> "Segment":
         """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
         table = pa.concat_tables([self.catalog.table, other.catalog.table]).combine_chunks()
+        tokens = self.tokens
+        if tokens is not None:
+            assert other.tokens is not None  # whatever an engine's encoder reads has tokens
+            tokens = tokens.joined(other.tokens)
         return Segment(
             Catalog(table),
             self.postings.joined(other.postings),
             self.vectors.joined(other.vectors),
             self.lexical.joined(other.lexical),
             self.titles.joined(other.titles),
-            self.tokens.joined(other.tokens) if self.tokens and other.tokens else None,
+            tokens,
         )
 
     def kept(self, mask: Mask) -> "Segment":

@@ -85,8 +85,9 @@ def understand(
         readers: list[Callable[[], None]] = [student_reads, partial(encoder_reads, encoder)]
         in_parallel(readers, settings.num_threads)
         _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own[0].embeddings))
-        for (_, one), tokens in zip(to_embed, own[0].tokens or (), strict=False):
-            one.tokens = tokens
+        if own[0].tokens is not None:
+            for (_, one), tokens in zip(to_embed, own[0].tokens, strict=True):
+                one.tokens = tokens
     return understood
 
 
