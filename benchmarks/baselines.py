@@ -15,8 +15,8 @@ from rich.console import Console
 
 from intently.catalog import Run, read_ads, read_queries, write_run
 from intently.catalog.texts import ad_texts
-from intently.experiments.rare_systems import DEPTH, bm25, fuse
 from intently.index.postings import top_rows
+from intently.lab.experiments.rare_systems import DEPTH, bm25, fuse
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Student
 from intently.progress import StageProgress

@@ -36,8 +36,10 @@ from rich.console import Console
 from rich.table import Table
 
 from intently.catalog import Catalog, Queries, Run, read_ads, read_qrels, read_queries
-from intently.evaluate import evaluate_runs, randomization_test
+from intently.evaluation import evaluate_runs, randomization_test
 from intently.index.postings import top_rows
+from intently.lab.world.misspell import misread
+from intently.lab.world.simulate import simulate_world
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Runtime, Student
 from intently.text.chunk import (
@@ -52,8 +54,6 @@ from intently.text.chunk import (
 from intently.text.normalize import has_han
 from intently.text.sentences import join_texts, sentence_length, split_sentences
 from intently.types import Ad
-from intently.world.misspell import misread
-from intently.world.simulate import simulate_world
 
 MAX_TOKENS = 128
 METRICS = ("Recall@10", "MAP")

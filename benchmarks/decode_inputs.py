@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from intently.lab.world import load_vocabulary
 from intently.models.tokenizer import StudentTokenizer
-from intently.world import load_vocabulary
 
 Tokens = tuple[int, ...]
 Row = dict[str, Any]

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from intently import Engine
 from intently.catalog import read_queries
-from intently.evaluate.latency import measure_latency
+from intently.evaluation.latency import measure_latency
 from intently.types import Path as RetrievalPath
 
 

@@ -34,15 +34,15 @@ from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 
-from intently.augment.ocr_repair import OcrRepairer
+from intently.build.augmentation.ocr_repair import OcrRepairer
 from intently.catalog import Catalog, read_ads
+from intently.lab.world import simulate_world
+from intently.live.landing_pages import domain_lexicon
 from intently.models.causal_lm import LanguageModelSettings
-from intently.ocr.landing_pages import domain_lexicon
 from intently.text.analyze import Analyzer
 from intently.text.normalize import has_han, normalize
 from intently.text.ocr_cleaning import Fate, OcrCleaner, OcrReport, OcrSettings
 from intently.text.ocr_lexicon import OcrLexicon
-from intently.world import simulate_world
 
 GOOD = 0.05  # the greatest character error rate of a span that counts as recovered
 
@@ -209,7 +209,7 @@ class PageFigures:
 
 def run_pages(options: argparse.Namespace, console: Console) -> list[PageFigures]:
     """Measure on pages that are drawn, photographed badly, read by RapidOCR and cleaned."""
-    from intently.ocr.reading import PageReader
+    from intently.build.ocr.reading import PageReader
 
     lexicon, test = halves(load_ads(options.ads))
     reader, analyzer = PageReader(), Analyzer()

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from rapidfuzz.distance import Levenshtein
 
+from intently.lab.world.misspell import misread
 from intently.types import Span
-from intently.world.misspell import misread
 
 CHINESE_FONTS = (
     "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",  # Debian: fonts-wqy-microhei

@@ -11,13 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from intently import Engine
-from intently.building.settings import BuildSettings
+from intently.build.pipeline import build_engine
+from intently.build.settings import BuildSettings
+from intently.build.training.student import TrainingSettings
 from intently.catalog import read_queries
 from intently.index.posting_weights import PostingSettings
-from intently.pipeline import build_engine
-from intently.show import reason_in_words
-from intently.train.student import TrainingSettings
-from intently.world import simulate_world
+from intently.lab.world import simulate_world
+from intently.terminal import reason_in_words
 
 SETTINGS = BuildSettings(
     training=TrainingSettings(min_steps=20, max_steps=20, batch_size=32),

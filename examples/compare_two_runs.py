@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from intently.catalog import Run, read_qrels
-from intently.evaluate import evaluate_runs
+from intently.evaluation import evaluate_runs
 
 NUM_QUERIES = 60
 

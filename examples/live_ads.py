@@ -13,6 +13,7 @@ import numpy as np
 from intently import Ad, Engine, Path
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
+from intently.engine.engine import RetrievalSettings
 from intently.errors import InputError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
@@ -22,7 +23,6 @@ from intently.index.vectors import VectorIndex
 from intently.intentions.trie import Trie
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Student
-from intently.retrieve.engine import RetrievalSettings
 from intently.text.analyze import Analyzer
 
 ADS = [

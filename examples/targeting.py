@@ -10,7 +10,7 @@ from datetime import datetime
 
 from intently import Ad, UserContext
 from intently.catalog import Catalog
-from intently.retrieve.targeting import Targeting
+from intently.snapshot.targeting import Targeting
 
 ADS = (
     Ad("everybody", "Noise-cancelling headphones"),

@@ -9,14 +9,14 @@ from intently.errors import IntentlyError
 from intently.types import Ad, Intention, Path, Ranking, Reason, ScoredAd, UserContext
 
 if TYPE_CHECKING:
-    from intently.retrieve.engine import Engine
+    from intently.engine.engine import Engine
 
 __all__ = ["Ad", "Engine", "Intention", "IntentlyError", "Path", "Ranking", "Reason", "ScoredAd", "UserContext"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Engine":
-        from intently.retrieve.engine import Engine
+        from intently.engine.engine import Engine
 
         return Engine
     raise AttributeError(f"module 'intently' has no attribute '{name}'")

@@ -26,11 +26,11 @@ pytest.importorskip("torch")
 import torch
 from safetensors.torch import save_file
 
-from intently.artifact import MANIFEST, VERSION
-from intently.building.settings import BuildSettings
+from intently.build.pipeline import build_engine
+from intently.build.settings import BuildSettings
 from intently.catalog import read_ads, read_judgements, read_qrels, read_queries, read_run
 from intently.cli import main
-from intently.pipeline import build_engine
+from intently.files import MANIFEST, VERSION
 from intently.settings import read_settings
 
 ADS = """\

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intently.building.settings import BuildSettings
+from intently.build.settings import BuildSettings
 from intently.errors import SettingsError
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.settings import check_range, from_mapping, read_settings

@@ -15,7 +15,7 @@ def world(
     seed: Annotated[int, typer.Option(help="The same seed and size give the same bytes.")] = 0,
 ) -> None:
     """Simulate ads, a click log and judged queries, in English, Chinese and both mixed."""
-    from intently.world import simulate_world
+    from intently.lab.world import simulate_world
 
     with StageProgress(err) as progress:
         report = simulate_world(directory, ads, seed, progress=progress)
@@ -37,7 +37,7 @@ def augment(
     Name the result in a build's settings: bridge.augmentation_file. Safe to interrupt.
     """
     need_models()
-    from intently.augment.augment import AugmentSettings, augment_catalog, report_path
+    from intently.build.augmentation.augment import AugmentSettings, augment_catalog, report_path
     from intently.settings import read_settings
 
     chosen = read_settings(AugmentSettings, settings) if settings else AugmentSettings()
@@ -61,9 +61,9 @@ def read_pages(
     chromium: Annotated[str, typer.Option(help="The browser that renders HTML.")] = "",
 ) -> None:
     """Read pictures of landing pages by OCR, to be joined to the ads by `ad_id`."""
-    from intently.ocr.pages import write_pages
-    from intently.ocr.reading import PageReader, ReadingSettings
-    from intently.ocr.reading import read_pages as read
+    from intently.build.ocr.reading import PageReader, ReadingSettings
+    from intently.build.ocr.reading import read_pages as read
+    from intently.catalog.pages import write_pages
 
     with StageProgress(err) as progress:
         settings = ReadingSettings(chromium=chromium) if chromium else ReadingSettings()
@@ -81,7 +81,7 @@ def knowledge(
     skip_bad: SkipBad = False,
 ) -> None:
     """Write what teaches a language model the trade: query intents, ad intents and keywords, with reasons."""
-    from intently.knowledge import KnowledgeSettings, build_knowledge
+    from intently.build.knowledge import KnowledgeSettings, build_knowledge
     from intently.settings import read_settings
 
     chosen = read_settings(KnowledgeSettings, settings) if settings else KnowledgeSettings()

@@ -41,8 +41,8 @@ def build(
 ) -> None:
     """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
     need_models()
-    from intently.building.settings import BuildSettings
-    from intently.pipeline import build_engine
+    from intently.build.pipeline import build_engine
+    from intently.build.settings import BuildSettings
     from intently.settings import read_settings
 
     chosen = read_settings(BuildSettings, settings) if settings else BuildSettings()
@@ -80,7 +80,7 @@ def query(
     if as_json:
         out.print_json(json.dumps(asdict(ranking), ensure_ascii=False))
         return
-    from intently.show import show_ranking
+    from intently.terminal import show_ranking
 
     show_ranking(out, engine.catalog, ranking, explain=explain)
 
@@ -94,6 +94,6 @@ def demo(
 ) -> None:
     """See it all at once: simulate a world, build an engine, measure its paths, answer six queries."""
     need_models()
-    from intently.demo import run_demo
+    from intently.lab.demo import run_demo
 
     run_demo(directory, ads, seed, out, err)

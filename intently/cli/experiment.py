@@ -11,7 +11,7 @@ from intently.errors import InputError
 from intently.progress import StageProgress
 
 if TYPE_CHECKING:
-    from intently.experiments.data import Files
+    from intently.lab.experiments.data import Files
 
 app = typer.Typer(no_args_is_help=True)
 T = TypeVar("T")
@@ -41,8 +41,8 @@ def rare(
 ) -> None:
     """RARE's tables 1, 3 and 5 and the cache's figures, as Markdown and as one HTML file."""
     need_models()
-    from intently.experiments.rare import RareSettings, run_rare
-    from intently.experiments.rare_world import NUM_ADS, SETTINGS
+    from intently.lab.experiments.rare import RareSettings, run_rare
+    from intently.lab.experiments.rare_world import NUM_ADS, SETTINGS
 
     files = _files(ads, clicks, test, taxonomy)
     default = RareSettings() if files else SETTINGS
@@ -60,8 +60,8 @@ def bridge(
 ) -> None:
     """BRIDGE's tables 1 and 2 and the fused engine, as Markdown and as one HTML file."""
     need_models()
-    from intently.experiments.bridge import BridgeExperimentSettings, run_bridge
-    from intently.experiments.bridge_world import NUM_ADS, SETTINGS
+    from intently.lab.experiments.bridge import BridgeExperimentSettings, run_bridge
+    from intently.lab.experiments.bridge_world import NUM_ADS, SETTINGS
 
     files = _files(ads, clicks, test)
     default = BridgeExperimentSettings() if files else SETTINGS
@@ -70,7 +70,7 @@ def bridge(
 
 def _files(ads: Path | None, clicks: Path | None, test: Path | None, taxonomy: Path | None = None) -> "Files | None":
     """Return the files that an experiment was given, None if it was given none."""
-    from intently.experiments.data import Files
+    from intently.lab.experiments.data import Files
 
     if ads and clicks and test:
         return Files(ads, clicks, test, test, taxonomy)
@@ -91,7 +91,7 @@ def _reproduce(
     results: Path | None,
 ) -> None:
     """Run an experiment on files, or on a world of so many ads."""
-    from intently.experiments.data import world_files
+    from intently.lab.experiments.data import world_files
     from intently.settings import read_settings
 
     chosen = read_settings(type(default), settings, default) if settings else default

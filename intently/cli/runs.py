@@ -54,9 +54,9 @@ def evaluate(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown with the paired comparisons.")] = False,
 ) -> None:
     """Measure runs side by side, with a paired test of each against the first."""
-    from intently.artifact import write_atomically
     from intently.catalog import read_judgements, read_qrels, read_run
-    from intently.evaluate.evaluation import evaluate_runs
+    from intently.evaluation.evaluation import evaluate_runs
+    from intently.files import write_atomically
 
     paths = [*(run_files or []), *(more_runs or [])]
     if not paths:

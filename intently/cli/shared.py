@@ -9,7 +9,7 @@ from rich.console import Console
 from intently.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from intently.retrieve.engine import Engine
+    from intently.engine.engine import Engine
 
 # Answers go to standard output, everything about the work itself to standard error.
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -42,6 +42,6 @@ def need_models() -> None:
 def load_engine(directory: Path, num_threads: int | None = None) -> "Engine":
     """Load an engine, with as many threads for one question."""
     need_models()
-    from intently.retrieve.engine import Engine
+    from intently.engine.engine import Engine
 
     return Engine.load(directory, num_threads=num_threads)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.artifact import read_arrays
 from intently.errors import ArtifactError
+from intently.files import read_arrays
 from intently.index.coarse import import_faiss
 from intently.index.postings import FloatArray, IntArray, Mask
 from intently.types import Progress

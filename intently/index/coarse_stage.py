@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from intently.artifact import read_arrays
 from intently.errors import ArtifactError, SettingsError
+from intently.files import read_arrays
 from intently.index.coarse import CoarseEngine, CoarseIndex, CoarseSettings, Plan
 from intently.index.coarse_flat import MIN_ADS, FlatIndex
 from intently.index.coarse_hnsw import HnswIndex

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.artifact import read_arrays
 from intently.errors import ArtifactError
+from intently.files import read_arrays
 from intently.index.postings import FloatArray, IntArray, Postings
 from intently.settings import check_range
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.artifact import read_arrays
 from intently.errors import ArtifactError
+from intently.files import read_arrays
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]

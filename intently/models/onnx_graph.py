@@ -2,7 +2,7 @@
 
 At the sizes of one query (tens of positions) PyTorch spends more time between operations than in them. `build_graph` is
 `Backbone.run` and the head, nothing else; `tests/models/test_onnx_runner.py` holds it to the PyTorch reference. Other
-graphs over the same layers (see `intently.encoder.query_graph`) are written with `Writer`.
+graphs over the same layers (see `intently.models.encoder.query_graph`) are written with `Writer`.
 
 With int8, weights have a scale a column and every row of activations one of its own, taken as it comes, so that a
 text's result does not depend on what shares its batch (but for rounding, when a float differs in its last bit).

@@ -15,11 +15,11 @@ pytest.importorskip("torch")
 from test_cli import Outcome, assert_refused, files_of, inputs, intently  # noqa: F401 - a fixture
 from test_cli_experiment import NAMES, folder, given, last_line  # noqa: F401 - a fixture
 
-from intently.augment.augmentation import Augmentation
+from intently.build.augmentation.augmentation import Augmentation
+from intently.build.ocr import reading
 from intently.catalog import read_ads
+from intently.catalog.pages import load_pages
 from intently.errors import InputError
-from intently.ocr import reading
-from intently.ocr.pages import load_pages
 from intently.types import Span
 
 

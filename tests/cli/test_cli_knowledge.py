@@ -6,7 +6,7 @@ pytest.importorskip("torch")
 
 from test_cli import ADS, CLICKS, assert_refused, intently
 
-from intently.knowledge import handwritten, read_instances
+from intently.build.knowledge import handwritten, read_instances
 
 TAXONOMY = "id\tpath\n1\tHardware\n2\tHardware > Power Tools\n3\tHardware > Power Tools > Cordless Drills\n"
 

@@ -2,9 +2,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from intently.baselines.task import Budget
-from intently.building.settings import BuildSettings
+from intently.build.settings import BuildSettings
 from intently.errors import SettingsError
+from intently.lab.baselines.task import Budget
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.device import check_device, require_device
 

@@ -1,0 +1,1 @@
+"""The stages of a build that `intently.build.pipeline` strings together."""

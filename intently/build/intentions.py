@@ -1,0 +1,169 @@
+"""From interactions to a vocabulary, to what the student learns, to what it says of every ad."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from intently.build.interactions import Interactions
+from intently.build.settings import BuildSettings
+from intently.build.teacher import Lessons, take_lessons
+from intently.build.training.pairs import Taught, TrainingData, build_training_data
+from intently.build.training.student import train_student
+from intently.build.work import STUDENT, finish, is_finished
+from intently.catalog import Catalog
+from intently.index.intentions import IntentionIndex
+from intently.index.phrases import PhraseTable
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
+from intently.index.postings import IntArray
+from intently.intentions.candidates import mine_candidates
+from intently.intentions.decode import DecodeSettings
+from intently.intentions.trie import Trie
+from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
+from intently.models.pretrained import grow_vocabulary, load_pretrained
+from intently.models.student import Student
+from intently.text.analyze import Analyzer
+from intently.types import Progress
+
+_CHUNK = 4096  # ads whose intentions are decoded between two saves
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """The intention path before it is indexed: what the trained student, and a teacher, say of N ads."""
+
+    student: Student
+    vocabulary: Vocabulary
+    trie: Trie
+    lessons: Lessons
+    decoded: IntArray  # (P, 2): intention_id, ad_row
+    log_probs: NDArray[np.float64]  # (P,)
+    embeddings: NDArray[np.float32]  # (N, D) of the ads, as the student reads them
+    meanings: NDArray[np.float32]  # (I, D) of the intentions
+    phrases: PhraseTable
+
+    def index(self, interactions: Interactions, settings: PostingSettings) -> IntentionIndex:
+        """Return the index of these intentions; `interactions` tell what ads were clicked for."""
+        clicked = clicked_pairs(interactions, self.phrases)
+        ads = AdIntentions(
+            # The vocabulary does not know the clicks of queries that were held out of it.
+            given=np.unique(np.concatenate((self.vocabulary.ad_pairs, clicked)), axis=0),
+            clicked=clicked,
+            decoded=np.concatenate((self.decoded, self.vocabulary.taught_pairs)),
+            log_probs=np.concatenate((self.log_probs, self.vocabulary.taught_log_probs)),
+        )
+        postings, statistics = build_postings(ads, self.embeddings, self.meanings, settings)
+        return IntentionIndex(self.vocabulary.texts, self.trie, postings, self.phrases.analyzer, statistics)
+
+
+def build_intentions(
+    catalog: Catalog, texts: list[str], interactions: Interactions, settings: BuildSettings, work: Path, show: Progress
+) -> Said:
+    """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`."""
+    show("Finding intentions", 0, 0, "")
+    backbone, tokenizer = load_pretrained(settings.checkpoint)
+    tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
+    backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
+    draft = choose_vocabulary(catalog, interactions, settings)
+    drafted = training_data(interactions, texts, draft)
+    lessons = take_lessons(drafted, interactions.counts, settings.teacher, work / "teacher", show)
+    vocabulary = choose_vocabulary(catalog, interactions, settings, lessons) if lessons.ads else draft
+    vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))
+    trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
+    phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
+
+    directory = work / STUDENT
+    if not is_finished(directory):
+        trained = train_student(
+            backbone.to(torch.device(settings.device)),
+            tokenizer,
+            training_data(interactions, texts, vocabulary, lessons.of_queries(phrases)),
+            trie,
+            settings.training,
+            checkpoint=work / "checkpoint.pt",
+            progress=show,
+        )
+        Student(trained.backbone, tokenizer).save(directory)
+        finish(directory)
+    student = Student.load(directory).use(settings.runtime, torch.get_num_threads())
+    reader = student.on(settings.device)
+    decoded, log_probs, embeddings = read_all_ads(reader, trie, texts, settings.postings, work, show)
+    meanings = reader.embed(vocabulary.texts, settings.postings.max_ad_tokens)
+    return Said(student, vocabulary, trie, lessons, decoded, log_probs, embeddings, meanings, phrases)
+
+
+def choose_vocabulary(
+    catalog: Catalog, interactions: Interactions, settings: BuildSettings, lessons: Lessons | None = None
+) -> Vocabulary:
+    """Mine candidates from titles, bid keywords, clicked queries and a teacher's lessons; select the vocabulary."""
+    candidates = mine_candidates(
+        catalog.strings("title"),
+        catalog.column("keywords").to_pylist(),
+        interactions.queries,
+        interactions.clicks,
+        Analyzer(settings.lexical.stemmer),
+        settings.candidates,
+        lessons.ads if lessons else (),
+    )
+    return select_vocabulary(candidates, catalog.num_ads, len(interactions.queries), settings.vocabulary)
+
+
+def training_data(
+    interactions: Interactions, texts: list[str], vocabulary: Vocabulary, taught_queries: Taught | None = None
+) -> TrainingData:
+    """Return what queries and ads (with their `texts`) should say, from clicks and, if any, a teacher's lessons."""
+    return build_training_data(
+        interactions.queries,
+        texts,
+        vocabulary,
+        interactions.clicks,
+        interactions.irrelevant,
+        taught_queries=taught_queries,
+    )
+
+
+def clicked_pairs(interactions: Interactions, phrases: PhraseTable) -> IntArray:
+    """Return the (intention_id, ad_row) pairs (C, 2) of queries that are intentions as a whole, and their clicks."""
+    found = np.array([-1 if (one := phrases.exact(query)) is None else one for query in interactions.queries])
+    if not len(found):
+        return np.empty((0, 2), dtype=np.int64)
+    ids = found[interactions.clicks[:, 0]]
+    return np.stack((ids, interactions.clicks[:, 1]), axis=1)[ids >= 0]
+
+
+def read_all_ads(
+    student: Student, trie: Trie, texts: list[str], settings: PostingSettings, work: Path, show: Progress
+) -> tuple[IntArray, np.ndarray, np.ndarray]:
+    """Let the student read every ad: decoded (intention_id, ad_row) pairs, their log-probabilities, and embeddings.
+
+    Saved chunk by chunk under `work`, so that an interrupted build goes on where it was.
+    """
+    decoder, decoding = student.decoder(trie), DecodeSettings(num_beams=settings.num_beams)
+    pairs, log_probs, embeddings = [], [], []
+    for start in range(0, len(texts), _CHUNK):
+        chunk = texts[start : start + _CHUNK]
+        path = work / f"ads-{settings.num_beams}-{settings.max_ad_tokens}-{student.runtime}-{start}.npz"
+        if not path.exists():
+            vectors = np.empty((len(chunk), student.dimension), dtype=np.float32)
+            ids = np.full((len(chunk), settings.num_beams), -1, dtype=np.int64)
+            probs = np.full((len(chunk), settings.num_beams), -np.inf)
+            done = start
+            for rows, reading in student.batches(chunk, settings.max_ad_tokens, batch_size=64):
+                vectors[rows] = reading.embeddings
+                for row, found in zip(rows, decoder.decode(reading.prompt, decoding), strict=True):
+                    ids[row, : len(found.intention_ids)] = found.intention_ids
+                    probs[row, : len(found.log_probs)] = found.log_probs
+                done += len(rows)
+                show("Reading the ads", done, len(texts), "")
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.savez(file, ids=ids, probs=probs, vectors=vectors)
+            partial.replace(path)
+        with np.load(path) as stored:
+            row, beam = np.nonzero(stored["ids"] >= 0)
+            pairs.append(np.stack((stored["ids"][row, beam], row + start), axis=1))
+            log_probs.append(stored["probs"][row, beam])
+            embeddings.append(stored["vectors"])
+    return np.concatenate(pairs), np.concatenate(log_probs), np.concatenate(embeddings)

@@ -1,0 +1,90 @@
+"""All settings of a build."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from intently.build.teacher import TeacherSettings
+from intently.build.training.bridge import BridgeTrainingSettings
+from intently.build.training.fusion import FusionSettings
+from intently.build.training.student import TrainingSettings
+from intently.engine.settings import RetrievalSettings
+from intently.errors import SettingsError
+from intently.index.coarse import CoarseSettings
+from intently.index.lexical import LexicalSettings
+from intently.index.posting_weights import PostingSettings
+from intently.intentions.candidates import CandidateSettings
+from intently.intentions.vocabulary import VocabularySettings
+from intently.models.causal_lm import LanguageModelSettings
+from intently.models.device import check_device
+from intently.models.encoder.settings import EncoderSettings
+from intently.models.pretrained import DEFAULT_CHECKPOINT
+from intently.models.student import Runtime
+from intently.settings import check_choice, check_range
+from intently.text.chunk import ChunkSettings
+from intently.text.ocr_cleaning import OcrSettings
+
+
+class BackboneKind(StrEnum):
+    """What an encoder stands on."""
+
+    COMPACT = "compact"  # as the student: int8 on CPUs
+    HUGGING_FACE = "hugging-face"  # any encoder of that library
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """Whether the dense path has an encoder beside the student, and how that is made."""
+
+    enabled: bool = False  # otherwise the student's embedding alone serves it
+    kind: BackboneKind = BackboneKind.COMPACT
+    checkpoint: str = ""  # that training starts from: a directory, or a name; empty: the student's
+    # That `intently augment` wrote; empty: ads are read without any, by an encoder without the parts that take it.
+    augmentation_file: str = ""
+    max_generated: int = 4  # generated queries of an ad that it is read with
+    max_keywords: int = 8
+    generated_queries: bool = True  # of the augmentation: what the encoder reads of an ad, and a source of pairs
+    keywords: bool = True
+    intentions: bool = True  # of the vocabulary: a source of pairs
+    reads_pages: bool = False  # after title and description, the best chunks of an ad's landing page
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    training: BridgeTrainingSettings = field(default_factory=BridgeTrainingSettings)
+
+    def __post_init__(self) -> None:
+        check_choice(self, "kind", BackboneKind)
+        check_range(self, "max_generated", "max_keywords", low=1, whole=True)
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """All settings of a build, a table a stage; what a settings file may contain."""
+
+    device: str = "cpu"  # that trains student and encoder, and reads all ads with them; language models have their own
+    checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
+    min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
+    runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads on a CPU; elsewhere PyTorch does
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    postings: PostingSettings = field(default_factory=PostingSettings)
+    ocr: OcrSettings = field(default_factory=OcrSettings)
+    ocr_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)  # repairs what the lexicon cannot
+    lexical: LexicalSettings = field(default_factory=LexicalSettings)
+    coarse: CoarseSettings = field(default_factory=CoarseSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
+    fusion: FusionSettings = field(default_factory=FusionSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+
+    def __post_init__(self) -> None:
+        check_device(self)
+        check_choice(self, "runtime", Runtime)
+        foreign = self.bridge.enabled and self.bridge.kind is BackboneKind.HUGGING_FACE
+        if foreign and self.retrieval.runtime is not Runtime.TORCH:
+            raise SettingsError(
+                f"'retrieval.runtime' is '{self.retrieval.runtime}', which cannot run an encoder of 'bridge.kind' "
+                f"'{self.bridge.kind}'; it takes 'torch'"
+            )
+        if self.min_relevance is not None:
+            check_range(self, "min_relevance", low=-math.inf)

@@ -1,1 +1,0 @@
-"""The stages of a build that `intently.pipeline` strings together."""

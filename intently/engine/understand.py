@@ -1,0 +1,118 @@
+"""From queries to what they are known by: an embedding, and intentions from the cache or from the student."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from intently.engine.cache import QueryCache
+from intently.engine.settings import RetrievalSettings
+from intently.engine.timing import timed
+from intently.index.joined import join
+from intently.index.parallel import in_parallel
+from intently.index.postings import FloatArray
+from intently.intentions.decode import ConstrainedDecoder, Decoded
+from intently.models.device import intra_op_threads
+from intently.models.encoder.embedder import EmbeddedQueries, Embedder
+from intently.models.student import Reading, Student
+from intently.types import Path
+
+
+@dataclass
+class Understood:
+    """What one query is known by; whatever the asked paths do not need is None."""
+
+    embedding: FloatArray | None = None  # (D,), of unit length: of the student, joined with that of an encoder
+    tokens: FloatArray | None = None  # (S, P), of unit length: of an encoder whose tokens interact with those of ads
+    intentions: Decoded | None = None
+    cached: bool = False  # whether the intentions came from the cache
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+def understand(
+    queries: Sequence[str],
+    correct: Callable[[str], str],
+    paths: Sequence[Path],
+    student: Student,
+    encoder: Embedder | None,
+    decoder: ConstrainedDecoder,
+    cache: QueryCache | None,
+    settings: RetrievalSettings,
+) -> list[Understood]:
+    """Return what each query is known by for these paths, in order; a batch gives what its queries give one by one.
+
+    Models read queries as `correct` spells them, for that is how ads are written. The dense path takes the student's
+    embedding, joined with that of an `encoder` if there is one. Queries that the cache knows are not decoded, and the
+    student reads them only if its embedding is asked for. With two threads or more the encoder reads ("embed") at the
+    same time as the student reads and decodes. The time of a stage is shared equally by the queries that went through
+    it.
+    """
+    understood = [Understood() for _ in queries]
+    if cache is not None and Path.INTENTION in paths:
+        for query, one in zip(queries, understood, strict=True):
+            with timed(one.timings_ms, "cache"):
+                one.intentions = cache.lookup(query)
+            one.cached = one.intentions is not None
+    asked = list(zip(map(correct, queries), understood, strict=True))
+    to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
+    to_embed = asked if Path.DENSE in paths else []
+
+    own: list[EmbeddedQueries] = []
+    num_threads = settings.num_threads if len(queries) > 1 else 1  # what one query asks of PyTorch is not worth sharing
+
+    def student_reads() -> None:
+        with intra_op_threads(num_threads):
+            if to_decode:
+                reading = _read(to_decode, student, settings)
+                if to_embed:  # one pass of the student serves both
+                    _embedded(to_decode, reading.embeddings)
+                with _shared(to_decode, "decode"):
+                    decoded = decoder.decode(reading.prompt, settings.decode)
+                for (_, one), found in zip(to_decode, decoded, strict=True):
+                    one.intentions = found
+            if unread := [pair for pair in to_embed if pair[1].embedding is None]:
+                _embedded(unread, _read(unread, student, settings).embeddings)
+
+    def encoder_reads(encoder: Embedder) -> None:
+        with intra_op_threads(reader_threads(num_threads, encoder)), _shared(to_embed, "embed"):
+            own.append(encoder.read_queries([query for query, _ in to_embed]))
+
+    if encoder is None or not to_embed:
+        student_reads()
+    else:
+        readers: list[Callable[[], None]] = [student_reads, partial(encoder_reads, encoder)]
+        in_parallel(readers, settings.num_threads)
+        _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own[0].embeddings))
+        if own[0].tokens is not None:
+            for (_, one), tokens in zip(to_embed, own[0].tokens, strict=True):
+                one.tokens = tokens
+    return understood
+
+
+def reader_threads(num_threads: int, encoder: object | None) -> int:
+    """Return how many of an engine's threads student and encoder get each: the two read at the same time."""
+    return num_threads if encoder is None else max(1, num_threads // 2)
+
+
+def _read(pairs: Sequence[tuple[str, Understood]], student: Student, settings: RetrievalSettings) -> Reading:
+    """Let the student read queries."""
+    with _shared(pairs, "encode"):
+        return student.read([query for query, _ in pairs], settings.max_query_tokens)
+
+
+def _embedded(pairs: Sequence[tuple[str, Understood]], embeddings: FloatArray) -> None:
+    """Note the queries' embeddings (B, D)."""
+    for (_, one), embedding in zip(pairs, embeddings, strict=True):
+        one.embedding = embedding
+
+
+@contextmanager
+def _shared(pairs: Sequence[tuple[str, Understood]], stage: str) -> Iterator[None]:
+    """Note for each query an equal share of the milliseconds spent in a block."""
+    spent: dict[str, float] = {}
+    with timed(spent, stage):
+        yield
+    for _, one in pairs:
+        one.timings_ms[stage] = spent[stage] / len(pairs)

@@ -1,0 +1,33 @@
+"""Metrics, comparisons of runs, and reports."""
+
+from intently.evaluation.average_precision import average_precision
+from intently.evaluation.click_groups import ClickGroup, ClickGroups
+from intently.evaluation.click_weighted_precision import click_weighted_precision
+from intently.evaluation.evaluation import evaluate_runs, judge_run
+from intently.evaluation.judged import JudgedRanking
+from intently.evaluation.ndcg import ndcg
+from intently.evaluation.recall import hit_rate, recall
+from intently.evaluation.reciprocal_rank import reciprocal_rank
+from intently.evaluation.report import Comparison, Report, RunMeasures
+from intently.evaluation.significance import bootstrap_interval, randomization_test
+from intently.evaluation.tail_coverage import tail_coverage
+
+__all__ = [
+    "ClickGroup",
+    "ClickGroups",
+    "Comparison",
+    "JudgedRanking",
+    "Report",
+    "RunMeasures",
+    "average_precision",
+    "bootstrap_interval",
+    "click_weighted_precision",
+    "evaluate_runs",
+    "hit_rate",
+    "judge_run",
+    "ndcg",
+    "randomization_test",
+    "recall",
+    "reciprocal_rank",
+    "tail_coverage",
+]

@@ -1,0 +1,151 @@
+"""Measuring runs against judgements."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intently.catalog import Qrels, Run
+from intently.errors import InputError, SettingsError
+from intently.evaluation.average_precision import average_precision
+from intently.evaluation.click_groups import ClickGroups
+from intently.evaluation.click_weighted_precision import click_weighted_precision
+from intently.evaluation.judged import JudgedRanking
+from intently.evaluation.ndcg import ndcg
+from intently.evaluation.recall import hit_rate, recall
+from intently.evaluation.reciprocal_rank import reciprocal_rank
+from intently.evaluation.report import Comparison, Report, RunMeasures
+from intently.evaluation.significance import bootstrap_interval, randomization_test
+from intently.evaluation.tail_coverage import tail_coverage
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def evaluate_runs(
+    runs: Mapping[str, Run],
+    qrels: Qrels,
+    *,
+    min_relevance: float | None = None,
+    clicks: Qrels | None = None,
+    ad_ids: pa.StringArray | pa.ChunkedArray | None = None,
+    k: int = 10,
+    hit_rate_k: int = 500,
+    seed: int = 0,
+) -> Report:
+    """Measure `runs`, by name, on the queries of `qrels`, and compare every run with the first.
+
+    The queries are those of `qrels`; one that a run does not answer counts as an empty ranking, one that only a run has
+    is passed over. All metrics but ACR leave out the queries without an ad of at least `min_relevance`, by default
+    `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time before the test; the ads that are
+    grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
+
+    Raises InputError without a run or when no query has a relevant ad, SettingsError unless k and hit_rate_k are at
+    least 1.
+    """
+    if k < 1 or hit_rate_k < 1:
+        raise SettingsError(f"k {k} and hit_rate_k {hit_rate_k} must be at least 1")
+    if not runs:
+        raise InputError("no runs to measure", cure="give at least one")
+    threshold = qrels.default_min_relevance() if min_relevance is None else min_relevance
+    positives = qrels.positives(threshold)
+    if not positives.any():
+        raise InputError(f"no query has an ad of relevance {threshold:g} or more", cure="lower min_relevance")
+    groups = None
+    if clicks is not None:
+        groups = ClickGroups.build(clicks, qrels.ad_ids if ad_ids is None else _flat(ad_ids))
+    metrics: dict[str, Callable[[JudgedRanking], float]] = {
+        f"Recall@{k}": lambda judged: recall(judged, k),
+        "MRR": reciprocal_rank,
+        f"NDCG@{k}": lambda judged: ndcg(judged, k),
+        f"HR@{hit_rate_k}": lambda judged: hit_rate(judged, hit_rate_k),
+        "MAP": average_precision,
+    }
+    measured = {}
+    for name, run in runs.items():
+        rows = _rows_by_query(run, qrels)
+        rankings = judge_run(run, qrels, min_relevance=threshold)
+        per_query = {metric: np.array([measure(judged) for judged in rankings]) for metric, measure in metrics.items()}
+        per_query["ACR"] = np.array([float(len(judged.ranked) > 0) for judged in rankings])
+        overall = {}
+        if groups is not None:
+            weights = groups.weights(run.ad_ids)
+            per_query[f"CWP@{k}"] = np.array(
+                [click_weighted_precision(judged, weights[at], k) for judged, at in zip(rankings, rows, strict=True)]
+            )
+            shown = run.ad_ids.take(pa.array(np.concatenate([np.arange(at.start, at.stop)[:k] for at in rows])))
+            relevant = qrels.ad_ids.filter(pa.array(positives))
+            overall[f"tail coverage@{k}"] = tail_coverage(groups, shown, relevant)
+            overall[f"tail coverage of all ads@{k}"] = tail_coverage(groups, shown, groups.ad_ids)
+        measured[name] = RunMeasures(per_query, overall)
+    first, *others = measured
+    comparisons = tuple(
+        comparison
+        for other in others
+        for comparison in _compare(first, other, measured[first].per_query, measured[other].per_query, seed)
+    )
+    num_with_relevant = len(np.unique(qrels.query_rows[positives]))
+    return Report(
+        qrels.query_ids, num_with_relevant, threshold, measured, comparisons, None if groups is None else groups.sizes
+    )
+
+
+def judge_run(run: Run, qrels: Qrels, *, min_relevance: float) -> list[JudgedRanking]:
+    """Return the judged ranking of every query of `qrels` (Q,), in their order."""
+    ads = qrels.ad_ids.dictionary_encode()
+    num_ads = len(ads.dictionary)
+    keys = qrels.query_rows * num_ads + ads.indices.to_numpy()
+    order = np.argsort(keys, kind="stable")
+    sorted_keys = keys[order]
+    ad_codes = pc.fill_null(pc.index_in(run.ad_ids, ads.dictionary), -1).to_numpy(zero_copy_only=False)
+    qrels_rows = _lookup(run.query_ids, qrels.query_ids)[run.query_rows]
+    # The keys of an unknown query are below 0 and so meet none; those of an unknown ad have to be told apart.
+    wanted = qrels_rows * num_ads + ad_codes
+    place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
+    is_judged = (sorted_keys[place] == wanted) & (ad_codes >= 0)
+    ranked = np.where(is_judged, qrels.values[order][place], np.nan)
+    by_query = qrels.values[np.argsort(qrels.query_rows, kind="stable")]
+    ends = np.cumsum(np.bincount(qrels.query_rows, minlength=len(qrels.query_ids)))[:-1]
+    return [
+        JudgedRanking(ranked[at], grades, min_relevance)
+        for at, grades in zip(_rows_by_query(run, qrels), np.split(by_query, ends), strict=True)
+    ]
+
+
+def _rows_by_query(run: Run, qrels: Qrels) -> list[slice]:
+    """Return where in the columns of `run` the answer to each query of `qrels` (Q,) is; an empty slice for none."""
+    rows = _lookup(qrels.query_ids, run.query_ids)
+    starts = np.searchsorted(run.query_rows, rows, side="left")
+    ends = np.where(rows < 0, starts, np.searchsorted(run.query_rows, rows, side="right"))
+    return [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _compare(
+    first: str, other: str, values_of_first: dict[str, FloatArray], values: dict[str, FloatArray], seed: int
+) -> list[Comparison]:
+    """Compare two runs by all metrics; metrics that leave out the same queries are tested together."""
+    comparisons = []
+    differences = {metric: values[metric] - values_of_first[metric] for metric in values}
+    for left_out in dict.fromkeys(np.isnan(column).tobytes() for column in differences.values()):
+        metrics = [name for name, column in differences.items() if np.isnan(column).tobytes() == left_out]
+        matrix = np.stack([differences[name] for name in metrics], axis=1)
+        matrix = matrix[~np.isnan(matrix[:, 0])]
+        p_values = randomization_test(matrix, seed=seed)
+        low, high = bootstrap_interval(matrix, seed=seed)
+        comparisons += [
+            Comparison(first, other, name, *map(float, row))
+            for name, *row in zip(metrics, matrix.mean(axis=0), low, high, p_values, strict=True)
+        ]
+    return comparisons
+
+
+def _lookup(wanted: tuple[str, ...], known: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return the position in `known` of each of `wanted`, −1 for an unknown one."""
+    found = pc.index_in(pa.array(wanted, pa.string()), pa.array(known, pa.string()))
+    rows: npt.NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return rows
+
+
+def _flat(ad_ids: pa.StringArray | pa.ChunkedArray) -> pa.StringArray:
+    return ad_ids.combine_chunks() if isinstance(ad_ids, pa.ChunkedArray) else ad_ids

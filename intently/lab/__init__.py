@@ -1,0 +1,1 @@
+"""Worlds, baselines, experiments and the demo: what measures the engine."""

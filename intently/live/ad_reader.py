@@ -1,0 +1,127 @@
+"""How an ad that nobody trained on becomes findable: the student reads it once, and its own words are looked up.
+
+Its intentions are decoded from the present vocabulary, as at the build (source: RARE, "dynamic index"): no training,
+and nothing of the other ads changes. Only clicks are not known yet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import numpy as np
+
+from intently.catalog import Catalog
+from intently.catalog.texts import ad_texts, searchable_texts
+from intently.errors import ArtifactError
+from intently.index.intentions import IntentionIndex
+from intently.index.joined import join
+from intently.index.lexical import LexicalIndex
+from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
+from intently.index.postings import FloatArray, IntArray
+from intently.index.title_terms import TitleTerms
+from intently.index.vectors import VectorIndex
+from intently.intentions.decode import ConstrainedDecoder, DecodeSettings
+from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
+from intently.models.device import intra_op_threads
+from intently.models.encoder.embedder import EmbeddedAds, Embedder
+from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
+from intently.models.student import Student
+from intently.snapshot.segment import Segment
+from intently.text.analyze import Analyzer
+from intently.text.chunk import ChunkSettings
+from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
+
+_BATCH_SIZE = 64  # ads of similar length that the student reads at once
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """Those settings of the build that decide what an ad is found by."""
+
+    postings: PostingSettings = field(default_factory=PostingSettings)
+    ocr: OcrSettings = field(default_factory=OcrSettings)
+    reads_pages: bool = False  # the encoder: after title and description, the best chunks of an ad's landing page
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+
+
+@dataclass(frozen=True)
+class AdReader:
+    """Makes segments of new ads with an engine's student, vocabulary, statistics and settings."""
+
+    student: Student
+    encoder: Embedder | None  # of the dense path, beside the student
+    decoder: ConstrainedDecoder
+    intentions: IntentionIndex
+    catalog: Catalog  # as built, whose words a page is cleaned by
+    lexical: LexicalIndex  # as built: new ads are scored by its settings and statistics
+    settings: IndexSettings
+    num_threads: int
+
+    def read(self, catalog: Catalog) -> Segment:
+        """Return the ads with all that they are found by; an ad's share does not depend on the others.
+
+        Raises `ArtifactError` if the engine does not hold the statistics that new ads are weighed by. Cost: the student
+        reads each ad and decodes `num_beams` intentions, in batches of similar length.
+        """
+        if self.lexical.statistics is None:
+            raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
+        decoded, log_probs, own = self._read(ad_texts(catalog))
+        nobody = np.empty((0, 2), dtype=np.int64)
+        ads = AdIntentions(self._given(catalog), nobody, decoded, log_probs)
+        pages = self._pages(catalog)
+        embeddings, tokens = own, None
+        if self.encoder is not None:
+            encoded = self._encoded(self.encoder, catalog, pages)
+            embeddings, tokens = join(own, encoded.embeddings), encoded.tokens
+        return Segment(
+            catalog,
+            weigh(ads, own, self.intentions.statistics, self.settings.postings),
+            VectorIndex(embeddings),
+            LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
+            TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
+            tokens,
+        )
+
+    def _pages(self, catalog: Catalog) -> Sequence[str]:
+        """Return what is left of the OCR spans of ads (N,); nothing if none has any."""
+        if not any(spans for spans in landing_spans(catalog)):
+            return [""] * catalog.num_ads
+        return clean_landing_pages(catalog, self._cleaner).texts
+
+    def _encoded(self, encoder: Embedder, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
+        """Return the encoder's embeddings; nobody generated queries for these ads yet."""
+        texts = ad_texts(catalog)
+        if self.settings.reads_pages:
+            embed = partial(self.student.embed, max_tokens=MAX_SENTENCE_TOKENS)
+            texts = encoder_texts(catalog, pages, [()] * catalog.num_ads, embed, self.settings.chunks)
+        with intra_op_threads(self.num_threads):
+            return encoder.read_ads(texts)
+
+    @cached_property
+    def _cleaner(self) -> OcrCleaner:
+        """What cleans pages; its lexicon is made when the first page comes, as many engines never get one."""
+        return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
+
+    def _read(self, texts: list[str]) -> tuple[IntArray, np.ndarray, FloatArray]:
+        """Return decoded (intention_id, ad_row) pairs (P, 2), their log-probabilities (P,), and embeddings (N, D)."""
+        settings = self.settings.postings
+        decoding = DecodeSettings(num_beams=settings.num_beams)
+        pairs, log_probs = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)]
+        vectors = np.empty((len(texts), self.student.dimension), dtype=np.float32)
+        with intra_op_threads(self.num_threads):
+            for rows, reading in self.student.batches(texts, settings.max_ad_tokens, _BATCH_SIZE):
+                vectors[rows] = reading.embeddings
+                for row, found in zip(rows, self.decoder.decode(reading.prompt, decoding), strict=True):
+                    ids = found.intention_ids
+                    pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
+                    log_probs.append(found.log_probs)
+        return np.concatenate(pairs), np.concatenate(log_probs), vectors
+
+    def _given(self, catalog: Catalog) -> IntArray:
+        """Return the (intention_id, ad_row) pairs (P, 2) of the intentions that the ads name themselves."""
+        pairs = [np.empty((0, 2), dtype=np.int64)]
+        titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
+        for row, (title, bid_on) in enumerate(zip(titles, keywords, strict=True)):
+            ids = self.intentions.given(title, bid_on)
+            pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
+        return np.concatenate(pairs)

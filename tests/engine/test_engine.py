@@ -1,0 +1,337 @@
+"""The engine over a dozen ads, English and Chinese, with a student of random weights."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from intently.catalog import Catalog
+from intently.catalog.texts import ad_texts, searchable_texts
+from intently.engine.engine import MAX_QUERY_LENGTH, NUM_EVIDENCE, Engine, RetrievalSettings
+from intently.errors import ArtifactError, InputError, SettingsError
+from intently.files import write_manifest
+from intently.index.intentions import IntentionIndex
+from intently.index.lexical import LexicalIndex, LexicalSettings, corrected
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
+from intently.index.vectors import VectorIndex
+from intently.intentions.decode import DecodeSettings
+from intently.intentions.trie import Trie
+from intently.models.student import Runtime
+from intently.text.analyze import Analyzer
+from intently.types import Ad, Path, UserContext
+
+ADS = [
+    Ad("robot", "Red robot vacuum", keywords=("robot vacuum",)),
+    Ad("paused", "Red robot vacuum", status="paused"),
+    Ad("ended", "扫地机器人", status="ended"),
+    Ad("zh-robot", "红色扫地机器人", countries=("CN",), languages=("zh",)),
+    Ad("bits", "Drill bit for drill"),
+    Ad("de-bits", "Blue drill bit", countries=("DE",), languages=("de", "en")),
+    Ad("pan", "Red pan"),
+    Ad("kettle", "Electric kettle", description="red or blue", devices=("mobile",)),
+    Ad("zh-kettle", "红色电热水壶", audiences=("cooks",)),
+    Ad("lamp", "LED lamp"),
+    Ad("zh-lamp", "红色 LED 灯"),
+    Ad("shoe", "Blue shoe", day_parts=("mon-fri@9-18",)),
+]
+TEXTS = ("red", "robot vacuum", "drill bit", "drill", "pan", "kettle", "扫地机器人", "红色", "水壶", "led lamp", "shoe")
+GIVEN = [(0, 0), (0, 1), (0, 6), (1, 0), (1, 1), (2, 4), (2, 5), (3, 4), (3, 5), (4, 6), (5, 7), (6, 2), (6, 3)]
+GIVEN += [(7, 3), (7, 8), (7, 10), (8, 8), (9, 9), (10, 11)]
+QUERIES = [
+    "red robot vacuum",
+    "扫地机器人",
+    "drill bits led",
+    "红色水壶 kettle",
+    "robto",
+    "unknown",
+    "?!",
+    "，。",
+    "２ ｐａｎ",
+]
+PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
+SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback_weight=0.0)
+
+
+def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
+    catalog = Catalog.from_ads(ADS)
+    trie = Trie.build(student.tokenizer.encode_bare(TEXTS))
+    pairs, log_probs, embeddings = [], [], np.empty((len(ADS), student.dimension), dtype=np.float32)
+    for rows, reading in student.batches(ad_texts(catalog), 24, batch_size=5):
+        embeddings[rows] = reading.embeddings
+        for row, found in zip(
+            rows, student.decoder(trie).decode(reading.prompt, DecodeSettings(num_beams=3)), strict=True
+        ):
+            pairs += [(intention_id, row) for intention_id in found.intention_ids]
+            log_probs += found.log_probs.tolist()
+    clicked = np.empty((0, 2), dtype=np.int64)
+    ad_intentions = AdIntentions(np.array(GIVEN), clicked, np.array(pairs), np.array(log_probs))
+    postings, statistics = build_postings(ad_intentions, embeddings, student.embed(TEXTS, 24), PostingSettings())
+    lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())
+    intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics)
+    return Engine(catalog, student, intentions, VectorIndex(embeddings), lexical, settings)
+
+
+@pytest.fixture(scope="module")
+def engine(make_student) -> Engine:
+    return make_engine(make_student(3))
+
+
+def ids(ranking) -> list[str]:
+    return [ad.ad_id for ad in ranking.ads]
+
+
+USERS = [
+    (None, {"paused", "ended"}),
+    (UserContext(country="cn"), {"paused", "ended", "de-bits"}),
+    (UserContext(country="DE", language="EN", device="Desktop"), {"paused", "ended", "zh-robot", "kettle"}),
+    (UserContext(audiences=frozenset()), {"paused", "ended", "zh-kettle"}),
+]
+
+
+@pytest.mark.parametrize(("user", "hidden"), USERS)
+@pytest.mark.parametrize("path", Path)
+def test_only_eligible_ads(engine, path, user, hidden):
+    for ranking in engine.retrieve_many(QUERIES, 99, user=user, path=path):
+        assert not hidden & set(ids(ranking))
+        assert len(set(ids(ranking))) == len(ranking.ads)
+        if path in (Path.DENSE, Path.FUSED):
+            assert len(ranking.ads) == len(ADS) - len(hidden)
+
+
+@pytest.mark.parametrize("path", Path)
+@pytest.mark.parametrize("k", [1, 3, 99])
+def test_ranks_scores_and_k(engine, path, k):
+    for query in QUERIES:
+        ranking = engine.retrieve(query, k, path=path)
+        everything = engine.retrieve(query, 99, path=path)
+        assert ranking.query == query
+        assert [ad.rank for ad in ranking.ads] == list(range(1, len(ranking.ads) + 1))
+        assert len(ranking.ads) == min(k, len(everything.ads))
+        assert ids(ranking) == ids(everything)[:k]
+        scores = [ad.score for ad in ranking.ads]
+        assert scores == sorted(scores, reverse=True)
+        assert all(type(score) is float for score in scores)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (0.5, 2.0, 0.0)])
+def test_fused_is_reciprocal_ranks_of_the_three_paths(engine, query, weights):
+    names = ("intention_weight", "dense_weight", "lexical_weight")
+    engine = Engine(
+        engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical,
+        replace(SETTINGS, fusion_constant=7.0, **dict(zip(names, weights, strict=True))),
+    )  # fmt: skip
+    expected: dict[str, float] = {}
+    for path, weight in zip(PATHS, weights, strict=True):
+        for ad in engine.retrieve(query, 99, path=path).ads:
+            expected[ad.ad_id] = expected.get(ad.ad_id, 0.0) + weight / (7.0 + ad.rank)
+    fused = engine.retrieve(query, 99)
+    assert {ad.ad_id: ad.score for ad in fused.ads} == pytest.approx(expected)
+    row_of = {ad.ad_id: row for row, ad in enumerate(ADS)}
+    assert ids(fused) == sorted(ids(fused), key=lambda ad_id: (-round(expected[ad_id], 12), row_of[ad_id]))
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_reasons_agree_with_the_paths(engine, query):
+    alone = {path: {ad.ad_id: ad for ad in engine.retrieve(query, 99, path=path).ads} for path in PATHS}
+    for ad in engine.retrieve(query, 99).ads:
+        reasons = {reason.path: reason for reason in ad.reasons}
+        assert len(reasons) == len(ad.reasons)
+        assert set(reasons) == {path for path in PATHS if ad.ad_id in alone[path]}
+        for path, reason in reasons.items():
+            same = alone[path][ad.ad_id]
+            assert same.reasons == (reason,)
+            assert (reason.rank, reason.score) == (same.rank, same.score)
+            shares = [share for _, share in reason.evidence]
+            assert 1 <= len(shares) <= NUM_EVIDENCE
+            assert shares == sorted(shares, reverse=True)
+            if len(shares) < NUM_EVIDENCE:  # all there is
+                assert sum(shares) == pytest.approx(reason.score, rel=1e-5)
+            if path is Path.INTENTION:
+                assert {name for name, _ in reason.evidence} <= set(TEXTS)
+            if path is Path.DENSE:
+                assert reason.evidence == (("cosine", reason.score),)
+
+
+def test_reasons_name_what_was_matched(engine):
+    robot = next(ad for ad in engine.retrieve("robot vacuum").ads if ad.ad_id == "robot")
+    evidence = {reason.path: dict(reason.evidence) for reason in robot.reasons}
+    assert set(evidence[Path.LEXICAL]) == {"robot", "vacuum"}
+    assert "robot vacuum" in evidence[Path.INTENTION]  # decoded or not: the query says it
+    chinese = next(ad for ad in engine.retrieve("扫地机器人").ads if ad.ad_id == "zh-robot")
+    assert set(dict(chinese.reasons[-1].evidence)) == {"扫地", "机器", "机器人"}
+
+
+def test_intentions_are_told_and_probable(engine):
+    for query in QUERIES:
+        told = engine.retrieve(query).intentions
+        assert len(told) == SETTINGS.decode.num_beams
+        assert {one.text for one in told} <= set(TEXTS)
+        log_probs = [one.log_prob for one in told]
+        assert log_probs == sorted(log_probs, reverse=True)
+        assert sum(np.exp(log_probs)) <= 1 + 1e-9
+        for path in (Path.DENSE, Path.LEXICAL):
+            assert engine.retrieve(query, path=path).intentions == ()
+
+
+@pytest.mark.parametrize("path", Path)
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+def test_many_at_once_are_each_alone(engine, path, batch_size):
+    together = list(engine.retrieve_many(QUERIES, 5, path=path, explain=True, batch_size=batch_size))
+    assert [ranking.query for ranking in together] == QUERIES
+    for query, ranking in zip(QUERIES, together, strict=True):
+        alone = engine.retrieve(query, 5, path=path)
+        assert ids(ranking) == ids(alone)
+        assert [ad.score for ad in ranking.ads] == pytest.approx([ad.score for ad in alone.ads], abs=1e-5)
+        assert [one.text for one in ranking.intentions] == [one.text for one in alone.intentions]
+        for one, other in zip(ranking.ads, alone.ads, strict=True):
+            assert [(r.path, r.rank) for r in one.reasons] == [(r.path, r.rank) for r in other.reasons]
+
+
+def test_explanations_can_be_left_out(engine):
+    told, silent = engine.retrieve("red pan"), engine.retrieve("red pan", explain=False)
+    assert ids(told) == ids(silent)
+    assert all(ad.reasons for ad in told.ads)
+    assert not any(ad.reasons for ad in silent.ads)
+
+
+def test_timings_name_the_stages(engine):
+    assert set(engine.retrieve("red pan").timings_ms) == {"encode", "decode", "search", "fuse", "explain"}
+    assert set(engine.retrieve("red pan", path=Path.LEXICAL).timings_ms) == {"search", "fuse", "explain"}
+    assert all(spent >= 0 for spent in engine.retrieve("red pan").timings_ms.values())
+
+
+def test_candidates_limit_each_path_unless_k_asks_for_more(engine):
+    narrow = make_engine(engine.student, replace(SETTINGS, num_candidates=2))
+    for k, depth in [(1, 2), (2, 2), (5, 5)]:
+        ranking = narrow.retrieve("red robot", k)
+        assert len(ranking.ads) == k
+        assert all(reason.rank <= depth for ad in ranking.ads for reason in ad.reasons)
+
+
+@pytest.mark.parametrize("user", [None, UserContext(country="cn")])
+def test_the_query_moves_towards_the_first_ads_it_finds(engine, user):
+    parts = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
+    moving = Engine(*parts, replace(SETTINGS, feedback_weight=0.5, num_feedback_ads=2))
+    vectors = dict(zip([ad.ad_id for ad in ADS], np.asarray(engine.vectors.embeddings), strict=True))
+    for query in QUERIES:
+        before = engine.retrieve(query, 99, path=Path.DENSE, user=user)
+        asked = engine.student.read([corrected([engine.lexical], query)], 32).embeddings[0]
+        moved = asked + 0.5 * (vectors[before.ads[0].ad_id] + vectors[before.ads[1].ad_id]) / 2
+        moved /= np.linalg.norm(moved)
+        after = moving.retrieve(query, 99, path=Path.DENSE, user=user)
+        assert {ad.ad_id for ad in after.ads} == {ad.ad_id for ad in before.ads}
+        assert {ad.ad_id: ad.score for ad in after.ads} == pytest.approx(
+            {ad.ad_id: float(vectors[ad.ad_id] @ moved) for ad in after.ads}, abs=1e-5
+        )
+        scores = [ad.score for ad in after.ads]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_the_dense_path_ranks_ads_of_negative_cosine_too(engine):
+    turned = VectorIndex(-np.asarray(engine.vectors.embeddings))
+    other = Engine(engine.catalog, engine.student, engine.intentions, turned, engine.lexical, SETTINGS)
+    forth, back = (one.retrieve("red robot", 99, path=Path.DENSE) for one in (engine, other))
+    assert len(forth.ads) == len(back.ads) == 10
+    assert min(ad.score for ad in back.ads) < 0
+    assert [ad.score for ad in back.ads] == pytest.approx([-ad.score for ad in reversed(forth.ads)])
+
+
+def test_a_path_may_be_named(engine):
+    assert ids(engine.retrieve("red pan", path="lexical")) == ids(engine.retrieve("red pan", path=Path.LEXICAL))
+    with pytest.raises(ValueError, match="magic"):
+        engine.retrieve("red pan", path="magic")
+
+
+WRONG = [
+    ("", "query 1 is empty"),
+    (" \t\n　", "query 1 is empty"),
+    ("x" * (MAX_QUERY_LENGTH + 1), "query 1 has 2001 characters"),
+    (5, "query 1 is int, not text"),
+    (None, "query 1 is NoneType, not text"),
+    (b"red", "query 1 is bytes, not text"),
+    ("red \ud800", "query 1 is not valid Unicode"),
+]
+
+
+@pytest.mark.parametrize(("query", "problem"), WRONG)
+def test_wrong_queries(engine, query, problem):
+    with pytest.raises(InputError, match=problem):
+        engine.retrieve(query)
+    with pytest.raises(InputError, match=problem.replace("query 1", "query 2")):
+        engine.retrieve_many(["red", query, ""])  # before anything is answered
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_wrong_k(engine, k):
+    with pytest.raises(InputError, match=f"field 'k': k is {k}; ask for at least 1"):
+        engine.retrieve("red", k)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x" * MAX_QUERY_LENGTH,
+        "红" * MAX_QUERY_LENGTH,
+        "red " * 500,
+        "\u200b",
+        "\0",
+        "🦊🎉",
+        "[SEP] [CLS]",
+        "ﷺ\u0301\u0345",
+    ],
+)
+def test_odd_queries_are_answered(engine, query):
+    assert len(engine.retrieve(query, 5).ads) == 5
+
+
+def test_no_queries(engine):
+    assert list(engine.retrieve_many([])) == []
+
+
+def save(engine: Engine, directory, **settings) -> list:
+    """Save an engine with settings beside those of retrieval, and what else is in the directory; return the files."""
+    engine.catalog.save(directory / "catalog.arrow")
+    engine.student.save(directory / "student")
+    engine.intentions.save(directory / "intentions")
+    engine.vectors.save(directory / "vectors.npy")
+    engine.lexical.save(directory / "lexical")
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    told = {"retrieval": asdict(engine.settings), **settings}
+    write_manifest(directory, files, {"settings": told, "fingerprints": {}, "facts": {}, "notes": []})
+    return files
+
+
+def test_saved_and_loaded(engine, tmp_path, monkeypatch):
+    files = save(engine, tmp_path)
+    loaded = Engine.load(str(tmp_path))
+    assert loaded.settings == SETTINGS
+    for query in QUERIES:
+        before, after = engine.retrieve(query), loaded.retrieve(query)
+        assert (after.ads, after.intentions) == (before.ads, before.intentions)
+    elsewhere = Engine.load(tmp_path, runtime="torch", num_threads=2)  # what belongs to the machine may be told
+    assert (elsewhere.student.runtime, elsewhere.settings.num_threads) == (Runtime.TORCH, 2)
+    assert (loaded.student.runtime, loaded.settings.num_threads) == (Runtime.ONNX_INT8, 1)
+    with pytest.raises(SettingsError, match="'runtime' is 'gpu'; it takes one of torch, onnx, onnx-int8"):
+        Engine.load(tmp_path, runtime="gpu")
+    with pytest.raises(SettingsError, match="'num_threads' is 0"):
+        Engine.load(tmp_path, num_threads=0)
+    asked = []
+    search = VectorIndex.search
+    monkeypatch.setattr(VectorIndex, "search", lambda *given: asked.append(given[4]) or search(*given))
+    for feedback_weight in (0.0, 0.2):  # the vectors are searched with as many threads, with and without feedback
+        elsewhere.settings = replace(elsewhere.settings, feedback_weight=feedback_weight)
+        elsewhere.retrieve("red pan", path=Path.DENSE)
+    assert asked == [2, 2]
+    del loaded, elsewhere
+    for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):
+        facts = {"settings": {"retrieval": retrieval}, "fingerprints": {}, "facts": {}, "notes": []}
+        write_manifest(tmp_path, files, facts)
+        with pytest.raises(ArtifactError, match=r"manifest\.json does not hold retrieval settings"):
+            Engine.load(tmp_path)
+    for file in files:
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(ArtifactError, match=f"{file.name} has been altered"):
+            Engine.load(tmp_path)
+        file.write_bytes(content)
