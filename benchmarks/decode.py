@@ -53,8 +53,9 @@ from decode_inputs import (
 from decode_peers import hugging_face, masks
 from torch import Tensor
 
+from intently.arrays import Float64Array, IntArray
 from intently.catalog import read_queries
-from intently.intentions.decode import ConstrainedDecoder, DecodeSettings, FloatArray, IntArray, ScoreMode
+from intently.intentions.decode import ConstrainedDecoder, DecodeSettings, ScoreMode
 from intently.intentions.decode import Prompt as PromptProtocol
 from intently.intentions.live import LiveTrie
 from intently.intentions.trie import Trie
@@ -126,7 +127,7 @@ class _Counted:
         return self._prompt.advance(parents, tokens)
 
 
-def one_by_one(student: Student, search: Callable[[PromptProtocol], object], queries: Sequence[str]) -> FloatArray:
+def one_by_one(student: Student, search: Callable[[PromptProtocol], object], queries: Sequence[str]) -> Float64Array:
     """Return (Q, 3) for queries alone on one thread: milliseconds of reading, those of searching, and rows led on."""
     measured = []
     with intra_op_threads(1):

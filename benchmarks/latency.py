@@ -1,4 +1,4 @@
-"""Measure how long an engine takes per query, path by path: one query at a time, and many in batches.
+"""Measure how long an engine takes per query, channel by channel: one query at a time, and many in batches.
 
     python benchmarks/latency.py ENGINE --queries FILE [--most 1000] [--threads 1]
 
@@ -24,7 +24,7 @@ from rich.table import Table
 from intently import Engine
 from intently.catalog import read_queries
 from intently.evaluation.latency import measure_latency
-from intently.types import Path as RetrievalPath
+from intently.types import Channel
 
 
 def main() -> None:
@@ -40,23 +40,25 @@ def main() -> None:
     engine = Engine.load(options.engine, num_threads=options.threads)
     load_s = time.perf_counter() - start
     queries = read_queries(options.queries).texts[: options.most]
-    table = Table("path", "p50 ms", "p95 ms", "p99 ms", "queries/s in batches")
+    table = Table("channel", "p50 ms", "p95 ms", "p99 ms", "queries/s in batches")
     figures = {}
-    for path in RetrievalPath:
-        latency = measure_latency(partial(engine.retrieve, path=path), queries)
+    for channel in Channel:
+        latency = measure_latency(partial(engine.retrieve, channel=channel), queries)
         start = time.perf_counter()
-        for _ in engine.retrieve_many(queries, path=path):
+        for _ in engine.retrieve_many(queries, channel=channel):
             pass
         per_second = len(queries) / (time.perf_counter() - start)
         table.add_row(
-            path, *(f"{value:.1f}" for value in (latency.p50_ms, latency.p95_ms, latency.p99_ms)), f"{per_second:.0f}"
+            str(channel),
+            *(f"{value:.1f}" for value in (latency.p50_ms, latency.p95_ms, latency.p99_ms)),
+            f"{per_second:.0f}",
         )
-        figures[str(path)] = asdict(latency) | {"queries_per_second": per_second}
+        figures[str(channel)] = asdict(latency) | {"queries_per_second": per_second}
     Console().print(table)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     about = {"machine": machine, "threads": options.threads, "date": date.today().isoformat(), "load_s": load_s}
-    print(json.dumps(about | {"num_ads": engine.catalog.num_ads, "peak_memory_mib": peak_mib, "paths": figures}))
+    print(json.dumps(about | {"num_ads": engine.catalog.num_ads, "peak_memory_mib": peak_mib, "channels": figures}))
 
 
 if __name__ == "__main__":

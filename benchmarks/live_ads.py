@@ -4,7 +4,7 @@
 
 The ads of FILE must not be in the engine. One ad is added first, which pays for what is made on first use. Then
 `--single` ads are added one by one: the time from the call to its return, when the ad is retrievable; and then whether
-it really is: whether a query of its own title finds it on the intention path at all, and among the best 500. Then
+it really is: whether a query of its own title finds it on the intention channel at all, and among the best 500. Then
 `--batch` ads are added in one call (of a hundred of them it is looked whether they are found), and all are removed
 again. Prints a table and, last, one JSON line with machine, date and figures. The engine on disk is not changed.
 """
@@ -26,7 +26,7 @@ from rich.table import Table
 
 from intently import Ad, Engine
 from intently.catalog import read_ads
-from intently.types import Path as RetrievalPath
+from intently.types import Channel
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def add(engine: Engine, ads: list[Ad]) -> float:
 
 def rank_of(engine: Engine, ad: Ad) -> int:
     """Return at which rank the intentions of the ad's title lead to it, 0 if they do not."""
-    ranking = engine.retrieve(ad.title[:500], k=engine.catalog.num_ads, path=RetrievalPath.INTENTION, explain=False)
+    ranking = engine.retrieve(ad.title[:500], k=engine.catalog.num_ads, channel=Channel.INTENTION, explain=False)
     return next((each.rank for each in ranking.ads if each.ad_id == ad.ad_id), 0)
 
 

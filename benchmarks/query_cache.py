@@ -3,7 +3,7 @@
     python benchmarks/query_cache.py ENGINE --queries FILE [--hit-rate 0.65] [--requests 2000] [--exponent 1.0]
 
 Requests are drawn from the file's queries by Zipf's law. The cache holds the most frequent ones, as few as reach the
-hit rate on these requests; their intentions are decoded by the engine itself. Both paths that need intentions are
+hit rate on these requests; their intentions are decoded by the engine itself. Both channels that need intentions are
 measured, one request at a time and in batches. Prints two tables and, last, one JSON line with machine, date and
 figures. The engine on disk is not changed.
 """
@@ -32,9 +32,9 @@ from intently.engine.fill_cache import fill_cache
 from intently.evaluation.cache_report import cache_report, zipf_log
 from intently.evaluation.latency import measure_latency
 from intently.text.normalize import normalize
-from intently.types import Path as RetrievalPath
+from intently.types import Channel
 
-PATHS = (RetrievalPath.INTENTION, RetrievalPath.FUSED)
+CHANNELS = (Channel.INTENTION, Channel.FUSED)
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the distinct queries, in the report of hit rates
 
 
@@ -64,17 +64,17 @@ def main() -> None:
         cache = fill_cache(engine, [query for query, _ in by_count[:size]], Path(directory) / CACHE_FILE)
         fill_s, num_bytes = time.perf_counter() - start, (Path(directory) / CACHE_FILE).stat().st_size
         figures: dict[str, dict[str, float]] = {}
-        for path in PATHS:
+        for channel in CHANNELS:
             for name, used in (("uncached", None), ("cached", cache)):
                 engine.cache = used
-                engine.retrieve(log[0], path=path)
+                engine.retrieve(log[0], channel=channel)
                 cache.reset_statistics()
                 start = time.perf_counter()
-                latency = measure_latency(partial(engine.retrieve, path=path, explain=False), log, num_warmup=0)
+                latency = measure_latency(partial(engine.retrieve, channel=channel, explain=False), log, num_warmup=0)
                 alone, start = time.perf_counter() - start, time.perf_counter()
-                for _ in engine.retrieve_many(log, path=path):
+                for _ in engine.retrieve_many(log, channel=channel):
                     pass
-                figures[f"{path} {name}"] = {
+                figures[f"{channel} {name}"] = {
                     "one_by_one_per_second": len(log) / alone,
                     "p50_ms": latency.p50_ms,
                     "p99_ms": latency.p99_ms,
@@ -89,14 +89,14 @@ def main() -> None:
     for row in report:
         table.add_row(f"{row['size']:,}", *(f"{row[name]:.1%}" for name in list(row)[1:]))
     console.print(table)
-    table = Table("path", "queries/s one by one", "p50 ms", "p99 ms", "queries/s in batches", "hit rate")
+    table = Table("channel", "queries/s one by one", "p50 ms", "p99 ms", "queries/s in batches", "hit rate")
     for name, row in figures.items():
         table.add_row(name, *(f"{value:.2f}" if value < 1 else f"{value:.1f}" for value in row.values()))
     console.print(table)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     about = {"machine": machine, "threads": options.threads, "date": date.today().isoformat()}
     about |= {"requests": len(log), "distinct": len(by_count), "kept": size, "fill_s": fill_s, "cache_bytes": num_bytes}
-    print(json.dumps(about | {"report": report, "paths": figures}))
+    print(json.dumps(about | {"report": report, "channels": figures}))
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def built(kind: CoarseEngine, embeddings: np.ndarray, place: Path) -> tuple[Vect
 def repeated(tokens: TokenVectors, num_ads: int) -> TokenVectors:
     """Return the tokens of `num_ads` ads: those of the engine's, again and again."""
     while tokens.num_ads < num_ads:
-        tokens = tokens.joined(tokens)
+        tokens = tokens.concatenated(tokens)
     return TokenVectors(tokens.offsets[: num_ads + 1], tokens.codes[: tokens.offsets[num_ads]])
 
 

@@ -1,16 +1,17 @@
 """Add, replace and remove ads while an engine answers.
 
 Shows `Engine.add_ads` and `Engine.remove_ads`: a new ad is read once by the student, gets its intentions from the
-present vocabulary, and is found on every path as soon as the call returns; nothing is trained. A query under way keeps
-the ads it began with. The engine here is put together by hand from five ads and the pretrained sentence encoder as it
-comes, so that this takes seconds; one that `build_engine` made is loaded by `Engine.load` and used in the same way.
+present vocabulary, and is found on every channel as soon as the call returns; nothing is trained. A query under way
+keeps the ads it began with. The engine here is put together by hand from five ads and the pretrained sentence encoder
+as it comes, so that this takes seconds; one that `build_engine` made is loaded by `Engine.load` and used in the same
+way.
 
     python examples/live_ads.py
 """
 
 import numpy as np
 
-from intently import Ad, Engine, Path
+from intently import Ad, Channel, Engine
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import RetrievalSettings
@@ -46,7 +47,7 @@ def main() -> None:
     engine.add_ads([Ad("race", "Marathon entry, Berlin")], replace=True)
     show(engine, "marathon", "The same id, another ad")
 
-    under_way = engine.retrieve_many(["marathon", "marathon"], path=Path.LEXICAL, batch_size=1)
+    under_way = engine.retrieve_many(["marathon", "marathon"], channel=Channel.LEXICAL, batch_size=1)
     first = [ad.ad_id for ad in next(under_way).ads]
     engine.remove_ads(["race"])
     second = [ad.ad_id for ad in next(under_way).ads]
@@ -62,9 +63,9 @@ def main() -> None:
 
 def show(engine: Engine, query: str, when: str) -> None:
     print(f"{when}: {query!r}")
-    for path in (Path.INTENTION, Path.LEXICAL):
-        found = engine.retrieve(query, k=3, path=path).ads
-        print(f"  {path:<10} {', '.join(f'{ad.ad_id} {ad.score:.2f}' for ad in found) or 'nothing'}")
+    for channel in (Channel.INTENTION, Channel.LEXICAL):
+        found = engine.retrieve(query, k=3, channel=channel).ads
+        print(f"  {channel:<10} {', '.join(f'{ad.ad_id} {ad.score:.2f}' for ad in found) or 'nothing'}")
 
 
 def small_engine() -> Engine:

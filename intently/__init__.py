@@ -6,12 +6,12 @@
 from typing import TYPE_CHECKING, Any
 
 from intently.errors import IntentlyError
-from intently.types import Ad, Intention, Path, Ranking, Reason, ScoredAd, UserContext
+from intently.types import Ad, Channel, Intention, Ranking, Reason, ScoredAd, UserContext
 
 if TYPE_CHECKING:
     from intently.engine.engine import Engine
 
-__all__ = ["Ad", "Engine", "Intention", "IntentlyError", "Path", "Ranking", "Reason", "ScoredAd", "UserContext"]
+__all__ = ["Ad", "Channel", "Engine", "Intention", "IntentlyError", "Ranking", "Reason", "ScoredAd", "UserContext"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from intently.catalog import Catalog
-from intently.types import Path, Ranking, Reason
+from intently.types import Channel, Ranking, Reason
 
 _SHOWN_INTENTIONS = 6
 
@@ -32,5 +32,5 @@ def show_ranking(console: Console, catalog: Catalog, ranking: Ranking, *, explai
 def reason_in_words(reason: Reason) -> str:
     """Return a reason as one readable line."""
     evidence = ", ".join(f"{name} {value:.2f}" for name, value in reason.evidence)
-    by = {Path.INTENTION: "by intention", Path.DENSE: "by meaning", Path.LEXICAL: "by words"}[reason.path]
+    by = {Channel.INTENTION: "by intention", Channel.DENSE: "by meaning", Channel.LEXICAL: "by words"}[reason.channel]
     return f"{by}, rank {reason.rank}: {evidence}"

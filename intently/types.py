@@ -18,7 +18,7 @@ knows). `note` is a short remark beside the amount (losses, a unit), empty for n
 """
 
 
-class Path(StrEnum):
+class Channel(StrEnum):
     """The ways a query can reach an ad, and their fusion."""
 
     INTENTION = "intention"
@@ -77,13 +77,13 @@ class Intention:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an ad was returned: what one path saw in it.
+    """Why an ad was returned: what one channel saw in it.
 
-    `rank` and `score` are the ad's place in that path alone. `evidence` is readable: an intention with its probability,
-    a matched term with its share of the score, or the cosine similarity.
+    `rank` and `score` are the ad's place in that channel alone. `evidence` is readable: an intention with its
+    probability, a matched term with its share of the score, or the cosine similarity.
     """
 
-    path: Path
+    channel: Channel
     rank: int
     score: float
     evidence: tuple[tuple[str, float], ...] = ()

@@ -69,7 +69,7 @@ checkpoint_steps = 4
 [postings]
 num_beams = 4
 """
-PATHS = ("fused", "intention", "dense", "lexical")
+CHANNELS = ("fused", "intention", "dense", "lexical")
 
 
 @dataclass(frozen=True)
@@ -217,20 +217,20 @@ def test_query_explains(engine):
         assert told in outcome.out
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_query_prints_json(engine, path):
-    outcome = intently("query", engine, "cordless drill", "--json", "--explain", "-k", 2, "--path", path)
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_query_prints_json(engine, channel):
+    outcome = intently("query", engine, "cordless drill", "--json", "--explain", "-k", 2, "--channel", channel)
     assert outcome.code == 0
     answer = json.loads(outcome.out)
     assert answer["query"] == "cordless drill"
     assert [ad["rank"] for ad in answer["ads"]] == [1, 2]
-    assert {"a1", "a2"} == {ad["ad_id"] for ad in answer["ads"]} or path == "dense"  # untrained
-    reasons = {reason["path"] for ad in answer["ads"] for reason in ad["reasons"]}
-    assert reasons == ({"intention", "dense", "lexical"} if path == "fused" else {path})
+    assert {"a1", "a2"} == {ad["ad_id"] for ad in answer["ads"]} or channel == "dense"  # untrained
+    reasons = {reason["channel"] for ad in answer["ads"] for reason in ad["reasons"]}
+    assert reasons == ({"intention", "dense", "lexical"} if channel == "fused" else {channel})
 
 
 def test_query_without_a_known_word_finds_no_ads_by_words(engine):
-    outcome = intently("query", engine, "zzzzzz", "--path", "lexical")
+    outcome = intently("query", engine, "zzzzzz", "--channel", "lexical")
     assert outcome.code == 0
     assert "no ads" in outcome.out
 
@@ -245,14 +245,15 @@ def test_query_obeys_targeting(engine):
     assert not {"a1", "a3"} & asked("--country", "CN", "--language", "ZH")
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_run_answers_every_query(engine, inputs, tmp_path, path):
-    outcome = intently("run", engine, "--queries", inputs / "queries.tsv", "--out", tmp_path / "r.trec", "--path", path)
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_run_answers_every_query(engine, inputs, tmp_path, channel):
+    run_file = tmp_path / "r.trec"
+    outcome = intently("run", engine, "--queries", inputs / "queries.tsv", "--out", run_file, "--channel", channel)
     assert outcome.code == 0, outcome.err
-    assert f"3 queries, path {path}" in outcome.out
+    assert f"3 queries, channel {channel}" in outcome.out
     run = read_run(tmp_path / "r.trec")
     assert run.query_ids == ("q1", "q2", "q3")
-    assert run.tag == f"intently-{path}"
+    assert run.tag == f"intently-{channel}"
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,7 @@ def runs(engine: Path, inputs: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("runs")
     made = [folder / "lexical.trec", folder / "dense.trec"]
     for path in made:
-        outcome = intently("run", engine, "--queries", inputs / "queries.tsv", "--out", path, "--path", path.stem)
+        outcome = intently("run", engine, "--queries", inputs / "queries.tsv", "--out", path, "--channel", path.stem)
         assert outcome.code == 0, outcome.err
     return made
 
@@ -579,7 +580,7 @@ def filled(arguments: str, engine: Path, inputs: Path, tmp_path: Path) -> list[s
 
 @pytest.mark.parametrize(
     "arguments",
-    ["frobnicate", "query --frobnicate", "query", "query e q --path sideways", "world w --ads many"],
+    ["frobnicate", "query --frobnicate", "query", "query e q --channel sideways", "world w --ads many"],
 )
 def test_wrong_usage_points_at_the_help(arguments):
     outcome = intently(*arguments.split())

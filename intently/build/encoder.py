@@ -1,4 +1,4 @@
-"""The encoder of the dense path: what it learns from, how it is trained, and how it reads all ads."""
+"""The encoder of the dense channel: what it learns from, how it is trained, and how it reads all ads."""
 
 import json
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from intently.arrays import IntArray
 from intently.build.augmentation.augmentation import Augmentation
 from intently.build.augmentation.importance import ImportanceSettings, quality
 from intently.build.encoder_teacher import Guide, HybridTeacher
@@ -22,7 +23,6 @@ from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
 from intently.files import write_atomically
 from intently.index.lexical import LexicalIndex
-from intently.index.postings import IntArray
 from intently.index.token_vectors import TokenVectors
 from intently.intentions.vocabulary import Vocabulary
 from intently.models.encoder.backbone import CompactBackbone, TextBackbone, TextTokenizer

@@ -1,4 +1,4 @@
-"""Who teaches the encoder of the dense path: words and an encoder that was trained before, together."""
+"""Who teaches the encoder of the dense channel: words and an encoder that was trained before, together."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from intently.build.interactions import Interactions
 from intently.build.training.fusion import FusionExample, FusionSettings, held_out, train_fusion
-from intently.engine.engine import FUSED_PATHS, Engine
+from intently.engine.engine import FUSED_CHANNELS, Engine
 from intently.engine.fusion_features import rising
 from intently.engine.learned_fusion import LearnedFusion
 from intently.evaluation.significance import randomization_test
 from intently.types import Progress
 
-_STAYS = "paths are fused by reciprocal ranks"
+_STAYS = "channels are fused by reciprocal ranks"
 
 
 def held_out_queries(interactions: Interactions, settings: FusionSettings) -> NDArray[np.bool_]:
@@ -35,7 +35,7 @@ class Learned:
 
 
 def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Learned:
-    """Return a fusion learned from how the engine's paths answer queries that none of them has learned from.
+    """Return a fusion learned from how the engine's channels answer queries that none of them has learned from.
 
     Reciprocal ranks stay if too few of these have a relevant ad among the candidates, or if what was learned does not
     order those better than chance would.
@@ -45,7 +45,7 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
     if num_useful < settings.min_queries:
         few = f"{num_useful} held-out queries have a relevant candidate, 'min_queries' is {settings.min_queries}"
         return Learned(None, {}, (f"{_STAYS}: {few}",))
-    trained = train_fusion(examples, rising(FUSED_PATHS), settings, show)
+    trained = train_fusion(examples, rising(FUSED_CHANNELS), settings, show)
     p_value = float(randomization_test(np.array(trained.gains)[:, None], seed=settings.seed)[0])
     facts = {
         "fusion_queries": trained.num_queries,
@@ -57,7 +57,7 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
     if trained.precision <= trained.baseline or p_value > settings.max_p_value:
         why = f"held-out queries are not ranked better than by chance (p {p_value:.2g})"
         return Learned(None, facts, (f"{_STAYS}: with what was learned, {why}",))
-    return Learned(LearnedFusion(FUSED_PATHS, trained.model, trained.weights, settings.depth), facts)
+    return Learned(LearnedFusion(FUSED_CHANNELS, trained.model, trained.weights, settings.depth), facts)
 
 
 def _examples(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Iterator[FusionExample]:

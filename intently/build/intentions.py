@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from intently.arrays import IntArray
 from intently.build.interactions import Interactions
 from intently.build.settings import BuildSettings
 from intently.build.teacher import Lessons, take_lessons
@@ -17,7 +18,6 @@ from intently.catalog import Catalog
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
-from intently.index.postings import IntArray
 from intently.intentions.candidates import mine_candidates
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
@@ -32,7 +32,7 @@ _CHUNK = 4096  # ads whose intentions are decoded between two saves
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """The intention path before it is indexed: what the trained student, and a teacher, say of N ads."""
+    """The intention channel before it is indexed: what the trained student, and a teacher, say of N ads."""
 
     student: Student
     vocabulary: Vocabulary

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import IntArray
 from intently.catalog import Catalog, Judgements
 from intently.errors import InputError
-from intently.index.postings import IntArray
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     ads, clicks → vocabulary → trie → student (trained) → ads' intentions ┐
                     └ teacher, if one is named, says intentions ──────────┤
                 → terms ──────────────────────────────────────────────────┼→ indexes → fusion (learned) → manifest
-                → encoder, if the dense path has one (trained) → vectors ─┘
+                → encoder, if the dense channel has one (trained) → vectors ─┘
 
 Every stage is a function of the one before. What is expensive (what is trained, the ads' intentions) is kept under
 `.build` while the build runs, together with a fingerprint of all that decided it, so that an interrupted build resumes,
@@ -40,7 +40,7 @@ from intently.engine.cache import CACHE_FILE
 from intently.engine.engine import FUSION_FILE, TITLES_FILE, TOKENS, Engine
 from intently.errors import ArtifactError, InputError
 from intently.files import MANIFEST, open_artifact, write_atomically, write_manifest
-from intently.index.joined import join
+from intently.index.concatenated import concatenate_embeddings
 from intently.index.lexical import LexicalIndex
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
@@ -120,7 +120,7 @@ def build_engine(
         )
         built = build_encoder(material, settings.bridge, work / ENCODER, show, device=settings.device)
         encoder, tokens = built.embedder, built.ads.tokens
-        embeddings = join(said.embeddings, built.ads.embeddings)
+        embeddings = concatenate_embeddings(said.embeddings, built.ads.embeddings)
     vectors = VectorIndex.build(embeddings, settings.coarse, show)
     learned = Learned(None, {})
     if aside.any():

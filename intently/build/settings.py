@@ -34,7 +34,7 @@ class BackboneKind(StrEnum):
 
 @dataclass(frozen=True)
 class BridgeSettings:
-    """Whether the dense path has an encoder beside the student, and how that is made."""
+    """Whether the dense channel has an encoder beside the student, and how that is made."""
 
     enabled: bool = False  # otherwise the student's embedding alone serves it
     kind: BackboneKind = BackboneKind.COMPACT

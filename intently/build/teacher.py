@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import IntArray
 from intently.build.knowledge.instances import Instance, read_instances
 from intently.build.training.format import FormatSettings, ad_prompt, format_examples, query_prompt
 from intently.build.training.language_model import Example, FineTuningSettings, fine_tune
@@ -28,7 +29,7 @@ from intently.files import sha256_of, write_atomically
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.intentions.candidates import merge_said
-from intently.intentions.decode import Decoded, DecodeSettings, IntArray, ScoreMode
+from intently.intentions.decode import Decoded, DecodeSettings, ScoreMode
 from intently.intentions.trie import Trie
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings, Said, free_beam_search

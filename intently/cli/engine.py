@@ -19,8 +19,7 @@ from intently.cli.shared import (
     out,
 )
 from intently.progress import StageProgress
-from intently.types import Path as RetrievalPath
-from intently.types import UserContext
+from intently.types import Channel, UserContext
 
 
 def build(
@@ -65,7 +64,7 @@ def query(
     directory: EngineDirectory,
     text: Annotated[str, typer.Argument(help="What the user typed.", show_default=False)],
     k: Annotated[int, typer.Option("-k", help="Number of ads.")] = 10,
-    path: Annotated[RetrievalPath, typer.Option(help="Which path answers.")] = RetrievalPath.FUSED,
+    channel: Annotated[Channel, typer.Option(help="Which channel answers.")] = Channel.FUSED,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each ad came, and where the time went.")] = False,
     country: Annotated[str | None, typer.Option(help="The user's country, for targeting.")] = None,
@@ -76,7 +75,7 @@ def query(
     """Retrieve ads for one query."""
     engine = load_engine(directory)
     user = UserContext(country, language, device, audiences=frozenset(audience) if audience else None)
-    ranking = engine.retrieve(text, k, user=user, path=path, explain=explain)
+    ranking = engine.retrieve(text, k, user=user, channel=channel, explain=explain)
     if as_json:
         out.print_json(json.dumps(asdict(ranking), ensure_ascii=False))
         return
@@ -92,7 +91,7 @@ def demo(
     ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 3_000,
     seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
 ) -> None:
-    """See it all at once: simulate a world, build an engine, measure its paths, answer six queries."""
+    """See it all at once: simulate a world, build an engine, measure its channels, answer six queries."""
     need_models()
     from intently.lab.demo import run_demo
 

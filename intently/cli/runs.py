@@ -9,7 +9,7 @@ import typer
 from intently.cli.shared import EngineDirectory, err, load_engine, out
 from intently.errors import InputError
 from intently.progress import StageProgress
-from intently.types import Path as RetrievalPath
+from intently.types import Channel
 
 
 def run(
@@ -20,18 +20,18 @@ def run(
     ],
     run_file: Annotated[Path, typer.Option("--out", help="The run to write, in TREC format.", show_default=False)],
     k: Annotated[int, typer.Option("-k", help="Ads a query.")] = 500,
-    path: Annotated[RetrievalPath, typer.Option(help="Which path answers.")] = RetrievalPath.FUSED,
+    channel: Annotated[Channel, typer.Option(help="Which channel answers.")] = Channel.FUSED,
 ) -> None:
     """Retrieve ads for a file of queries and write a TREC run. Ids are line numbers where none are given."""
     from intently.catalog import read_queries, write_run
 
     asked = read_queries(queries)
     engine = load_engine(directory, num_threads=os.cpu_count())  # batches are large enough to share
-    with StageProgress(err) as progress, write_run(run_file, tag=f"intently-{path}") as writer:
-        for done, ranking in enumerate(engine.retrieve_many(asked.texts, k, path=path), start=1):
+    with StageProgress(err) as progress, write_run(run_file, tag=f"intently-{channel}") as writer:
+        for done, ranking in enumerate(engine.retrieve_many(asked.texts, k, channel=channel), start=1):
             writer.write(asked.ids[done - 1], [ad.ad_id for ad in ranking.ads], [ad.score for ad in ranking.ads])
             progress("Retrieving", done, len(asked))
-    out.print(f"{run_file}: {len(asked):,} queries, path {path}", soft_wrap=True)
+    out.print(f"{run_file}: {len(asked):,} queries, channel {channel}", soft_wrap=True)
 
 
 def evaluate(

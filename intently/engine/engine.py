@@ -8,12 +8,13 @@ query ─ read once by the student ─┬─ decode intentions → postings ─�
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.catalog import Catalog
 from intently.engine.cache import CACHE_FILE, QueryCache
 from intently.engine.fusion_features import Candidates, QueryFacts, features
@@ -28,7 +29,6 @@ from intently.files import MANIFEST, open_artifact
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
-from intently.index.postings import FloatArray, IntArray, Mask
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
@@ -42,14 +42,14 @@ from intently.snapshot.snapshot import Ads
 from intently.text.analyze import Analyzer
 from intently.text.chunk import ChunkSettings
 from intently.text.ocr_cleaning import OcrSettings
-from intently.types import Ad, Intention, Path, Ranking, ScoredAd, UserContext
+from intently.types import Ad, Channel, Intention, Ranking, ScoredAd, UserContext
 
 __all__ = ["MAX_QUERY_LENGTH", "NUM_EVIDENCE", "Engine", "RetrievalSettings"]
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
-# What an artifact may hold beside what it must: an encoder of the dense path, a learned fusion, what that looks at.
+# What an artifact may hold beside what it must: an encoder of the dense channel, a learned fusion, what that looks at.
 ENCODER, TOKENS, FUSION_FILE, TITLES_FILE = "encoder", "tokens", "fusion.json", "titles.npz"
-FUSED_PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)  # that are fused
+FUSED_CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)  # that are fused
 
 
 class Engine:
@@ -74,7 +74,7 @@ class Engine:
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
     ) -> None:
-        """`encoder` embeds for the dense path beside the student; `fusion` stands in for reciprocal ranks.
+        """`encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build's settings for
@@ -118,13 +118,13 @@ class Engine:
         self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical, titles, tokens)), reader)
 
     @classmethod
-    def load(cls, path: str | FilePath, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
+    def load(cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
         """Load the artifact at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted.
 
         `runtime` and `num_threads` stand in for the artifact's settings, as they belong to the machine it runs on. A
         query cache is used if there is one.
         """
-        directory = FilePath(path)
+        directory = Path(path)
         manifest = open_artifact(directory)
         try:
             told = manifest["settings"]
@@ -165,7 +165,7 @@ class Engine:
         return self._live.ads.catalog
 
     def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> None:
-        """Add ads, findable on every path once this returns; all of them or none. Nothing is trained.
+        """Add ads, findable on every channel once this returns; all of them or none. Nothing is trained.
 
         The student reads each ad and decodes its intentions from the present vocabulary; those that its title contains
         or that it bids on are added. With `replace` an ad takes the place of the one with its id, but not what that was
@@ -185,14 +185,14 @@ class Engine:
         k: int = 10,
         *,
         user: UserContext | None = None,
-        path: Path = Path.FUSED,
+        channel: Channel = Channel.FUSED,
         explain: bool = True,
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
         Raises `InputError` for a query that is empty, enormous or no valid Unicode, and for k < 1.
         """
-        return next(self.retrieve_many([query], k, user=user, path=path, explain=explain))
+        return next(self.retrieve_many([query], k, user=user, channel=channel, explain=explain))
 
     def retrieve_many(
         self,
@@ -200,7 +200,7 @@ class Engine:
         k: int = 10,
         *,
         user: UserContext | None = None,
-        path: Path = Path.FUSED,
+        channel: Channel = Channel.FUSED,
         explain: bool = False,
         batch_size: int = 32,
     ) -> Iterator[Ranking]:
@@ -212,24 +212,24 @@ class Engine:
             raise InputError(f"k is {k}", cure="ask for at least 1 ad", field="k")
         for position, query in enumerate(queries):
             _check(query, position)
-        ads, path = self._live.ads, Path(path)  # one version from the first query to the last
+        ads, channel = self._live.ads, Channel(channel)  # one version from the first query to the last
         eligible = ads.eligible(user)
         starts = range(0, len(queries), batch_size)
         return (
             ranking
             for start in starts
-            for ranking in self._retrieve_batch(queries[start : start + batch_size], k, ads, eligible, path, explain)
+            for ranking in self._retrieve_batch(queries[start : start + batch_size], k, ads, eligible, channel, explain)
         )
 
-    def embed_queries(self, queries: Sequence[str]) -> FloatArray:
-        """Return the unit embeddings (B, D) of queries as the dense path compares them with `vectors`.
+    def embed_queries(self, queries: Sequence[str]) -> Float32Array:
+        """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.
 
         That is before feedback moves them. Refuses what `retrieve` refuses.
         """
         for position, query in enumerate(queries):
             _check(query, position)
         embeddings = np.empty((len(queries), self.vectors.embeddings.shape[1]), dtype=np.float32)
-        for row, one in enumerate(self._understand(queries, self._live.ads, (Path.DENSE,), None)):
+        for row, one in enumerate(self._understand(queries, self._live.ads, (Channel.DENSE,), None)):
             embeddings[row] = one.embedding
         return embeddings
 
@@ -246,10 +246,10 @@ class Engine:
         eligible = ads.eligible(None)
         for start in range(0, len(queries), batch_size):
             part = queries[start : start + batch_size]
-            everything = self._understand(part, ads, FUSED_PATHS, None)
+            everything = self._understand(part, ads, FUSED_CHANNELS, None)
             for query, understood in zip(part, everything, strict=True):
                 found = search(
-                    query, understood, ads, self.intentions, FUSED_PATHS, settings.num_candidates, eligible, settings
+                    query, understood, ads, self.intentions, FUSED_CHANNELS, settings.num_candidates, eligible, settings
                 )
                 rows, scores = self._by_reciprocal_ranks(found)
                 rows = rows[:depth]
@@ -257,27 +257,27 @@ class Engine:
                 yield rows, features(one, self._facts(query, found), ads.title_terms(rows))
 
     def _understand(
-        self, queries: Sequence[str], ads: Ads, paths: Sequence[Path], cache: QueryCache | None
+        self, queries: Sequence[str], ads: Ads, channels: Sequence[Channel], cache: QueryCache | None
     ) -> list[Understood]:
         return understand(
-            queries, ads.corrected, paths, self.student, self.encoder, self._decoder, cache, self.settings
+            queries, ads.corrected, channels, self.student, self.encoder, self._decoder, cache, self.settings
         )
 
     def _retrieve_batch(
-        self, queries: Sequence[str], k: int, ads: Ads, eligible: Mask, path: Path, explain: bool
+        self, queries: Sequence[str], k: int, ads: Ads, eligible: Mask, channel: Channel, explain: bool
     ) -> Iterator[Ranking]:
-        paths = FUSED_PATHS if path is Path.FUSED else (path,)
+        channels = FUSED_CHANNELS if channel is Channel.FUSED else (channel,)
         depth = max(k, self.settings.num_candidates)
-        everything = self._understand(queries, ads, paths, self.cache)
+        everything = self._understand(queries, ads, channels, self.cache)
         for query, understood in zip(queries, everything, strict=True):
             timings = understood.timings_ms
             with timed(timings, "search"):
-                found = search(query, understood, ads, self.intentions, paths, depth, eligible, self.settings)
+                found = search(query, understood, ads, self.intentions, channels, depth, eligible, self.settings)
             with timed(timings, "fuse"):
-                if path is Path.FUSED:
+                if channel is Channel.FUSED:
                     rows, scores = self._fused(query, found)
                 else:
-                    rows, scores = found.hits[path].rows, found.hits[path].scores.astype(np.float64)
+                    rows, scores = found.hits[channel].rows, found.hits[channel].scores.astype(np.float64)
             with timed(timings, "explain"):
                 ranked = tuple(
                     ScoredAd(ads.ad_id(row), rank, score, found.reasons(row) if explain else ())
@@ -288,7 +288,7 @@ class Engine:
             yield Ranking(query, ranked, self._told(understood), timings, understood.cached)
 
     def _fused(self, query: str, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
-        """Return all that the paths found and its scores, best first."""
+        """Return all that the channels found and its scores, best first."""
         rows, scores = self._by_reciprocal_ranks(found)
         if self.fusion is None:
             return rows, scores
@@ -298,7 +298,9 @@ class Engine:
     def _by_reciprocal_ranks(self, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
         settings = self.settings
         weights = (settings.intention_weight, settings.dense_weight, settings.lexical_weight)
-        return reciprocal_rank_fusion([found.best[path] for path in FUSED_PATHS], weights, settings.fusion_constant)
+        return reciprocal_rank_fusion(
+            [found.best[channel] for channel in FUSED_CHANNELS], weights, settings.fusion_constant
+        )
 
     def _facts(self, query: str, found: Found) -> QueryFacts:
         assert self.lexical.statistics is not None

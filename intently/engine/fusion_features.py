@@ -1,4 +1,4 @@
-"""What the learned fusion sees of a query's candidates: what every path says of them, and how their titles match.
+"""What the learned fusion sees of a query's candidates: what every channel says of them, and how their titles match.
 
 Nothing here knows who clicked what: an ad's clicks, also those of other queries, say more about which ads were shown
 and judged than about what a new query wants.
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.index.bm25 import Statistics
 from intently.index.lexical import LexicalQuery
-from intently.index.postings import FloatArray, IntArray, Mask
 from intently.index.title_terms import Codes, term_codes
 from intently.text.analyze import UNITS, Analyzer
-from intently.types import Path
+from intently.types import Channel
 
 _RANK_CONSTANT = 10.0  # of the reciprocal ranks
 
-_OF_PATH = ("score", "below best", "deviation", "reciprocal rank")
-_OF_CANDIDATE = ("fused score", "number of paths")
+_OF_CHANNEL = ("score", "below best", "deviation", "reciprocal rank")
+_OF_CANDIDATE = ("fused score", "number of channels")
 _OF_QUERY = ("query terms", "query numbers", "query terms corrected", "literal intentions")
 _OF_TITLE = (
     "title terms",
@@ -33,7 +33,7 @@ _OF_TITLE = (
     "pairs in title",
     "first match",
 )
-_RISING = {*_OF_PATH, "fused score", "query in title", "numbers in title", "last word in title", "pairs in title"}
+_RISING = {*_OF_CHANNEL, "fused score", "query in title", "numbers in title", "last word in title", "pairs in title"}
 
 
 @dataclass(frozen=True)
@@ -62,61 +62,61 @@ class QueryFacts:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """C distinct ads that the paths found for one query, best first by reciprocal rank fusion (`fused (C,)`).
+    """C distinct ads that the channels found for one query, best first by reciprocal rank fusion (`fused (C,)`).
 
-    `scores` has what each path says of every candidate (C,), whether it is among that path's best or not; `ranks` its
-    place among these from 1, and 0 if it is not there.
+    `scores` has what each channel says of every candidate (C,), whether it is among that channel's best or not; `ranks`
+    its place among these from 1, and 0 if it is not there.
     """
 
     rows: IntArray
     fused: NDArray[np.float64]
-    scores: Mapping[Path, FloatArray]
-    ranks: Mapping[Path, IntArray]
+    scores: Mapping[Channel, Float32Array]
+    ranks: Mapping[Channel, IntArray]
 
     @classmethod
     def of(
         cls,
         rows: IntArray,
         fused: NDArray[np.float64],
-        best: Mapping[Path, IntArray],
-        scores_of: Callable[[Path, IntArray], FloatArray],
+        best: Mapping[Channel, IntArray],
+        scores_of: Callable[[Channel, IntArray], Float32Array],
     ) -> "Candidates":
-        """Return the candidates `rows`, which may leave out some of each path's `best` rows.
+        """Return the candidates `rows`, which may leave out some of each channel's `best` rows.
 
-        `scores_of` returns a path's scores (C,) of any rows.
+        `scores_of` returns a channel's scores (C,) of any rows.
         """
         order = np.argsort(rows)
         in_order = rows[order]
         ranks = {}
-        for path, found in best.items():
+        for channel, found in best.items():
             place = np.minimum(np.searchsorted(in_order, found), max(len(rows) - 1, 0))
             is_there = in_order[place] == found if len(rows) else np.zeros(len(found), dtype=np.bool_)
-            ranks[path] = np.zeros(len(rows), dtype=np.int64)
-            ranks[path][order[place[is_there]]] = np.flatnonzero(is_there) + 1
-        return cls(rows, fused, {path: scores_of(path, rows) for path in best}, ranks)
+            ranks[channel] = np.zeros(len(rows), dtype=np.int64)
+            ranks[channel][order[place[is_there]]] = np.flatnonzero(is_there) + 1
+        return cls(rows, fused, {channel: scores_of(channel, rows) for channel in best}, ranks)
 
 
-def feature_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return what the columns of `features` are called, for candidates of these paths."""
-    of_paths = tuple(f"{path} {name}" for path in paths for name in _OF_PATH)
-    return (*of_paths, *_OF_CANDIDATE, *_OF_QUERY, *_OF_TITLE)
+def feature_names(channels: Sequence[Channel]) -> tuple[str, ...]:
+    """Return what the columns of `features` are called, for candidates of these channels."""
+    of_channels = tuple(f"{channel} {name}" for channel in channels for name in _OF_CHANNEL)
+    return (*of_channels, *_OF_CANDIDATE, *_OF_QUERY, *_OF_TITLE)
 
 
-def rising(paths: Sequence[Path]) -> tuple[bool, ...]:
+def rising(channels: Sequence[Channel]) -> tuple[bool, ...]:
     """Return for which columns of `features` more can only speak for an ad: a model that knows needs less to learn."""
-    names = (*(_OF_PATH * len(paths)), *_OF_CANDIDATE, *_OF_QUERY, *_OF_TITLE)
+    names = (*(_OF_CHANNEL * len(channels)), *_OF_CANDIDATE, *_OF_QUERY, *_OF_TITLE)
     return tuple(name in _RISING for name in names)
 
 
 def features(candidates: Candidates, query: QueryFacts, titles: Codes) -> NDArray[np.float32]:
     """Return the features (C, F) of candidates whose titles have the terms `titles (C, L)`.
 
-    Of each path: its score, how far that is below the best candidate's, the same in standard deviations around their
-    mean, and 1 / (10 + rank), 0 for an ad that is not among the path's best. Cost: C · L · T comparisons.
+    Of each channel: its score, how far that is below the best candidate's, the same in standard deviations around their
+    mean, and 1 / (10 + rank), 0 for an ad that is not among the channel's best. Cost: C · L · T comparisons.
     """
     columns: list[NDArray[np.generic] | float] = []
-    for path, scores in candidates.scores.items():
-        rank = candidates.ranks[path]
+    for channel, scores in candidates.scores.items():
+        rank = candidates.ranks[channel]
         centred = scores - scores.mean() if len(scores) else scores
         spread = max(float(scores.std()), 1e-9) if len(scores) else 1.0
         reciprocal = np.where(rank > 0, 1.0 / (_RANK_CONSTANT + rank), 0.0)

@@ -1,20 +1,20 @@
-"""The learned fusion: boosted trees rank anew what all paths found and reciprocal rank fusion put in order."""
+"""The learned fusion: boosted trees rank anew what all channels found and reciprocal rank fusion put in order."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray
 from intently.engine.fusion_features import Candidates, QueryFacts, feature_names, features
 from intently.errors import ArtifactError, MissingDependencyError
 from intently.files import write_atomically
-from intently.index.postings import FloatArray, IntArray
 from intently.index.title_terms import Codes
-from intently.types import Path
+from intently.types import Channel
 
 if TYPE_CHECKING:
     import lightgbm
@@ -34,13 +34,13 @@ class FeatureShare:
 class LearnedFusion:
     """Ranks candidates by a LightGBM model over `fusion_features` and a weighted sum of them. Has no state."""
 
-    def __init__(self, paths: Sequence[Path], model: str, weights: Sequence[float], depth: int) -> None:
-        """`model` is LightGBM's own text of one learned from candidates of `paths`; `depth` of a query's are ranked.
+    def __init__(self, channels: Sequence[Channel], model: str, weights: Sequence[float], depth: int) -> None:
+        """`model` is LightGBM's own text of one learned from candidates of `channels`; `depth` of a query's are ranked.
 
         `weights (F,)` are those of the sum that is the model's last feature.
         """
-        self.paths, self.model, self.weights, self.depth = tuple(paths), model, tuple(weights), depth
-        self.feature_names = (*feature_names(self.paths), "weighted sum")
+        self.channels, self.model, self.weights, self.depth = tuple(channels), model, tuple(weights), depth
+        self.feature_names = (*feature_names(self.channels), "weighted sum")
         self._weights = np.array(self.weights, dtype=np.float64)
         self._booster = _booster(model)
         if not self._booster.num_feature() == len(self.weights) + 1 == len(self.feature_names):
@@ -53,18 +53,20 @@ class LearnedFusion:
         self,
         rows: IntArray,
         fused: NDArray[np.float64],
-        best: Mapping[Path, IntArray],
-        scores_of: Callable[[Path, IntArray], FloatArray],
+        best: Mapping[Channel, IntArray],
+        scores_of: Callable[[Channel, IntArray], Float32Array],
         query: QueryFacts,
         titles_of: Callable[[IntArray], Codes],
     ) -> tuple[IntArray, NDArray[np.float64]]:
         """Return the rows (C,) that reciprocal rank fusion found, ranked anew, with scores (C,), best first.
 
         The first `depth` are ranked by the model, equal ones as they were; the others follow as they were. `best` are
-        the rows of each path, `scores_of` and `titles_of` return a path's scores and the title terms of any rows.
+        the rows of each channel, `scores_of` and `titles_of` return a channel's scores and the title terms of any rows.
         """
         first, rest = slice(self.depth), slice(self.depth, None)
-        candidates = Candidates.of(rows[first], fused[first], {path: best[path] for path in self.paths}, scores_of)
+        candidates = Candidates.of(
+            rows[first], fused[first], {channel: best[channel] for channel in self.channels}, scores_of
+        )
         scores = self.scores(features(candidates, query, titles_of(candidates.rows)))
         order = np.argsort(-scores, kind="stable")
         below = scores.min(initial=0.0) - 1.0 + fused[rest] - fused[rest].max(initial=0.0)
@@ -97,10 +99,10 @@ class LearnedFusion:
     def _with_sum(self, table: Features) -> Features:
         return np.column_stack((table, (table @ self._weights).astype(np.float32)))
 
-    def save(self, path: FilePath) -> None:
+    def save(self, path: Path) -> None:
         """Write to one JSON file."""
         content = {
-            "paths": self.paths,
+            "channels": self.channels,
             "features": self.feature_names,
             "depth": self.depth,
             "weights": self.weights,
@@ -109,15 +111,19 @@ class LearnedFusion:
         write_atomically(path, json.dumps(content))
 
     @classmethod
-    def load(cls, path: FilePath) -> "LearnedFusion":
+    def load(cls, path: Path) -> "LearnedFusion":
         """Read what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            paths, depth, model = [Path(each) for each in content["paths"]], int(content["depth"]), content["model"]
+            channels, depth, model = (
+                [Channel(each) for each in content["channels"]],
+                int(content["depth"]),
+                content["model"],
+            )
             told, weights = tuple(content["features"]), [float(each) for each in content["weights"]]
             if not isinstance(model, str):
                 raise ValueError("the model is no text")
-            fusion = cls(paths, model, weights, depth)
+            fusion = cls(channels, model, weights, depth)
         except (OSError, ValueError, TypeError, KeyError, ArtifactError) as error:
             raise ArtifactError(f"{path} does not hold a learned fusion ({error}); build the engine again") from error
         if told != fusion.feature_names:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.index.postings import IntArray
+from intently.arrays import IntArray
 
 
 def reciprocal_rank_fusion(

@@ -1,59 +1,62 @@
-"""Searching one snapshot of the ads for one query, path by path, and telling what each path saw in an ad."""
+"""Searching one snapshot of the ads for one query, channel by channel, and telling what each channel saw in an ad."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.engine.settings import RetrievalSettings
 from intently.engine.understand import Understood
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalQuery
-from intently.index.postings import FloatArray, IntArray, Mask, top_rows
+from intently.index.postings import top_rows
 from intently.intentions.decode import Decoded
 from intently.snapshot.snapshot import Ads, DenseQuery
-from intently.types import Path, Reason
+from intently.types import Channel, Reason
 
 NUM_EVIDENCE = 3  # pieces of evidence told per reason
 
 
 @dataclass(frozen=True)
 class Hits:
-    """The best eligible rows (C,) of one path, best first, and their scores (C,)."""
+    """The best eligible rows (C,) of one channel, best first, and their scores (C,)."""
 
     rows: IntArray
-    scores: FloatArray
+    scores: Float32Array
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one query found in `ads`, path by path, and what is needed to say why."""
+    """What one query found in `ads`, channel by channel, and what is needed to say why."""
 
     ads: Ads
     intentions: IntentionIndex
     intention_ids: IntArray
-    intention_weights: FloatArray
+    intention_weights: Float32Array
     num_literal: int  # of the intentions: those that the query contains word by word
     lexical: list[LexicalQuery]
     dense: DenseQuery | None
-    compared: Hits  # what the dense path compared, its best and others
+    compared: Hits  # what the dense channel compared, its best and others
     num_threads: int
-    hits: dict[Path, Hits] = field(default_factory=dict)
-    everywhere: dict[Path, FloatArray] = field(default_factory=dict)  # every ad's score (N,) on the sparse paths
+    hits: dict[Channel, Hits] = field(default_factory=dict)
+    everywhere: dict[Channel, Float32Array] = field(
+        default_factory=dict
+    )  # every ad's score (N,) on the sparse channels
 
     @property
-    def best(self) -> dict[Path, IntArray]:
-        """The best eligible rows of each path, best first."""
-        return {path: hits.rows for path, hits in self.hits.items()}
+    def best(self) -> dict[Channel, IntArray]:
+        """The best eligible rows of each channel, best first."""
+        return {channel: hits.rows for channel, hits in self.hits.items()}
 
-    def scores_of(self, path: Path, ad_rows: IntArray) -> FloatArray:
-        """Return the scores (C,) of any rows on a path that was searched, whether it found them or not."""
-        if path is Path.DENSE:
+    def scores_of(self, channel: Channel, ad_rows: IntArray) -> Float32Array:
+        """Return the scores (C,) of any rows on a channel that was searched, whether it found them or not."""
+        if channel is Channel.DENSE:
             return self._dense_scores(ad_rows)
-        return self.everywhere[path][ad_rows]
+        return self.everywhere[channel][ad_rows]
 
-    def _dense_scores(self, ad_rows: IntArray) -> FloatArray:
-        """Return the scores (C,) of any rows on the dense path; those that were compared are looked up."""
+    def _dense_scores(self, ad_rows: IntArray) -> Float32Array:
+        """Return the scores (C,) of any rows on the dense channel; those that were compared are looked up."""
         assert self.dense is not None
         if not len(self.compared.rows):
             return self.ads.dense_scores(self.dense, ad_rows, self.num_threads)
@@ -66,23 +69,25 @@ class Found:
         return scores
 
     def reasons(self, ad_row: int) -> tuple[Reason, ...]:
-        """Return what each path that found the ad saw in it."""
+        """Return what each channel that found the ad saw in it."""
         reasons = []
-        for path, hits in self.hits.items():
+        for channel, hits in self.hits.items():
             at = np.flatnonzero(hits.rows == ad_row)
             if len(at):
                 score = float(hits.scores[at[0]])
-                reasons.append(Reason(path, int(at[0]) + 1, score, self._told(path, ad_row, score)[:NUM_EVIDENCE]))
+                reasons.append(
+                    Reason(channel, int(at[0]) + 1, score, self._told(channel, ad_row, score)[:NUM_EVIDENCE])
+                )
         return tuple(reasons)
 
-    def _told(self, path: Path, ad_row: int, score: float) -> tuple[tuple[str, float], ...]:
-        if path is Path.DENSE:
+    def _told(self, channel: Channel, ad_row: int, score: float) -> tuple[tuple[str, float], ...]:
+        if channel is Channel.DENSE:
             assert self.dense is not None
             if self.dense.tokens is None:
                 return (("cosine", score),)
             cosine = float(self.ads.cosines(self.dense.embedding, np.array([ad_row]))[0])
             return (("cosine", cosine), ("late interaction", score - cosine))
-        if path is Path.LEXICAL:
+        if channel is Channel.LEXICAL:
             return self.ads.explain_words(self.lexical, ad_row)
         found = self.ads.explain_intentions(self.intention_ids, self.intention_weights, ad_row)
         return tuple((self.intentions.texts[self.intention_ids[position]], share) for position, share in found)
@@ -93,33 +98,33 @@ def search(
     understood: Understood,
     ads: Ads,
     intentions: IntentionIndex,
-    paths: Sequence[Path],
+    channels: Sequence[Channel],
     depth: int,
     eligible: Mask,
     settings: RetrievalSettings,
 ) -> Found:
-    """Return the best `depth` eligible ads of each of `paths`."""
+    """Return the best `depth` eligible ads of each of `channels`."""
     ids, weights = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     literal = ids
     if understood.intentions is not None:
         literal = intentions.literal(query)
         ids, weights = _weighted(understood.intentions, literal, settings)
-    asked = ads.lexical_query(query) if Path.LEXICAL in paths else []
+    asked = ads.lexical_query(query) if Channel.LEXICAL in channels else []
     dense, compared = None, Hits(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-    if Path.DENSE in paths:
+    if Channel.DENSE in channels:
         assert understood.embedding is not None
         tokens = understood.tokens if settings.late_weight else None
         dense = DenseQuery(understood.embedding, tokens, settings.late_weight)
         dense, compared = _nearest(dense, ads, depth, eligible, settings)
     found = Found(ads, intentions, ids, weights, len(literal), asked, dense, compared, settings.num_threads)
-    for path in paths:
-        if path is Path.DENSE:
-            found.hits[path] = Hits(compared.rows[:depth], compared.scores[:depth])
+    for channel in channels:
+        if channel is Channel.DENSE:
+            found.hits[channel] = Hits(compared.rows[:depth], compared.scores[:depth])
         else:
-            by_intention = path is Path.INTENTION
+            by_intention = channel is Channel.INTENTION
             scores = ads.intention_scores(ids, weights) if by_intention else ads.lexical_scores(asked)
             rows = top_rows(scores, depth, eligible, above=0.0)
-            found.everywhere[path], found.hits[path] = scores, Hits(rows, scores[rows])
+            found.everywhere[channel], found.hits[channel] = scores, Hits(rows, scores[rows])
     return found
 
 
@@ -144,7 +149,7 @@ def _nearest(
     return query, _best(rows, cosines + late, len(rows))
 
 
-def _best(rows: IntArray, scores: FloatArray, number: int) -> Hits:
+def _best(rows: IntArray, scores: Float32Array, number: int) -> Hits:
     """Return the rows with the highest scores, equals in order of row."""
     order = np.lexsort((rows, -scores))[:number]
     return Hits(rows[order], scores[order])
@@ -152,12 +157,12 @@ def _best(rows: IntArray, scores: FloatArray, number: int) -> Hits:
 
 def weighted_intentions(
     query: str, found: Decoded, intentions: IntentionIndex, settings: RetrievalSettings
-) -> tuple[IntArray, FloatArray]:
+) -> tuple[IntArray, Float32Array]:
     """Return the intentions that stand for a query, decoded ones and literal ones, with their weights."""
     return _weighted(found, intentions.literal(query), settings)
 
 
-def _weighted(found: Decoded, literal: IntArray, settings: RetrievalSettings) -> tuple[IntArray, FloatArray]:
+def _weighted(found: Decoded, literal: IntArray, settings: RetrievalSettings) -> tuple[IntArray, Float32Array]:
     shares = np.exp(settings.intention_power * found.log_probs)
     weight_of = dict(zip(found.intention_ids.tolist(), (shares / shares.sum()).tolist(), strict=True))
     for intention_id in literal.tolist():

@@ -21,7 +21,7 @@ class RetrievalSettings:
     literal_weight: float = 1.0  # of all intentions that the query contains word by word, against 1 for all decoded
     feedback_weight: float = 0.2  # of the mean of a query's first ads, against 1 for the query; 0: none
     num_feedback_ads: int = 3
-    late_weight: float = 1.0  # of late interaction on the dense path, against 1 for the cosine of whole texts
+    late_weight: float = 1.0  # of late interaction on the dense channel, against 1 for the cosine of whole texts
     max_query_tokens: int = 32
     runtime: Runtime = Runtime.ONNX_INT8
     num_threads: int = 1  # of all stages: one answers single queries best, all cores answer batches best

@@ -7,25 +7,25 @@ from functools import partial
 
 import numpy as np
 
+from intently.arrays import Float32Array
 from intently.engine.cache import QueryCache
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
-from intently.index.joined import join
+from intently.index.concatenated import concatenate_embeddings
 from intently.index.parallel import in_parallel
-from intently.index.postings import FloatArray
 from intently.intentions.decode import ConstrainedDecoder, Decoded
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedQueries, Embedder
 from intently.models.student import Reading, Student
-from intently.types import Path
+from intently.types import Channel
 
 
 @dataclass
 class Understood:
-    """What one query is known by; whatever the asked paths do not need is None."""
+    """What one query is known by; whatever the asked channels do not need is None."""
 
-    embedding: FloatArray | None = None  # (D,), of unit length: of the student, joined with that of an encoder
-    tokens: FloatArray | None = None  # (S, P), of unit length: of an encoder whose tokens interact with those of ads
+    embedding: Float32Array | None = None  # (D,), of unit length: of the student, joined with that of an encoder
+    tokens: Float32Array | None = None  # (S, P), of unit length: of an encoder whose tokens interact with those of ads
     intentions: Decoded | None = None
     cached: bool = False  # whether the intentions came from the cache
     timings_ms: dict[str, float] = field(default_factory=dict)
@@ -34,30 +34,30 @@ class Understood:
 def understand(
     queries: Sequence[str],
     correct: Callable[[str], str],
-    paths: Sequence[Path],
+    channels: Sequence[Channel],
     student: Student,
     encoder: Embedder | None,
     decoder: ConstrainedDecoder,
     cache: QueryCache | None,
     settings: RetrievalSettings,
 ) -> list[Understood]:
-    """Return what each query is known by for these paths, in order; a batch gives what its queries give one by one.
+    """Return what each query is known by for these channels, in order; a batch gives what its queries give one by one.
 
-    Models read queries as `correct` spells them, for that is how ads are written. The dense path takes the student's
+    Models read queries as `correct` spells them, for that is how ads are written. The dense channel takes the student's
     embedding, joined with that of an `encoder` if there is one. Queries that the cache knows are not decoded, and the
     student reads them only if its embedding is asked for. With two threads or more the encoder reads ("embed") at the
     same time as the student reads and decodes. The time of a stage is shared equally by the queries that went through
     it.
     """
     understood = [Understood() for _ in queries]
-    if cache is not None and Path.INTENTION in paths:
+    if cache is not None and Channel.INTENTION in channels:
         for query, one in zip(queries, understood, strict=True):
             with timed(one.timings_ms, "cache"):
                 one.intentions = cache.lookup(query)
             one.cached = one.intentions is not None
     asked = list(zip(map(correct, queries), understood, strict=True))
-    to_decode = [pair for pair in asked if Path.INTENTION in paths and not pair[1].cached]
-    to_embed = asked if Path.DENSE in paths else []
+    to_decode = [pair for pair in asked if Channel.INTENTION in channels and not pair[1].cached]
+    to_embed = asked if Channel.DENSE in channels else []
 
     own: list[EmbeddedQueries] = []
     num_threads = settings.num_threads if len(queries) > 1 else 1  # what one query asks of PyTorch is not worth sharing
@@ -84,7 +84,7 @@ def understand(
     else:
         readers: list[Callable[[], None]] = [student_reads, partial(encoder_reads, encoder)]
         in_parallel(readers, settings.num_threads)
-        _embedded(to_embed, join(np.array([one.embedding for _, one in to_embed]), own[0].embeddings))
+        _embedded(to_embed, concatenate_embeddings(np.array([one.embedding for _, one in to_embed]), own[0].embeddings))
         if own[0].tokens is not None:
             for (_, one), tokens in zip(to_embed, own[0].tokens, strict=True):
                 one.tokens = tokens
@@ -102,7 +102,7 @@ def _read(pairs: Sequence[tuple[str, Understood]], student: Student, settings: R
         return student.read([query for query, _ in pairs], settings.max_query_tokens)
 
 
-def _embedded(pairs: Sequence[tuple[str, Understood]], embeddings: FloatArray) -> None:
+def _embedded(pairs: Sequence[tuple[str, Understood]], embeddings: Float32Array) -> None:
     """Note the queries' embeddings (B, D)."""
     for (_, one), embedding in zip(pairs, embeddings, strict=True):
         one.embedding = embedding

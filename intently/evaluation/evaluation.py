@@ -20,7 +20,7 @@ from intently.evaluation.report import Comparison, Report, RunMeasures
 from intently.evaluation.significance import bootstrap_interval, randomization_test
 from intently.evaluation.tail_coverage import tail_coverage
 
-FloatArray = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
 def evaluate_runs(
@@ -122,7 +122,7 @@ def _rows_by_query(run: Run, qrels: Qrels) -> list[slice]:
 
 
 def _compare(
-    first: str, other: str, values_of_first: dict[str, FloatArray], values: dict[str, FloatArray], seed: int
+    first: str, other: str, values_of_first: dict[str, Float64Array], values: dict[str, Float64Array], seed: int
 ) -> list[Comparison]:
     """Compare two runs by all metrics; metrics that leave out the same queries are tested together."""
     comparisons = []

@@ -12,14 +12,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-FloatArray = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunMeasures:
     """What one run reached: `per_query` values (Q,) by metric, NaN where a query is left out, and `overall` ones."""
 
-    per_query: dict[str, FloatArray]
+    per_query: dict[str, Float64Array]
     overall: dict[str, float]
 
     def means(self) -> dict[str, float]:

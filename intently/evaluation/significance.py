@@ -6,13 +6,13 @@ Both tests take the differences (Q, M) of M metrics on the same Q queries, and d
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 NUM_SAMPLES = 10_000
 _CHUNK_VALUES = 1 << 22  # drawn at once, to bound the memory
 
 
-def randomization_test(differences: FloatArray, *, seed: int = 0, num_samples: int = NUM_SAMPLES) -> FloatArray:
+def randomization_test(differences: Float64Array, *, seed: int = 0, num_samples: int = NUM_SAMPLES) -> Float64Array:
     """Return the two-sided p-values (M,) of the paired randomisation test for differences (Q, M).
 
     Under the null hypothesis the two runs are exchangeable on every query, so each difference might as well have had
@@ -27,13 +27,13 @@ def randomization_test(differences: FloatArray, *, seed: int = 0, num_samples: i
     for size in _chunks(num_samples, len(differences)):
         flipped = generator.integers(0, 2, (size, len(differences)), dtype=np.int8).astype(np.float64)
         num_extreme += (np.abs(total - 2 * flipped @ differences) >= bound).sum(axis=0)
-    p_values: FloatArray = num_extreme / (num_samples + 1)
+    p_values: Float64Array = num_extreme / (num_samples + 1)
     return p_values
 
 
 def bootstrap_interval(
-    differences: FloatArray, *, confidence: float = 0.95, seed: int = 0, num_samples: int = NUM_SAMPLES
-) -> FloatArray:
+    differences: Float64Array, *, confidence: float = 0.95, seed: int = 0, num_samples: int = NUM_SAMPLES
+) -> Float64Array:
     """Return the ends (2, M) of the percentile-bootstrap interval of the mean difference, for differences (Q, M)."""
     generator = np.random.default_rng(seed)
     num_queries = len(differences)
@@ -44,7 +44,7 @@ def bootstrap_interval(
         counts = np.bincount(drawn.ravel(), minlength=size * num_queries).reshape(size, num_queries)
         means.append(counts.astype(np.float64) @ differences / num_queries)
     tail = (1 - confidence) / 2
-    interval: FloatArray = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    interval: Float64Array = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
     return interval
 
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import MissingDependencyError
-from intently.index.postings import FloatArray, IntArray, Mask
 from intently.settings import check_choice, check_range
 
 
@@ -65,7 +65,7 @@ class CoarseIndex(Protocol):
         """Number of ads and of dimensions (N, D)."""
         ...
 
-    def candidates(self, embedding: FloatArray, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
+    def candidates(self, embedding: Float32Array, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
         """Return at most `num` rows (C,) near a query embedding (D,), distinct and eligible, in any order.
 
         They are the same for any `num_threads`, which is how many threads may work on the query.

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
 from intently.files import read_arrays
 from intently.index.coarse import import_faiss
 from intently.index.parallel import in_parallel
-from intently.index.postings import FloatArray, IntArray, Mask
 from intently.types import Progress
 
 MIN_ADS = 1_000  # fewer cannot train a quantiser, nor need one
@@ -41,13 +41,13 @@ class _Hits:
     """Rows (C,) of the catalogue and their coarse inner products (C,)."""
 
     rows: IntArray
-    scores: FloatArray
+    scores: Float32Array
 
 
 class _Part:
     """The codes of every P-th ad, in a single inverted list: unlike the flat index of faiss, this one takes filters."""
 
-    def __init__(self, centroids: FloatArray, rows: range) -> None:
+    def __init__(self, centroids: Float32Array, rows: range) -> None:
         """`centroids (M, 16, S)`; `rows` of the catalogue are the list's ids, so that masks need no translation."""
         faiss = import_faiss()
         self.rows = rows
@@ -67,7 +67,7 @@ class _Part:
         """Bytes of the codes once all are there: whole blocks of ads."""
         return int(-(-len(self.rows) // self._lists.n_per_block) * self._lists.block_size)
 
-    def add(self, embeddings: FloatArray, rows: range) -> None:
+    def add(self, embeddings: Float32Array, rows: range) -> None:
         """Encode `rows` of `embeddings (N, D)`, the next ones of this part."""
         ids = np.arange(rows.start, rows.stop, rows.step, dtype=np.int64)
         self._index.add_with_ids(np.ascontiguousarray(embeddings[rows.start : rows.stop : rows.step]), ids)
@@ -86,7 +86,7 @@ class _Part:
         faiss.memcpy(self._lists.get_ids(0), faiss.swig_ptr(ids), ids.nbytes)
         self._index.ntotal = len(ids)
 
-    def search(self, query: FloatArray, num: int, selector: Any) -> _Hits:
+    def search(self, query: Float32Array, num: int, selector: Any) -> _Hits:
         """Return the best `num` rows for `query (1, D)` among those selected (None: all), or all if they are fewer."""
         faiss = import_faiss()  # which also holds a helper to one thread
         chosen = faiss.SearchParametersIVF(nprobe=1, sel=selector)
@@ -101,7 +101,7 @@ class FlatIndex:
     A function of the embeddings and the seed alone: a catalogue that was merged has the codes of one built at once.
     """
 
-    def __init__(self, centroids: FloatArray, num_ads: int) -> None:
+    def __init__(self, centroids: Float32Array, num_ads: int) -> None:
         """`centroids (M, 16, S)`; of the codes, whoever makes this takes care."""
         self._centroids, self._num_ads = centroids, num_ads
         # Rows take turns: what a catalogue is sorted by, and so what a filter cuts it by, is spread over all parts.
@@ -109,7 +109,7 @@ class FlatIndex:
         self._parts = [_Part(centroids, range(first, num_ads, num_parts)) for first in range(num_parts)]
 
     @classmethod
-    def build(cls, embeddings: FloatArray, seed: int = 0, progress: Progress | None = None) -> "FlatIndex":
+    def build(cls, embeddings: Float32Array, seed: int = 0, progress: Progress | None = None) -> "FlatIndex":
         """Train centroids on a sample of `embeddings (N, D)` and encode them all.
 
         Cost: some seconds for 580,000 ads of 384 dimensions on one core, of which training is about one.
@@ -139,7 +139,7 @@ class FlatIndex:
         """Number of ads and of dimensions (N, D)."""
         return self._num_ads, self._centroids.shape[0] * self._centroids.shape[2]
 
-    def candidates(self, embedding: FloatArray, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
+    def candidates(self, embedding: Float32Array, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
         """Return the `num` rows with the highest coarse inner products, part by part, or all eligible if fewer.
 
         At most `num_threads` threads scan at once, this one included; their number does not change what is found.
@@ -191,7 +191,7 @@ def _num_parts(num_ads: int) -> int:
     return -(-num_ads // _MOST_IN_PART)
 
 
-def _best(parts: Sequence[_Part], query: FloatArray, num: int, selector: Any, num_threads: int) -> list[_Hits]:
+def _best(parts: Sequence[_Part], query: Float32Array, num: int, selector: Any, num_threads: int) -> list[_Hits]:
     """Return the hits of each part: `num` or a few more in all, or every selected row if they are fewer.
 
     A filter may leave a part with fewer rows than its share; then those that have more are asked for the rest.

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
 from intently.files import read_arrays
 from intently.index.coarse import import_faiss
-from intently.index.postings import FloatArray, IntArray, Mask
 from intently.types import Progress
 
 _NUM_NEIGHBOURS = 16
@@ -29,7 +29,7 @@ class HnswIndex:
         self._index = index
 
     @classmethod
-    def build(cls, embeddings: FloatArray, progress: Progress | None = None) -> "HnswIndex":
+    def build(cls, embeddings: Float32Array, progress: Progress | None = None) -> "HnswIndex":
         """Add `embeddings (N, D)` one after the other, by one thread, so that the graph is always the same.
 
         Cost: some minutes for 580,000 ads (docs/two-stage.md).
@@ -51,7 +51,7 @@ class HnswIndex:
         """Number of ads and of dimensions (N, D)."""
         return int(self._index.ntotal), int(self._index.d)
 
-    def candidates(self, embedding: FloatArray, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
+    def candidates(self, embedding: Float32Array, num: int, eligible: Mask | None, num_threads: int = 1) -> IntArray:
         """Return the eligible among the `num` nearest rows that a walk of this width finds; it takes one thread."""
         faiss = import_faiss()
         query = np.ascontiguousarray(embedding, dtype=np.float32)[None]

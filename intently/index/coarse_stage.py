@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError, SettingsError
 from intently.files import read_arrays
 from intently.index.coarse import CoarseEngine, CoarseIndex, CoarseSettings, Plan
 from intently.index.coarse_flat import MIN_ADS, FlatIndex
 from intently.index.coarse_hnsw import HnswIndex
-from intently.index.postings import FloatArray, IntArray, Mask
 from intently.settings import from_mapping
 from intently.types import Progress
 
@@ -37,7 +37,7 @@ class CoarseStage:
     @classmethod
     def build(
         cls,
-        embeddings: FloatArray,
+        embeddings: Float32Array,
         settings: CoarseSettings,
         progress: Progress | None = None,
     ) -> "CoarseStage":
@@ -68,7 +68,7 @@ class CoarseStage:
         return Plan(CoarseEngine.FLAT, min(max(wanted, settings.min_candidates), most))
 
     def candidates(
-        self, embedding: FloatArray, k: int, eligible: Mask | None, plan: Plan, num_threads: int = 1
+        self, embedding: Float32Array, k: int, eligible: Mask | None, plan: Plan, num_threads: int = 1
     ) -> IntArray:
         """Return the eligible rows that are worth comparing with a query embedding (D,), in order of row."""
         if plan.engine is CoarseEngine.EXACT:

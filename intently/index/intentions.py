@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import PostingStatistics
-from intently.index.postings import IntArray, Postings
+from intently.index.postings import Postings
 from intently.intentions.trie import Trie
 from intently.text.analyze import Analyzer
 

@@ -1,4 +1,4 @@
-"""The lexical path: BM25 over the analyzer's terms, with unknown query terms corrected.
+"""The lexical channel: BM25 over the analyzer's terms, with unknown query terms corrected.
 
 The posting weights are the finished term scores, so a query only adds them up. The catalogue's statistics (how many ads
 there are, how long they are, how many contain a term) are frozen at build time: ads that come later are scored by them,
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError, SettingsError
 from intently.index.bm25 import Statistics
-from intently.index.postings import FloatArray, IntArray, Mask, Postings
+from intently.index.postings import Postings
 from intently.settings import check_range, from_mapping
 from intently.text.analyze import Analyzer
 from intently.text.normalize import has_han
@@ -44,7 +45,7 @@ class LexicalQuery:
 
     terms: tuple[str, ...]
     term_ids: IntArray
-    counts: FloatArray
+    counts: Float32Array
 
 
 class LexicalIndex:
@@ -97,11 +98,11 @@ class LexicalIndex:
         postings = Postings.build(term_ids, rows, weights, len(ids), num_ads)
         return cls(known, postings, settings, statistics, [written[term] for term in known])
 
-    def joined(self, other: "LexicalIndex") -> "LexicalIndex":
+    def concatenated(self, other: "LexicalIndex") -> "LexicalIndex":
         """Return an index of these ads and, after them, those of `other`, whose weights have the same statistics."""
         ids = dict(self._term_ids)
         keys = np.array([ids.setdefault(term, len(ids)) for term in other._terms], dtype=np.int64)
-        postings = self.postings.joined(other.postings, keys, len(ids))
+        postings = self.postings.concatenated(other.postings, keys, len(ids))
         written = self._written + [other._written[row] for row in np.flatnonzero(keys >= len(self._terms)).tolist()]
         return LexicalIndex(list(ids), postings, self.settings, self.statistics, written)
 
@@ -136,7 +137,7 @@ class LexicalIndex:
     def __contains__(self, term: str) -> bool:
         return term in self._term_ids
 
-    def scores(self, query: LexicalQuery) -> FloatArray:
+    def scores(self, query: LexicalQuery) -> Float32Array:
         """Return every ad's BM25 score (N,), 0 where no term matches."""
         return self.postings.scores(query.term_ids, query.counts)
 

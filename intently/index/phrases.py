@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from intently.index.postings import IntArray
+from intently.arrays import IntArray
 from intently.text.analyze import Analyzer
 from intently.text.spelling import Speller
 

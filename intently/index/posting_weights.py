@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray
 from intently.errors import ArtifactError
 from intently.files import read_arrays
-from intently.index.postings import FloatArray, IntArray, Postings
+from intently.index.postings import Postings
 from intently.settings import check_range
 
 _CHUNK = 65_536  # pairs whose vectors are held at once
@@ -82,7 +83,7 @@ class PostingStatistics:
 
 
 def build_postings(
-    ads: AdIntentions, ad_vectors: FloatArray, intention_vectors: FloatArray, settings: PostingSettings
+    ads: AdIntentions, ad_vectors: Float32Array, intention_vectors: Float32Array, settings: PostingSettings
 ) -> tuple[Postings, PostingStatistics]:
     """Return the postings of a whole catalogue, and the statistics that they were weighed with.
 
@@ -99,7 +100,7 @@ def build_postings(
 
 
 def weigh(
-    ads: AdIntentions, ad_vectors: FloatArray, statistics: PostingStatistics, settings: PostingSettings
+    ads: AdIntentions, ad_vectors: Float32Array, statistics: PostingStatistics, settings: PostingSettings
 ) -> Postings:
     """Return the postings of N ads, weighed by the statistics of the catalogue as it was built."""
     num_ads = len(ad_vectors)
@@ -109,7 +110,7 @@ def weigh(
 
 
 def _weights(
-    ads: AdIntentions, ad_vectors: FloatArray, statistics: PostingStatistics, settings: PostingSettings
+    ads: AdIntentions, ad_vectors: Float32Array, statistics: PostingStatistics, settings: PostingSettings
 ) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
     """Return distinct (intention_id, ad_row) entries with their weights before the ad's norm, as three arrays (P,)."""
     num_ads = max(len(ad_vectors), 1)

@@ -1,4 +1,4 @@
-"""Postings: from a key (a term, an intention) to ads, with weights; one structure for all sparse paths."""
+"""Postings: from a key (a term, an intention) to ads, with weights; one structure for all sparse channels."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -6,12 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
 from intently.files import read_arrays
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Postings:
 
     offsets: IntArray  # (K + 1,)
     ad_rows: NDArray[np.int32]  # (P,)
-    weights: FloatArray  # (P,)
+    weights: Float32Array  # (P,)
     num_ads: int
 
     @classmethod
@@ -37,7 +34,7 @@ class Postings:
         """Number of keys K."""
         return len(self.offsets) - 1
 
-    def of(self, key: int) -> tuple[NDArray[np.int32], FloatArray]:
+    def of(self, key: int) -> tuple[NDArray[np.int32], Float32Array]:
         """Return the ads of one key and their weights."""
         part = slice(self.offsets[key], self.offsets[key + 1])
         return self.ad_rows[part], self.weights[part]
@@ -46,7 +43,7 @@ class Postings:
         """Return the number of ads (K,) of every key."""
         return np.diff(self.offsets)
 
-    def scores(self, keys: IntArray, key_weights: NDArray[np.floating]) -> FloatArray:
+    def scores(self, keys: IntArray, key_weights: NDArray[np.floating]) -> Float32Array:
         """Return Σ key weight · posting weight for every ad (N,); cost grows with the postings touched and N."""
         total = np.zeros(self.num_ads, dtype=np.float32)
         for key, weight in zip(keys.tolist(), key_weights.tolist(), strict=True):
@@ -64,7 +61,7 @@ class Postings:
                 found.append((position, float(weights[at]) * weight))
         return sorted(found, key=lambda entry: (-entry[1], entry[0]))
 
-    def joined(self, other: "Postings", keys: IntArray | None = None, num_keys: int | None = None) -> "Postings":
+    def concatenated(self, other: "Postings", keys: IntArray | None = None, num_keys: int | None = None) -> "Postings":
         """Return these postings with the ads of `other` after them, numbered on.
 
         Key k of `other` is our `keys[k]`, of `num_keys` in all; left out, both have the same keys. Cost: one copy.
@@ -105,7 +102,7 @@ class Postings:
         return cls(offsets, ad_rows, weights, int(num_ads))
 
 
-def top_rows(scores: FloatArray, k: int, eligible: Mask | None = None, above: float = -np.inf) -> IntArray:
+def top_rows(scores: Float32Array, k: int, eligible: Mask | None = None, above: float = -np.inf) -> IntArray:
     """Return the rows of the `k` highest scores above `above` among the eligible, best first, ties by row."""
     if eligible is not None:
         scores = np.where(eligible, scores, -np.inf)

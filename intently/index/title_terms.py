@@ -11,9 +11,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import IntArray, Mask
 from intently.errors import ArtifactError
 from intently.files import read_arrays
-from intently.index.postings import IntArray, Mask
 from intently.text.analyze import Analyzer
 
 Codes = NDArray[np.uint32]
@@ -53,7 +53,7 @@ class TitleTerms:
         found[is_term] = self.codes[np.repeat(starts - first, lengths) + np.arange(int(lengths.sum()))]
         return found
 
-    def joined(self, other: "TitleTerms") -> "TitleTerms":
+    def concatenated(self, other: "TitleTerms") -> "TitleTerms":
         """Return the terms of these titles and, after them, those of `other`. Cost: one copy."""
         offsets = np.concatenate((self.offsets, self.offsets[-1] + other.offsets[1:]))
         return TitleTerms(offsets, np.concatenate((self.codes, other.codes)))

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
 from intently.index.parallel import in_parallel
-from intently.index.postings import FloatArray, IntArray, Mask
 
 _CODES, _OFFSETS = "codes.npy", "offsets.npy"
 _LEVELS = 127  # of int8, for 1; half a level is an error of 0.004, where a cosine of 64 dimensions errs by 0.002
@@ -37,7 +37,7 @@ class TokenVectors:
         return cls(offsets, np.concatenate(tokens))
 
     @staticmethod
-    def codes_of(tokens: FloatArray) -> NDArray[np.int8]:
+    def codes_of(tokens: Float32Array) -> NDArray[np.int8]:
         """Return the codes of unit vectors (…, P)."""
         codes: NDArray[np.int8] = np.rint(tokens * np.float32(_LEVELS)).astype(np.int8)
         return codes
@@ -47,7 +47,7 @@ class TokenVectors:
         """Number of ads N."""
         return len(self.offsets) - 1
 
-    def scores_of(self, tokens: FloatArray, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+    def scores_of(self, tokens: Float32Array, ad_rows: IntArray, num_threads: int = 1) -> Float32Array:
         """Return the scores (C,) of some ads for a query's tokens (S, P), as `encoder.late_interaction` defines them.
 
         Up to `num_threads` threads share the ads. Cost: 2·S·P operations and P bytes a token of these ads.
@@ -67,7 +67,7 @@ class TokenVectors:
         in_parallel([partial(compare, start) for start in range(0, len(ad_rows), _BLOCK)], num_threads)
         return scores
 
-    def joined(self, other: "TokenVectors") -> "TokenVectors":
+    def concatenated(self, other: "TokenVectors") -> "TokenVectors":
         """Return the vectors of these ads and, after them, those of `other`. Cost: one copy."""
         offsets = np.concatenate((self.offsets, self.offsets[-1] + other.offsets[1:]))
         return TokenVectors(offsets, np.concatenate((self.codes, other.codes)))

@@ -1,4 +1,4 @@
-"""The dense path's index: exact inner products over unit vectors, behind a coarse stage if there are many of them.
+"""The dense channel's index: exact inner products over unit vectors, behind a coarse stage if there are many of them.
 
 query embedding → coarse engine → candidates, at most 2% of the ads → compared in full precision → best k
 
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
 from intently.index.coarse import CoarseEngine, CoarseSettings, Plan, import_faiss
 from intently.index.coarse_stage import CoarseStage
 from intently.index.parallel import in_parallel
-from intently.index.postings import FloatArray, IntArray, Mask, top_rows
+from intently.index.postings import top_rows
 from intently.types import Progress
 
 _MIN_ROOM = 1024  # rows that an index which grows has room for at first
@@ -66,8 +67,8 @@ class VectorIndex:
         return self.stage.plan(k, num_eligible) if self.stage else Plan(CoarseEngine.EXACT, num_eligible)
 
     def search(
-        self, embedding: FloatArray, k: int, eligible: Mask | None = None, num_threads: int = 1
-    ) -> tuple[IntArray, FloatArray]:
+        self, embedding: Float32Array, k: int, eligible: Mask | None = None, num_threads: int = 1
+    ) -> tuple[IntArray, Float32Array]:
         """Return the eligible rows nearest to a query embedding (D,), at most `k`, best first, and their cosines.
 
         `eligible (N,)` None admits all ads. Equals are ordered by row. Both stages of a large catalogue use up to
@@ -89,11 +90,11 @@ class VectorIndex:
         best = top_rows(scores, k)  # candidates are in order of row, so equals come out in it
         return candidates[best], scores[best]
 
-    def scores(self, embedding: FloatArray) -> FloatArray:
+    def scores(self, embedding: Float32Array) -> Float32Array:
         """Return the cosine (N,) of every ad with a query embedding (D,): the slow way."""
         return np.asarray(self.embeddings @ embedding)
 
-    def scores_of(self, embedding: FloatArray, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+    def scores_of(self, embedding: Float32Array, ad_rows: IntArray, num_threads: int = 1) -> Float32Array:
         """Return the cosines (C,) of some rows with a query embedding (D,); rows in order are read the fastest.
 
         Many rows are compared by up to `num_threads` threads.
@@ -118,7 +119,7 @@ class VectorIndex:
         in_parallel([partial(compare, start) for start in range(0, len(rows), share)], num_threads)
         return scores
 
-    def joined(self, other: "VectorIndex") -> "VectorIndex":
+    def concatenated(self, other: "VectorIndex") -> "VectorIndex":
         """Return an index of these vectors and, after them, those of `other`.
 
         The newest of a line of indexes grows into spare room, so that on average only `other` is copied; this one and

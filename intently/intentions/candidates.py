@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 import numpy as np
-from numpy.typing import NDArray
 
+from intently.arrays import Float64Array, IntArray
 from intently.settings import check_range
 from intently.text.analyze import UNITS, Analyzer
 from intently.text.normalize import has_han
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 # For each ad what a language model said of it: texts with natural log-probabilities.
 Taught = Sequence[Sequence[tuple[str, float]]]
 
@@ -63,7 +61,7 @@ class Candidates:
     ad_pairs: IntArray
     query_pairs: IntArray
     taught_pairs: IntArray
-    taught_log_probs: FloatArray
+    taught_log_probs: Float64Array
     sources: IntArray  # (C,) of `Source` flags
 
 
@@ -217,7 +215,7 @@ def _as_pairs(pairs: list[tuple[int, int]]) -> IntArray:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def merge_said(said: list[tuple[int, int, float]]) -> tuple[IntArray, FloatArray]:
+def merge_said(said: list[tuple[int, int, float]]) -> tuple[IntArray, Float64Array]:
     """Return the distinct pairs (T, 2) of (intention, row, log-probability) triples, and their log-probabilities (T,).
 
     Ways to say the same add up.

@@ -31,13 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from intently.arrays import Float64Array, IntArray, Mask
 from intently.errors import InputError, SettingsError
 from intently.intentions.trie import Trie
 from intently.settings import check_choice, check_range
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 
 class ScoreMode(StrEnum):
@@ -82,13 +79,13 @@ class OutputLayer(Protocol):
     def pack(self, tokens: IntArray) -> object:
         """Return the output rows of `tokens (A,)`, kept together for `score_packed`."""
 
-    def score_packed(self, states: Tensor, packed: object) -> FloatArray:
+    def score_packed(self, states: Tensor, packed: object) -> Float64Array:
         """Return the scores (R, A) of all packed tokens for each of `states (R, D)`; scores are unnormalised."""
 
-    def score(self, states: Tensor, starts: IntArray, tokens: IntArray) -> FloatArray:
+    def score(self, states: Tensor, starts: IntArray, tokens: IntArray) -> Float64Array:
         """Return the scores (E,) of `tokens (E,)`; those of state r are tokens[starts[r]:starts[r + 1]]."""
 
-    def log_normalizer(self, states: Tensor, temperature: float) -> FloatArray:
+    def log_normalizer(self, states: Tensor, temperature: float) -> Float64Array:
         """Return log Σ exp(score / temperature) over the whole token vocabulary for each of `states (R, D)`."""
 
 
@@ -113,7 +110,7 @@ class Decoded:
     """
 
     intention_ids: IntArray
-    log_probs: FloatArray
+    log_probs: Float64Array
 
 
 @dataclass(frozen=True)
@@ -121,17 +118,17 @@ class _Beams:
     """Partial and finished intentions of all prompts, in one flat list."""
 
     prompt: IntArray
-    log_prob: FloatArray
-    rank_by: FloatArray  # log_prob, plus what values add
+    log_prob: Float64Array
+    rank_by: Float64Array  # log_prob, plus what values add
     node: IntArray
     column: IntArray  # among its prompt's live beams at the step before, i.e. whose state it continues
-    done: BoolArray
+    done: Mask
     intention_id: IntArray  # of a finished one; of a partial one the lowest below it, which breaks ties
 
-    def take(self, chosen: IntArray | BoolArray) -> "_Beams":
+    def take(self, chosen: IntArray | Mask) -> "_Beams":
         return _Beams(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
-    def joined(self, other: "_Beams") -> "_Beams":
+    def concatenated(self, other: "_Beams") -> "_Beams":
         return _Beams(
             *(np.concatenate((getattr(self, name), getattr(other, name))) for name in self.__dataclass_fields__)
         )
@@ -145,7 +142,7 @@ class ConstrainedDecoder:
         trie: Trie,
         output: OutputLayer,
         end_id: int,
-        values: FloatArray | None = None,
+        values: Float64Array | None = None,
         *,
         like: "ConstrainedDecoder | None" = None,
     ) -> None:
@@ -168,7 +165,7 @@ class ConstrainedDecoder:
             self._root_rows: object = like._root_rows
         else:
             self._root_rows = output.pack(self._root_tokens)
-        self._log_values: tuple[FloatArray, FloatArray] | None = None
+        self._log_values: tuple[Float64Array, Float64Array] | None = None
         if values is not None:
             values, needed = np.asarray(values), int(trie.intention_ids.max()) + 1
             if values.ndim != 1 or values.dtype.kind not in "iuf" or len(values) < needed:
@@ -202,11 +199,11 @@ class ConstrainedDecoder:
         while True:
             options = self._continue(live, states, depth, settings)
             if settings.mode is ScoreMode.TRIE:
-                best = _best(finished.joined(options), num_beams, num_prompts)
+                best = _best(finished.concatenated(options), num_beams, num_prompts)
                 live, finished = best.take(~best.done), best.take(best.done)
             else:
                 ended = _best(options, num_beams, num_prompts)
-                finished = _best(finished.joined(ended.take(ended.done)), num_beams, num_prompts)
+                finished = _best(finished.concatenated(ended.take(ended.done)), num_beams, num_prompts)
                 live = _best(options.take(~options.done), num_beams, num_prompts)
                 live = live.take(live.rank_by >= _worst(finished, num_beams, num_prompts)[live.prompt])
             depth += 1
@@ -302,7 +299,7 @@ def _best(beams: _Beams, num_beams: int, num_prompts: int) -> _Beams:
     return beams.take(order[rank < num_beams])
 
 
-def _worst(finished: _Beams, num_beams: int, num_prompts: int) -> FloatArray:
+def _worst(finished: _Beams, num_beams: int, num_prompts: int) -> Float64Array:
     """Return what each prompt's last of `num_beams` finished intentions is ranked by; -inf where there are fewer."""
     counts = np.bincount(finished.prompt, minlength=num_prompts)
     worst = np.full(num_prompts, -np.inf)

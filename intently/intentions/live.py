@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from intently.arrays import IntArray
 from intently.errors import InputError
-from intently.intentions.trie import NUM_FIELDS, IntArray, Records, Trie, as_padded
+from intently.intentions.trie import NUM_FIELDS, Records, Trie, as_padded
 
 MIN_SPARE = 4096  # nodes that a small trie may grow by before it is compacted
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import IntArray
 from intently.errors import ArtifactError, InputError
 
-IntArray = NDArray[np.int64]
 Records = NDArray[np.int32]
 # The columns of a trie's matrix.
 TOKEN, FIRST_CHILD, NUM_CHILDREN, INTENTION_ID, NUM_LEAVES, LOWEST_ID, HEIGHT = range(7)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.intentions.candidates import Candidates, FloatArray, IntArray, Source
+from intently.arrays import Float64Array, IntArray
+from intently.intentions.candidates import Candidates, Source
 from intently.settings import check_range
 
 
@@ -42,7 +43,7 @@ class Vocabulary:
     ad_pairs: IntArray
     query_pairs: IntArray
     taught_pairs: IntArray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
-    taught_log_probs: FloatArray = field(default_factory=lambda: np.empty(0))
+    taught_log_probs: Float64Array = field(default_factory=lambda: np.empty(0))
     sources: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # (I,) of `Source` flags, if known
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The demonstration: a simulated world, an engine built from it, its paths measured, six queries answered."""
+"""The demonstration: a simulated world, an engine built from it, its channels measured, six queries answered."""
 
 import csv
 import json
@@ -19,9 +19,9 @@ from intently.lab.world import simulate_world
 from intently.lab.world.simulate import VERSION
 from intently.progress import StageProgress
 from intently.terminal import show_ranking
-from intently.types import Path as RetrievalPath
+from intently.types import Channel
 
-PATHS = (RetrievalPath.LEXICAL, RetrievalPath.DENSE, RetrievalPath.INTENTION, RetrievalPath.FUSED)
+CHANNELS = (Channel.LEXICAL, Channel.DENSE, Channel.INTENTION, Channel.FUSED)
 # The first held-out query of each kind is shown, whatever it is: (language, style) as the world labels them.
 EXAMPLES = (
     ("zh", "synonym"),
@@ -51,18 +51,18 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
         engine = Engine.load(report.directory)
         queries = read_queries(world / "queries.tsv")
         runs = {}
-        for path in PATHS:
+        for channel in CHANNELS:
             answers = []
-            for done, ranking in enumerate(engine.retrieve_many(queries.texts, _DEPTH, path=path), start=1):
+            for done, ranking in enumerate(engine.retrieve_many(queries.texts, _DEPTH, channel=channel), start=1):
                 ads = [ad.ad_id for ad in ranking.ads]
                 answers.append((queries.ids[done - 1], ads, [ad.score for ad in ranking.ads]))
-                progress("Answering", done, len(queries), str(path))
-            runs[str(path)] = Run.build(answers)
+                progress("Answering", done, len(queries), str(channel))
+            runs[str(channel)] = Run.build(answers)
         latencies = {}
-        for done, path in enumerate(PATHS):
-            progress("Measuring latency", done, len(PATHS), str(path))
-            answer = partial(engine.retrieve, path=path)
-            latencies[path] = measure_latency(answer, queries.texts[:_NUM_TIMED])
+        for done, channel in enumerate(CHANNELS):
+            progress("Measuring latency", done, len(CHANNELS), str(channel))
+            answer = partial(engine.retrieve, channel=channel)
+            latencies[channel] = measure_latency(answer, queries.texts[:_NUM_TIMED])
     measured = evaluate_runs(
         runs,
         read_qrels(world / "qrels.trec"),
@@ -73,9 +73,9 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
     out.print(f"\n[bold]Held-out queries of a simulated world[/bold] of {engine.catalog.num_ads:,} ads")
     out.print(measured.table())
     out.print("\n[bold]Latency[/bold], one query at a time on one core, k = 10, with reasons")
-    table = Table("path", "p50 ms", "p95 ms", "p99 ms")
-    for path, latency in latencies.items():
-        table.add_row(path, f"{latency.p50_ms:.1f}", f"{latency.p95_ms:.1f}", f"{latency.p99_ms:.1f}")
+    table = Table("channel", "p50 ms", "p95 ms", "p99 ms")
+    for channel, latency in latencies.items():
+        table.add_row(channel, f"{latency.p50_ms:.1f}", f"{latency.p95_ms:.1f}", f"{latency.p99_ms:.1f}")
     out.print(table)
     out.print("\n[bold]Six of the held-out queries[/bold]")
     for text in _examples(world / "queries.tsv"):

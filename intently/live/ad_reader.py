@@ -10,14 +10,14 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from intently.arrays import Float32Array, IntArray
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError
+from intently.index.concatenated import concatenate_embeddings
 from intently.index.intentions import IntentionIndex
-from intently.index.joined import join
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
-from intently.index.postings import FloatArray, IntArray
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import ConstrainedDecoder, DecodeSettings
@@ -49,7 +49,7 @@ class AdReader:
     """Makes segments of new ads with an engine's student, vocabulary, statistics and settings."""
 
     student: Student
-    encoder: Embedder | None  # of the dense path, beside the student
+    encoder: Embedder | None  # of the dense channel, beside the student
     decoder: ConstrainedDecoder
     intentions: IntentionIndex
     catalog: Catalog  # as built, whose words a page is cleaned by
@@ -72,7 +72,7 @@ class AdReader:
         embeddings, tokens = own, None
         if self.encoder is not None:
             encoded = self._encoded(self.encoder, catalog, pages)
-            embeddings, tokens = join(own, encoded.embeddings), encoded.tokens
+            embeddings, tokens = concatenate_embeddings(own, encoded.embeddings), encoded.tokens
         return Segment(
             catalog,
             weigh(ads, own, self.intentions.statistics, self.settings.postings),
@@ -102,7 +102,7 @@ class AdReader:
         """What cleans pages; its lexicon is made when the first page comes, as many engines never get one."""
         return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
 
-    def _read(self, texts: list[str]) -> tuple[IntArray, np.ndarray, FloatArray]:
+    def _read(self, texts: list[str]) -> tuple[IntArray, np.ndarray, Float32Array]:
         """Return decoded (intention_id, ad_row) pairs (P, 2), their log-probabilities (P,), and embeddings (N, D)."""
         settings = self.settings.postings
         decoding = DecodeSettings(num_beams=settings.num_beams)

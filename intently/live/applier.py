@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from intently.arrays import IntArray
 from intently.catalog import Catalog
 from intently.catalog.columns import AD_FIELDS
 from intently.errors import InputError
-from intently.index.postings import IntArray
 from intently.live.ad_reader import AdReader
 from intently.snapshot.snapshot import Ads
 from intently.types import Ad

@@ -18,8 +18,9 @@ import torch
 from jinja2 import TemplateError
 from torch import Tensor
 
+from intently.arrays import Float64Array, IntArray
 from intently.errors import InputError, MissingDependencyError, SettingsError
-from intently.intentions.decode import ConstrainedDecoder, FloatArray, IntArray
+from intently.intentions.decode import ConstrainedDecoder
 from intently.intentions.trie import Trie
 from intently.models.device import check_device, has_fast_bf16
 from intently.models.output import OutputRows
@@ -210,7 +211,7 @@ class CausalLM:
         return CausalPrompt(self.model, token_ids.to(device), lengths.to(device))
 
     def decoder(
-        self, trie: Trie, values: FloatArray | None = None, like: ConstrainedDecoder | None = None
+        self, trie: Trie, values: Float64Array | None = None, like: ConstrainedDecoder | None = None
     ) -> ConstrainedDecoder:
         """Return a decoder of the trie's intentions; `like` is one of another version of the trie."""
         return ConstrainedDecoder(trie, self._output(), self.end_id, values, like=like)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intently.intentions.decode import FloatArray, IntArray
+from intently.arrays import Float64Array, IntArray
 
 # Said once a process when a CSR tensor is made. What is used of it here, a pattern and `sampled_addmm`, is tested.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
@@ -47,13 +47,13 @@ class OutputRows:
         return self._weight[at], None if self._bias is None else self._bias[at]
 
     @torch.inference_mode()
-    def score_packed(self, states: Tensor, packed: object) -> FloatArray:
+    def score_packed(self, states: Tensor, packed: object) -> Float64Array:
         """Return the scores (R, A) of packed tokens."""
         assert isinstance(packed, tuple)
         return self._finished(F.linear(states.to(self._weight.dtype), *packed))
 
     @torch.inference_mode()
-    def score(self, states: Tensor, starts: IntArray, tokens: IntArray) -> FloatArray:
+    def score(self, states: Tensor, starts: IntArray, tokens: IntArray) -> Float64Array:
         """Return the scores (E,) of `tokens (E,)`; those of state r are tokens[starts[r]:starts[r + 1]]."""
         device = self._weight.device
         at = torch.from_numpy(tokens).to(device)
@@ -82,7 +82,7 @@ class OutputRows:
         return scores if self._bias is None else scores + self._bias[at]
 
     @torch.inference_mode()
-    def log_normalizer(self, states: Tensor, temperature: float) -> FloatArray:
+    def log_normalizer(self, states: Tensor, temperature: float) -> Float64Array:
         """Return log Σ exp(score / temperature) over all tokens for each of `states (R, D)`."""
         states = states.to(self._weight.dtype)
         biases: Sequence[Tensor | None] = (
@@ -108,5 +108,5 @@ class OutputRows:
     def _capped(self, scores: Tensor) -> Tensor:
         return scores if self._softcap is None else self._softcap * torch.tanh(scores / self._softcap)
 
-    def _finished(self, scores: Tensor) -> FloatArray:
+    def _finished(self, scores: Tensor) -> Float64Array:
         return self._capped(scores).double().cpu().numpy()

@@ -8,7 +8,7 @@ past is copied or put in order. (Attention over a tree of tokens, as in speculat
 import torch
 from torch import Tensor
 
-from intently.intentions.decode import IntArray
+from intently.arrays import IntArray
 
 
 class Ancestry:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
+from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
-from intently.intentions.decode import ConstrainedDecoder, IntArray
+from intently.intentions.decode import ConstrainedDecoder
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone, LayerCache
 from intently.models.device import autocast

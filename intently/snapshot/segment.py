@@ -5,9 +5,10 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from intently.arrays import Mask
 from intently.catalog import Catalog
 from intently.index.lexical import LexicalIndex
-from intently.index.postings import Mask, Postings
+from intently.index.postings import Postings
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
@@ -48,19 +49,19 @@ class Segment:
         _ = self.targeting, self.ad_ids, self.vectors.stage
         return self
 
-    def joined(self, other: "Segment") -> "Segment":
+    def concatenated(self, other: "Segment") -> "Segment":
         """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
         table = pa.concat_tables([self.catalog.table, other.catalog.table]).combine_chunks()
         tokens = self.tokens
         if tokens is not None:
             assert other.tokens is not None  # whatever an engine's encoder reads has tokens
-            tokens = tokens.joined(other.tokens)
+            tokens = tokens.concatenated(other.tokens)
         return Segment(
             Catalog(table),
-            self.postings.joined(other.postings),
-            self.vectors.joined(other.vectors),
-            self.lexical.joined(other.lexical),
-            self.titles.joined(other.titles),
+            self.postings.concatenated(other.postings),
+            self.vectors.concatenated(other.vectors),
+            self.lexical.concatenated(other.lexical),
+            self.titles.concatenated(other.titles),
             tokens,
         )
 

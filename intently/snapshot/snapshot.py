@@ -14,25 +14,25 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from intently.arrays import Float32Array, IntArray, Mask
 from intently.catalog import Catalog
 from intently.index.lexical import LexicalQuery, analyze, corrected
-from intently.index.postings import FloatArray, IntArray, Mask
 from intently.index.title_terms import Codes
 from intently.snapshot.segment import Segment
 from intently.types import UserContext
 
-_Array = TypeVar("_Array", Mask, FloatArray)
+_Array = TypeVar("_Array", Mask, Float32Array)
 
 
 @dataclass(frozen=True, eq=False)
 class DenseQuery:
-    """A query as the dense path scores ads: by the cosine with its unit `embedding (D,)`.
+    """A query as the dense channel scores ads: by the cosine with its unit `embedding (D,)`.
 
     Where tokens interact, the score of late interaction with `tokens (S, P)`, times `late_weight`, is added.
     """
 
-    embedding: FloatArray
-    tokens: FloatArray | None = None
+    embedding: Float32Array
+    tokens: Float32Array | None = None
     late_weight: float = 0.0
 
 
@@ -67,13 +67,13 @@ class Ads:
         eligible = _together([segment.targeting.eligible(user) for segment in self.segments])
         return eligible & self.alive
 
-    def intention_scores(self, ids: IntArray, weights: FloatArray) -> FloatArray:
+    def intention_scores(self, ids: IntArray, weights: Float32Array) -> Float32Array:
         """Return Σ weight · posting weight over intentions for every ad (N,)."""
         return _together([segment.postings.scores(ids, weights) for segment in self.segments])
 
     def dense_search(
-        self, embedding: FloatArray, k: int, eligible: Mask, num_threads: int = 1
-    ) -> tuple[IntArray, FloatArray]:
+        self, embedding: Float32Array, k: int, eligible: Mask, num_threads: int = 1
+    ) -> tuple[IntArray, Float32Array]:
         """Return the eligible rows nearest to a query embedding (D,), at most `k`, best first, and their cosines."""
         bounds = [0, *accumulate(segment.num_rows for segment in self.segments)]
         parts = [
@@ -85,28 +85,28 @@ class Ads:
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
 
-    def cosines(self, embedding: FloatArray, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+    def cosines(self, embedding: Float32Array, ad_rows: IntArray, num_threads: int = 1) -> Float32Array:
         """Return the cosines (C,) of some rows with a query embedding (D,)."""
         return self._each_row(ad_rows, lambda part, rows: part.vectors.scores_of(embedding, rows, num_threads))
 
-    def late_shares(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
+    def late_shares(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> Float32Array:
         """Return what late interaction adds to the scores of some rows (C,): 0 if nothing interacts."""
         tokens = query.tokens
         if tokens is None:
             return np.zeros(len(ad_rows), dtype=np.float32)
 
-        def scores(part: Segment, rows: IntArray) -> FloatArray:
+        def scores(part: Segment, rows: IntArray) -> Float32Array:
             assert part.tokens is not None
             return part.tokens.scores_of(tokens, rows, num_threads)
 
         return np.float32(query.late_weight) * self._each_row(ad_rows, scores)
 
-    def dense_scores(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> FloatArray:
-        """Return the scores (C,) of some rows on the dense path."""
+    def dense_scores(self, query: DenseQuery, ad_rows: IntArray, num_threads: int = 1) -> Float32Array:
+        """Return the scores (C,) of some rows on the dense channel."""
         cosines = self.cosines(query.embedding, ad_rows, num_threads)
         return cosines + self.late_shares(query, ad_rows, num_threads)
 
-    def _each_row(self, ad_rows: IntArray, scores_of: Callable[[Segment, IntArray], FloatArray]) -> FloatArray:
+    def _each_row(self, ad_rows: IntArray, scores_of: Callable[[Segment, IntArray], Float32Array]) -> Float32Array:
         """Return the scores (C,) of rows of either segment; `scores_of` counts them from the segment's first."""
         base = self.segments[0].num_rows
         scores = np.empty(len(ad_rows), dtype=np.float32)
@@ -116,7 +116,7 @@ class Ads:
             scores[~first] = scores_of(self.segments[1], ad_rows[~first] - base)
         return scores
 
-    def embeddings(self, ad_rows: IntArray) -> FloatArray:
+    def embeddings(self, ad_rows: IntArray) -> Float32Array:
         """Return the embeddings (C, D) of some rows."""
         located = [self._locate(ad_row) for ad_row in ad_rows.tolist()]
         return np.stack([self.segments[segment].vectors.embeddings[row] for segment, row in located])
@@ -129,7 +129,7 @@ class Ads:
         """Return a query as a model should read it: the words that no ad has, as what they most likely mean."""
         return corrected([segment.lexical for segment in self.segments], query)
 
-    def lexical_scores(self, asked: Sequence[LexicalQuery]) -> FloatArray:
+    def lexical_scores(self, asked: Sequence[LexicalQuery]) -> Float32Array:
         """Return every ad's BM25 score (N,) for what `lexical_query` returned."""
         pairs = zip(self.segments, asked, strict=True)
         return _together([segment.lexical.scores(one) for segment, one in pairs])
@@ -144,7 +144,7 @@ class Ads:
         codes[first] = base.titles.of(ad_rows[first])
         return codes
 
-    def explain_intentions(self, ids: IntArray, weights: FloatArray, ad_row: int) -> list[tuple[int, float]]:
+    def explain_intentions(self, ids: IntArray, weights: Float32Array, ad_row: int) -> list[tuple[int, float]]:
         """Return (position in `ids`, share of the ad's score) of the intentions that reach an ad, largest first."""
         segment, row = self._locate(ad_row)
         return self.segments[segment].postings.contributions(ids, weights, row)
@@ -164,7 +164,7 @@ class Ads:
     def appended(self, new: Segment) -> "Ads":
         """Return these ads and, after them, those of `new`. Cost: as the second segment and N are large."""
         base, *tail = self.segments
-        grown = (tail[0].joined(new) if tail else new).warmed()
+        grown = (tail[0].concatenated(new) if tail else new).warmed()
         return Ads((base, grown), np.concatenate((self.alive, np.ones(new.num_rows, dtype=np.bool_))))
 
     def without(self, ad_rows: IntArray) -> "Ads":
@@ -184,7 +184,7 @@ class Ads:
         bounds = [0, *accumulate(segment.num_rows for segment in self.segments)]
         merged = first.kept(self.alive[: bounds[1]])
         for other, start, end in zip(others, bounds[1:], bounds[2:], strict=False):
-            merged = merged.joined(other.kept(self.alive[start:end]))
+            merged = merged.concatenated(other.kept(self.alive[start:end]))
         _ = merged.lexical.speller  # the first query should not wait for it
         return merged.warmed()
 

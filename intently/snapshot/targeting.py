@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from intently.arrays import Mask
 from intently.catalog import Catalog, parse_day_parts
 from intently.types import UserContext
-
-Mask = NDArray[np.bool_]
 
 _FIELDS = ("countries", "languages", "devices", "audiences")
 

@@ -9,14 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from intently.arrays import Float64Array, IntArray
 from intently.errors import InputError, SettingsError
 from intently.settings import check_range
 from intently.text.sentences import join_texts, sentence_length
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _TIE = 1e-9  # sums of the same numbers in another order differ in the last digits; such are equal
 
@@ -60,8 +58,8 @@ class Document:
     """
 
     sentences: Sequence[str]
-    embeddings: FloatArray
-    lengths: FloatArray
+    embeddings: Float64Array
+    lengths: Float64Array
 
     @classmethod
     def build(cls, sentences: Sequence[str], embeddings: ArrayLike, lengths: ArrayLike | None = None) -> "Document":
@@ -166,7 +164,7 @@ def best_text(sentences: Sequence[str], chunks: Iterable[Chunk]) -> str:
     return join_texts(parts)
 
 
-def _runs(lengths: FloatArray, budget: float) -> tuple[IntArray, IntArray, FloatArray]:
+def _runs(lengths: Float64Array, budget: float) -> tuple[IntArray, IntArray, Float64Array]:
     """Return starts, ends and lengths (R,) of all runs within the budget; one sentence always is a run."""
     before = np.concatenate(([0.0], np.cumsum(lengths)))
     last = np.searchsorted(before, before[:-1] + budget, side="right") - 1
@@ -177,8 +175,8 @@ def _runs(lengths: FloatArray, budget: float) -> tuple[IntArray, IntArray, Float
 
 
 def _scores(
-    document: Document, interests: FloatArray, starts: IntArray, ends: IntArray, settings: ChunkSettings
-) -> tuple[FloatArray, FloatArray]:
+    document: Document, interests: Float64Array, starts: IntArray, ends: IntArray, settings: ChunkSettings
+) -> tuple[Float64Array, Float64Array]:
     """Return the scores (R,) of runs, and the directions (R, D) of their smoothed means."""
     smoothed = _smooth(document.embeddings, settings.smoothing)
     weights = document.lengths
@@ -193,7 +191,7 @@ def _scores(
     return scores, means
 
 
-def _smooth(embeddings: FloatArray, smoothing: float) -> FloatArray:
+def _smooth(embeddings: Float64Array, smoothing: float) -> Float64Array:
     """Return s_t = β s_{t-1} + (1-β) e_t (T, D), from s_0 = e_0."""
     smoothed = embeddings.copy()
     for at in range(1, len(smoothed)):
@@ -201,9 +199,9 @@ def _smooth(embeddings: FloatArray, smoothing: float) -> FloatArray:
     return smoothed
 
 
-def _sums(values: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
+def _sums(values: Float64Array, starts: IntArray, ends: IntArray) -> Float64Array:
     before = np.concatenate((np.zeros_like(values[:1]), np.cumsum(values, axis=0)))
-    sums: FloatArray = before[ends] - before[starts]
+    sums: Float64Array = before[ends] - before[starts]
     return sums
 
 
@@ -219,7 +217,7 @@ def _read(document: Document, start: int, end: int, budget: float) -> str:
     return text[:at].rstrip()
 
 
-def _interests(interests: ArrayLike, document: Document) -> FloatArray:
+def _interests(interests: ArrayLike, document: Document) -> Float64Array:
     wanted = np.asarray(interests, dtype=np.float64)
     if wanted.size == 0:
         return wanted.reshape(0, 0)
@@ -232,7 +230,7 @@ def _interests(interests: ArrayLike, document: Document) -> FloatArray:
     return units
 
 
-def _unit_rows(embeddings: ArrayLike, name: str, num: int) -> FloatArray:
+def _unit_rows(embeddings: ArrayLike, name: str, num: int) -> Float64Array:
     rows = np.asarray(embeddings, dtype=np.float64)
     if num == 0 and rows.size == 0:
         return rows.reshape(0, 0)
@@ -243,7 +241,7 @@ def _unit_rows(embeddings: ArrayLike, name: str, num: int) -> FloatArray:
     return _unit(rows)
 
 
-def _unit(rows: FloatArray) -> FloatArray:
+def _unit(rows: Float64Array) -> Float64Array:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    units: FloatArray = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    units: Float64Array = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
     return units

@@ -1,4 +1,4 @@
-"""Builds with an encoder of the dense path and a learned fusion: what they make, keep, and make again."""
+"""Builds with an encoder of the dense channel and a learned fusion: what they make, keep, and make again."""
 
 import json
 from dataclasses import replace
@@ -21,7 +21,7 @@ from intently.index.token_vectors import TokenVectors
 from intently.models.encoder.embedder import Embedder
 from intently.models.encoder.settings import Gate
 from intently.settings import from_mapping
-from intently.types import Path as Way
+from intently.types import Channel
 
 pytest.importorskip("lightgbm")
 
@@ -58,7 +58,7 @@ def test_the_dense_path_goes_by_encoder_and_student_alike(built):
     ads = np.asarray(engine.vectors.embeddings)
     assert np.linalg.norm(ads, axis=1) == pytest.approx(1, abs=1e-5)
     for query in ("cordless drill", "红色 水壶"):
-        ranking = engine.retrieve(query, NUM_ADS, path=Way.DENSE)
+        ranking = engine.retrieve(query, NUM_ADS, channel=Channel.DENSE)
         by_student, by_encoder = engine.student.read([query], 32).embeddings[0], embedder.embed_queries([query])[0]
         halves = ads[:, : len(by_student)] @ by_student, ads[:, len(by_student) :] @ by_encoder
         cosines = sum(halves) / np.sqrt(2)  # each half of an ad has a length of √½
@@ -83,8 +83,8 @@ def test_the_learned_fusion_is_saved_and_used(built):
 
 def test_pages_are_found_by_their_words_and_counted(built):
     engine = Engine.load(built.out)
-    assert [ad.ad_id for ad in engine.retrieve("warranty", path=Way.LEXICAL).ads] == ["a0"]
-    assert [ad.ad_id for ad in engine.retrieve("保修", path=Way.LEXICAL).ads] == ["a2"]
+    assert [ad.ad_id for ad in engine.retrieve("warranty", channel=Channel.LEXICAL).ads] == ["a0"]
+    assert [ad.ad_id for ad in engine.retrieve("保修", channel=Channel.LEXICAL).ads] == ["a2"]
     assert built.report.facts["ocr_spans_kept"] == 3
 
 
@@ -321,7 +321,7 @@ def test_the_tokens_of_ads_are_in_the_artifact_if_they_interact(build, built, ch
     assert not (copied / TOKENS).exists()
     engine = Engine.load(copied)
     assert engine.encoder.settings.token_dimension == 0
-    (first, *_) = engine.retrieve("红色 drill", path=Way.DENSE).ads
+    (first, *_) = engine.retrieve("红色 drill", channel=Channel.DENSE).ads
     assert [name for name, _ in first.reasons[0].evidence] == ["cosine"]
     build(copied, chosen)  # and back again
     assert files_of(copied) == files_of(built.out)
@@ -333,10 +333,10 @@ def test_the_weight_of_late_interaction_is_told_anew_without_training(build, bui
     build(copied, without)  # a fusion would be learned again
     build(copied, changed(without, "retrieval", late_weight=0.0), stages)
     assert stages.seen == ["Reading"]  # the settings alone are written
-    (first, *_) = Engine.load(copied).retrieve("红色 drill", path=Way.DENSE).ads
+    (first, *_) = Engine.load(copied).retrieve("红色 drill", channel=Channel.DENSE).ads
     assert [name for name, _ in first.reasons[0].evidence] == ["cosine"]
     build(copied, changed(without, "retrieval", late_weight=2.0), stages)
-    (first, *_) = Engine.load(copied).retrieve("红色 drill", path=Way.DENSE).ads
+    (first, *_) = Engine.load(copied).retrieve("红色 drill", channel=Channel.DENSE).ads
     told = dict(first.reasons[0].evidence)
     assert set(told) == {"cosine", "late interaction"}
     assert sum(told.values()) == pytest.approx(first.score, abs=1e-6)
@@ -351,7 +351,7 @@ def test_a_fusion_that_is_no_better_is_left_out_and_told(build, chosen, copied, 
 
     monkeypatch.setitem(pipeline.learn_fusion.__globals__, "train_fusion", no_better)
     report = build(copied, changed(chosen, "fusion", max_trees=20))
-    assert report.notes[-1].startswith("paths are fused by reciprocal ranks: with what was learned")
+    assert report.notes[-1].startswith("channels are fused by reciprocal ranks: with what was learned")
     assert report.facts["fusion_precision"] == report.facts["reciprocal_rank_precision"]
     assert not (copied / FUSION_FILE).exists()
     assert Engine.load(copied).fusion is None
@@ -370,4 +370,4 @@ def test_an_encoder_is_trained_without_clicks(world, chosen, tmp_path):
     engine = Engine.load(tmp_path / "engine")
     assert engine.encoder is not None
     assert engine.fusion is None
-    assert len(engine.retrieve("家用 水壶", NUM_ADS, path=Way.DENSE).ads) == NUM_ADS
+    assert len(engine.retrieve("家用 水壶", NUM_ADS, channel=Channel.DENSE).ads) == NUM_ADS

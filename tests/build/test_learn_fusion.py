@@ -9,12 +9,12 @@ from intently.build import fusion
 from intently.build.fusion import held_out_queries, learn_fusion
 from intently.build.interactions import Interactions
 from intently.build.training.fusion import FusionSettings, held_out
-from intently.engine.engine import FUSED_PATHS
+from intently.engine.engine import FUSED_CHANNELS
 from intently.engine.fusion_features import feature_names
 
 pytest.importorskip("lightgbm")
 
-NAMES = feature_names(FUSED_PATHS)
+NAMES = feature_names(FUSED_CHANNELS)
 LEXICAL = NAMES.index("lexical score")
 SETTINGS = FusionSettings(
     held_out_share=0.5, min_queries=5, max_trees=10, num_leaves=4, min_leaf=5, depth=20, num_folds=3, learning_rate=0.3
@@ -82,7 +82,7 @@ def test_what_is_learned_ranks_by_what_tells_the_relevant_ones():
     assert learned.facts["fusion_queries"] == 40
     assert learned.facts["fusion_precision"] > learned.facts["reciprocal_rank_precision"] + 0.3
     assert learned.fusion.depth == SETTINGS.depth
-    assert learned.fusion.paths == FUSED_PATHS
+    assert learned.fusion.channels == FUSED_CHANNELS
     table = np.zeros((2, len(NAMES)), dtype=np.float32)
     table[1, LEXICAL] = 1.0
     low, high = learned.fusion.scores(table)
@@ -96,7 +96,7 @@ def test_too_few_queries_with_a_relevant_candidate_are_told():
     assert (learned.fusion, learned.facts) == (None, {})
     (note,) = learned.notes
     assert note == (
-        "paths are fused by reciprocal ranks: 4 held-out queries have a relevant candidate, 'min_queries' is 5"
+        "channels are fused by reciprocal ranks: 4 held-out queries have a relevant candidate, 'min_queries' is 5"
     )
 
 
@@ -109,7 +109,9 @@ def test_a_fusion_that_ranks_no_better_is_not_taken_and_told():
     assert learned.fusion is None
     assert learned.facts["reciprocal_rank_precision"] == 1.0
     assert learned.facts["fusion_p_value"] < 0.05  # clearly worse, that is
-    assert learned.notes[0].startswith("paths are fused by reciprocal ranks: with what was learned, held-out queries")
+    assert learned.notes[0].startswith(
+        "channels are fused by reciprocal ranks: with what was learned, held-out queries"
+    )
 
 
 def test_a_gain_that_chance_explains_is_not_taken():

@@ -31,8 +31,7 @@ from intently.models.free_beams import FreeBeamSettings
 from intently.models.student import Runtime
 from intently.settings import from_mapping
 from intently.text.ocr_cleaning import OcrSettings
-from intently.types import Ad
-from intently.types import Path as Way
+from intently.types import Ad, Channel
 
 # PEFT 0.21 asks transformers 5.23 a question under its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -115,13 +114,13 @@ def test_head_queries_are_answered_from_the_cache(engine):
     loaded = Engine.load(engine[0])
     # The most clicked: 扫地机器人 9, cordless drill 7, then two of those with 4.
     for query in ("扫地机器人", "Cordless  DRILL", "robot vacuum", "running shoes"):
-        ranking = loaded.retrieve(query, path=Way.INTENTION)
+        ranking = loaded.retrieve(query, channel=Channel.INTENTION)
         assert ranking.cached
         assert len(ranking.intentions) <= 5
         assert ranking.ads
     assert not loaded.retrieve("hose for the garden").cached
     loaded.add_ads([Ad("new", "静音 扫地机器人", keywords=("扫地机器人",))])
-    ranking = loaded.retrieve("扫地机器人", path=Way.INTENTION)
+    ranking = loaded.retrieve("扫地机器人", channel=Channel.INTENTION)
     assert ranking.cached
     assert "new" in [ad.ad_id for ad in ranking.ads]
 

@@ -93,7 +93,7 @@ def test_a_build_joins_pages_and_tells_its_stages_in_sentences(inputs, tmp_path)
     assert outcome.code == 0, outcome.err
     assert "ocr spans kept: 3" in outcome.out
     for query, ad in (("warranty", "a1"), ("保修", "a4")):
-        answer = json.loads(intently("query", tmp_path / "engine", query, "--json", "--path", "lexical").out)
+        answer = json.loads(intently("query", tmp_path / "engine", query, "--json", "--channel", "lexical").out)
         assert [one["ad_id"] for one in answer["ads"]] == [ad]
     lines = [re.fullmatch(r"([A-Z][^:]*): done in [\d.]+ s", line) for line in outcome.err.splitlines()]
     stages = [line[1] for line in lines if line]

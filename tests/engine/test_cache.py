@@ -17,7 +17,7 @@ from intently.errors import ArtifactError, InputError
 from intently.index.lexical import corrected
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.text.normalize import normalize
-from intently.types import Ad, Path
+from intently.types import Ad, Channel
 
 VERSION, OTHER = "0f" * 32, "f0" * 32
 
@@ -125,15 +125,15 @@ def with_cache(engine: Engine, path, queries: list[str]) -> Engine:
     return Engine(*parts, SETTINGS, cache=cache)
 
 
-@pytest.mark.parametrize("path", Path)
+@pytest.mark.parametrize("channel", Channel)
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_a_cache_changes_no_answer(engine, tmp_path, path, batch_size):
+def test_a_cache_changes_no_answer(engine, tmp_path, channel, batch_size):
     kept = QUERIES[::2]
     cached = with_cache(engine, tmp_path / CACHE_FILE, kept)
-    together = list(cached.retrieve_many(QUERIES, 5, path=path, explain=True, batch_size=batch_size))
+    together = list(cached.retrieve_many(QUERIES, 5, channel=channel, explain=True, batch_size=batch_size))
     for query, ranking in zip(QUERIES, together, strict=True):
-        assert ranking.cached is (query in kept and path in (Path.INTENTION, Path.FUSED))
-        for other in (cached.retrieve(query, 5, path=path), engine.retrieve(query, 5, path=path)):
+        assert ranking.cached is (query in kept and channel in (Channel.INTENTION, Channel.FUSED))
+        for other in (cached.retrieve(query, 5, channel=channel), engine.retrieve(query, 5, channel=channel)):
             assert ids(ranking) == ids(other)
             assert [ad.score for ad in ranking.ads] == pytest.approx([ad.score for ad in other.ads], abs=1e-5)
             assert [one.text for one in ranking.intentions] == [one.text for one in other.intentions]
@@ -141,7 +141,7 @@ def test_a_cache_changes_no_answer(engine, tmp_path, path, batch_size):
                 [one.log_prob for one in other.intentions], abs=1e-5
             )
     asked = cached.cache.statistics
-    if path in (Path.INTENTION, Path.FUSED):
+    if channel in (Channel.INTENTION, Channel.FUSED):
         assert asked == CacheStatistics(2 * len(QUERIES), 2 * len(kept))
     else:
         assert asked == CacheStatistics()
@@ -150,19 +150,19 @@ def test_a_cache_changes_no_answer(engine, tmp_path, path, batch_size):
 def test_what_is_cached_is_not_computed(engine, tmp_path):
     cached = with_cache(engine, tmp_path / CACHE_FILE, ["red pan"])
     stages = {"search", "fuse", "explain", "cache"}
-    assert set(cached.retrieve(" RED pan", path=Path.INTENTION).timings_ms) == stages
+    assert set(cached.retrieve(" RED pan", channel=Channel.INTENTION).timings_ms) == stages
     assert set(cached.retrieve("red pan").timings_ms) == stages | {"encode"}
     assert set(cached.retrieve("blue pan").timings_ms) == stages | {"encode", "decode"}
-    mixed = list(cached.retrieve_many(["blue pan", "red pan"], path=Path.INTENTION))
+    mixed = list(cached.retrieve_many(["blue pan", "red pan"], channel=Channel.INTENTION))
     assert [set(one.timings_ms) - stages for one in mixed] == [{"encode", "decode"}, set()]
 
 
 def test_changing_the_ads_stales_nothing(engine, tmp_path):
     cached = with_cache(engine, tmp_path / CACHE_FILE, ["red pan"])
-    assert "pan" in ids(cached.retrieve("red pan", path=Path.INTENTION))
+    assert "pan" in ids(cached.retrieve("red pan", channel=Channel.INTENTION))
     cached.add_ads([Ad("pan-2", "Red pan")])
     cached.remove_ads(["pan"])
-    ranking = cached.retrieve("red pan", path=Path.INTENTION)
+    ranking = cached.retrieve("red pan", channel=Channel.INTENTION)
     assert ranking.cached
     assert "pan-2" in ids(ranking)
     assert "pan" not in ids(ranking)

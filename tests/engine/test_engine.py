@@ -18,7 +18,7 @@ from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.models.student import Runtime
 from intently.text.analyze import Analyzer
-from intently.types import Ad, Path, UserContext
+from intently.types import Ad, Channel, UserContext
 
 ADS = [
     Ad("robot", "Red robot vacuum", keywords=("robot vacuum",)),
@@ -48,7 +48,7 @@ QUERIES = [
     "，。",
     "２ ｐａｎ",
 ]
-PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
+CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
 SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback_weight=0.0)
 
 
@@ -89,21 +89,21 @@ USERS = [
 
 
 @pytest.mark.parametrize(("user", "hidden"), USERS)
-@pytest.mark.parametrize("path", Path)
-def test_only_eligible_ads(engine, path, user, hidden):
-    for ranking in engine.retrieve_many(QUERIES, 99, user=user, path=path):
+@pytest.mark.parametrize("channel", Channel)
+def test_only_eligible_ads(engine, channel, user, hidden):
+    for ranking in engine.retrieve_many(QUERIES, 99, user=user, channel=channel):
         assert not hidden & set(ids(ranking))
         assert len(set(ids(ranking))) == len(ranking.ads)
-        if path in (Path.DENSE, Path.FUSED):
+        if channel in (Channel.DENSE, Channel.FUSED):
             assert len(ranking.ads) == len(ADS) - len(hidden)
 
 
-@pytest.mark.parametrize("path", Path)
+@pytest.mark.parametrize("channel", Channel)
 @pytest.mark.parametrize("k", [1, 3, 99])
-def test_ranks_scores_and_k(engine, path, k):
+def test_ranks_scores_and_k(engine, channel, k):
     for query in QUERIES:
-        ranking = engine.retrieve(query, k, path=path)
-        everything = engine.retrieve(query, 99, path=path)
+        ranking = engine.retrieve(query, k, channel=channel)
+        everything = engine.retrieve(query, 99, channel=channel)
         assert ranking.query == query
         assert [ad.rank for ad in ranking.ads] == list(range(1, len(ranking.ads) + 1))
         assert len(ranking.ads) == min(k, len(everything.ads))
@@ -122,8 +122,8 @@ def test_fused_is_reciprocal_ranks_of_the_three_paths(engine, query, weights):
         replace(SETTINGS, fusion_constant=7.0, **dict(zip(names, weights, strict=True))),
     )  # fmt: skip
     expected: dict[str, float] = {}
-    for path, weight in zip(PATHS, weights, strict=True):
-        for ad in engine.retrieve(query, 99, path=path).ads:
+    for channel, weight in zip(CHANNELS, weights, strict=True):
+        for ad in engine.retrieve(query, 99, channel=channel).ads:
             expected[ad.ad_id] = expected.get(ad.ad_id, 0.0) + weight / (7.0 + ad.rank)
     fused = engine.retrieve(query, 99)
     assert {ad.ad_id: ad.score for ad in fused.ads} == pytest.approx(expected)
@@ -133,13 +133,13 @@ def test_fused_is_reciprocal_ranks_of_the_three_paths(engine, query, weights):
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_reasons_agree_with_the_paths(engine, query):
-    alone = {path: {ad.ad_id: ad for ad in engine.retrieve(query, 99, path=path).ads} for path in PATHS}
+    alone = {channel: {ad.ad_id: ad for ad in engine.retrieve(query, 99, channel=channel).ads} for channel in CHANNELS}
     for ad in engine.retrieve(query, 99).ads:
-        reasons = {reason.path: reason for reason in ad.reasons}
+        reasons = {reason.channel: reason for reason in ad.reasons}
         assert len(reasons) == len(ad.reasons)
-        assert set(reasons) == {path for path in PATHS if ad.ad_id in alone[path]}
-        for path, reason in reasons.items():
-            same = alone[path][ad.ad_id]
+        assert set(reasons) == {channel for channel in CHANNELS if ad.ad_id in alone[channel]}
+        for channel, reason in reasons.items():
+            same = alone[channel][ad.ad_id]
             assert same.reasons == (reason,)
             assert (reason.rank, reason.score) == (same.rank, same.score)
             shares = [share for _, share in reason.evidence]
@@ -147,17 +147,17 @@ def test_reasons_agree_with_the_paths(engine, query):
             assert shares == sorted(shares, reverse=True)
             if len(shares) < NUM_EVIDENCE:  # all there is
                 assert sum(shares) == pytest.approx(reason.score, rel=1e-5)
-            if path is Path.INTENTION:
+            if channel is Channel.INTENTION:
                 assert {name for name, _ in reason.evidence} <= set(TEXTS)
-            if path is Path.DENSE:
+            if channel is Channel.DENSE:
                 assert reason.evidence == (("cosine", reason.score),)
 
 
 def test_reasons_name_what_was_matched(engine):
     robot = next(ad for ad in engine.retrieve("robot vacuum").ads if ad.ad_id == "robot")
-    evidence = {reason.path: dict(reason.evidence) for reason in robot.reasons}
-    assert set(evidence[Path.LEXICAL]) == {"robot", "vacuum"}
-    assert "robot vacuum" in evidence[Path.INTENTION]  # decoded or not: the query says it
+    evidence = {reason.channel: dict(reason.evidence) for reason in robot.reasons}
+    assert set(evidence[Channel.LEXICAL]) == {"robot", "vacuum"}
+    assert "robot vacuum" in evidence[Channel.INTENTION]  # decoded or not: the query says it
     chinese = next(ad for ad in engine.retrieve("扫地机器人").ads if ad.ad_id == "zh-robot")
     assert set(dict(chinese.reasons[-1].evidence)) == {"扫地", "机器", "机器人"}
 
@@ -170,22 +170,22 @@ def test_intentions_are_told_and_probable(engine):
         log_probs = [one.log_prob for one in told]
         assert log_probs == sorted(log_probs, reverse=True)
         assert sum(np.exp(log_probs)) <= 1 + 1e-9
-        for path in (Path.DENSE, Path.LEXICAL):
-            assert engine.retrieve(query, path=path).intentions == ()
+        for channel in (Channel.DENSE, Channel.LEXICAL):
+            assert engine.retrieve(query, channel=channel).intentions == ()
 
 
-@pytest.mark.parametrize("path", Path)
+@pytest.mark.parametrize("channel", Channel)
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_many_at_once_are_each_alone(engine, path, batch_size):
-    together = list(engine.retrieve_many(QUERIES, 5, path=path, explain=True, batch_size=batch_size))
+def test_many_at_once_are_each_alone(engine, channel, batch_size):
+    together = list(engine.retrieve_many(QUERIES, 5, channel=channel, explain=True, batch_size=batch_size))
     assert [ranking.query for ranking in together] == QUERIES
     for query, ranking in zip(QUERIES, together, strict=True):
-        alone = engine.retrieve(query, 5, path=path)
+        alone = engine.retrieve(query, 5, channel=channel)
         assert ids(ranking) == ids(alone)
         assert [ad.score for ad in ranking.ads] == pytest.approx([ad.score for ad in alone.ads], abs=1e-5)
         assert [one.text for one in ranking.intentions] == [one.text for one in alone.intentions]
         for one, other in zip(ranking.ads, alone.ads, strict=True):
-            assert [(r.path, r.rank) for r in one.reasons] == [(r.path, r.rank) for r in other.reasons]
+            assert [(r.channel, r.rank) for r in one.reasons] == [(r.channel, r.rank) for r in other.reasons]
 
 
 def test_explanations_can_be_left_out(engine):
@@ -197,7 +197,7 @@ def test_explanations_can_be_left_out(engine):
 
 def test_timings_name_the_stages(engine):
     assert set(engine.retrieve("red pan").timings_ms) == {"encode", "decode", "search", "fuse", "explain"}
-    assert set(engine.retrieve("red pan", path=Path.LEXICAL).timings_ms) == {"search", "fuse", "explain"}
+    assert set(engine.retrieve("red pan", channel=Channel.LEXICAL).timings_ms) == {"search", "fuse", "explain"}
     assert all(spent >= 0 for spent in engine.retrieve("red pan").timings_ms.values())
 
 
@@ -215,11 +215,11 @@ def test_the_query_moves_towards_the_first_ads_it_finds(engine, user):
     moving = Engine(*parts, replace(SETTINGS, feedback_weight=0.5, num_feedback_ads=2))
     vectors = dict(zip([ad.ad_id for ad in ADS], np.asarray(engine.vectors.embeddings), strict=True))
     for query in QUERIES:
-        before = engine.retrieve(query, 99, path=Path.DENSE, user=user)
+        before = engine.retrieve(query, 99, channel=Channel.DENSE, user=user)
         asked = engine.student.read([corrected([engine.lexical], query)], 32).embeddings[0]
         moved = asked + 0.5 * (vectors[before.ads[0].ad_id] + vectors[before.ads[1].ad_id]) / 2
         moved /= np.linalg.norm(moved)
-        after = moving.retrieve(query, 99, path=Path.DENSE, user=user)
+        after = moving.retrieve(query, 99, channel=Channel.DENSE, user=user)
         assert {ad.ad_id for ad in after.ads} == {ad.ad_id for ad in before.ads}
         assert {ad.ad_id: ad.score for ad in after.ads} == pytest.approx(
             {ad.ad_id: float(vectors[ad.ad_id] @ moved) for ad in after.ads}, abs=1e-5
@@ -231,16 +231,18 @@ def test_the_query_moves_towards_the_first_ads_it_finds(engine, user):
 def test_the_dense_path_ranks_ads_of_negative_cosine_too(engine):
     turned = VectorIndex(-np.asarray(engine.vectors.embeddings))
     other = Engine(engine.catalog, engine.student, engine.intentions, turned, engine.lexical, SETTINGS)
-    forth, back = (one.retrieve("red robot", 99, path=Path.DENSE) for one in (engine, other))
+    forth, back = (one.retrieve("red robot", 99, channel=Channel.DENSE) for one in (engine, other))
     assert len(forth.ads) == len(back.ads) == 10
     assert min(ad.score for ad in back.ads) < 0
     assert [ad.score for ad in back.ads] == pytest.approx([-ad.score for ad in reversed(forth.ads)])
 
 
 def test_a_path_may_be_named(engine):
-    assert ids(engine.retrieve("red pan", path="lexical")) == ids(engine.retrieve("red pan", path=Path.LEXICAL))
+    assert ids(engine.retrieve("red pan", channel="lexical")) == ids(
+        engine.retrieve("red pan", channel=Channel.LEXICAL)
+    )
     with pytest.raises(ValueError, match="magic"):
-        engine.retrieve("red pan", path="magic")
+        engine.retrieve("red pan", channel="magic")
 
 
 WRONG = [
@@ -321,7 +323,7 @@ def test_saved_and_loaded(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(VectorIndex, "search", lambda *given: asked.append(given[4]) or search(*given))
     for feedback_weight in (0.0, 0.2):  # the vectors are searched with as many threads, with and without feedback
         elsewhere.settings = replace(elsewhere.settings, feedback_weight=feedback_weight)
-        elsewhere.retrieve("red pan", path=Path.DENSE)
+        elsewhere.retrieve("red pan", channel=Channel.DENSE)
     assert asked == [2, 2]
     del loaded, elsewhere
     for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):

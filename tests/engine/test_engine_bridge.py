@@ -1,4 +1,4 @@
-"""The engine with an encoder beside the student for the dense path, and with a learned fusion."""
+"""The engine with an encoder beside the student for the dense channel, and with a learned fusion."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_engine import ADS, PATHS, QUERIES, SETTINGS, ids, make_engine, save
+from test_engine import ADS, CHANNELS, QUERIES, SETTINGS, ids, make_engine, save
 
 from intently.build.training.fusion import FusionExample, FusionSettings, train_fusion
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.engine.engine import ENCODER, FUSED_PATHS, FUSION_FILE, TITLES_FILE, Engine
+from intently.engine.engine import ENCODER, FUSED_CHANNELS, FUSION_FILE, TITLES_FILE, Engine
 from intently.engine.fusion_features import feature_names, rising
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
 from intently.errors import ArtifactError, InputError
 from intently.index.coarse import CoarseEngine, CoarseSettings
-from intently.index.joined import join
+from intently.index.concatenated import concatenate_embeddings
 from intently.index.lexical import LexicalIndex, corrected
 from intently.index.posting_weights import PostingSettings
 from intently.index.title_terms import TitleTerms
@@ -37,11 +37,11 @@ from intently.models.tokenizer import StudentTokenizer
 from intently.snapshot.snapshot import DenseQuery
 from intently.text.analyze import Analyzer
 from intently.text.chunk import ChunkSettings
-from intently.types import Ad, Path, Span
+from intently.types import Ad, Channel, Span
 
 EAGER = replace(SETTINGS, runtime=Runtime.TORCH)
 TEXTS = ad_texts(Catalog.from_ads(ADS))
-NAMES = feature_names(FUSED_PATHS)
+NAMES = feature_names(FUSED_CHANNELS)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,11 @@ def encoder(tokenizer_json) -> Embedder:
 def engine_with(plain: Engine, **parts: object) -> Engine:
     """Return a new engine of the same indexes, the vectors joined with those of the encoder if there is one."""
     encoder = parts.get("encoder")
-    vectors = VectorIndex(join(plain.vectors.embeddings, encoder.embed_ads(TEXTS))) if encoder else plain.vectors
+    vectors = (
+        VectorIndex(concatenate_embeddings(plain.vectors.embeddings, encoder.embed_ads(TEXTS)))
+        if encoder
+        else plain.vectors
+    )
     settings = parts.pop("settings", EAGER)
     return Engine(Catalog.from_ads(ADS), plain.student, plain.intentions, vectors, plain.lexical, settings, **parts)  # type: ignore[arg-type]
 
@@ -80,12 +84,12 @@ def engine(plain, encoder) -> Engine:
     return engine_with(plain, encoder=encoder)
 
 
-@pytest.mark.parametrize("path", [*FUSED_PATHS, Path.FUSED])
+@pytest.mark.parametrize("channel", [*FUSED_CHANNELS, Channel.FUSED])
 @pytest.mark.parametrize("num_threads", [2, 3])
-def test_encoder_and_student_may_read_at_the_same_time(plain, encoder, engine, path, num_threads):
+def test_encoder_and_student_may_read_at_the_same_time(plain, encoder, engine, channel, num_threads):
     threaded = engine_with(plain, encoder=encoder, settings=replace(EAGER, num_threads=num_threads))
     for expected, found in zip(
-        engine.retrieve_many(QUERIES, path=path), threaded.retrieve_many(QUERIES, path=path), strict=True
+        engine.retrieve_many(QUERIES, channel=channel), threaded.retrieve_many(QUERIES, channel=channel), strict=True
     ):
         assert ids(found) == ids(expected)
         assert by_id(found) == pytest.approx(by_id(expected), abs=1e-5)
@@ -109,20 +113,20 @@ def test_student_and_encoder_answer_the_dense_path_and_the_student_the_intention
     for query in QUERIES:
         means = both_say(plain, encoder, query, TEXTS, TEXTS)
         expected = {ad.ad_id: mean for ad, mean in zip(ADS, means, strict=True)}
-        found = by_id(engine.retrieve(query, 99, path=Path.DENSE))
+        found = by_id(engine.retrieve(query, 99, channel=Channel.DENSE))
         assert found == pytest.approx({ad_id: expected[ad_id] for ad_id in found}, abs=1e-5)
         assert len(found) == 10
-        for path in (Path.INTENTION, Path.LEXICAL):
-            ours, theirs = (one.retrieve(query, 99, path=path) for one in (engine, plain))
+        for channel in (Channel.INTENTION, Channel.LEXICAL):
+            ours, theirs = (one.retrieve(query, 99, channel=channel) for one in (engine, plain))
             assert ours.ads == theirs.ads
             assert ours.intentions == theirs.intentions
 
 
-@pytest.mark.parametrize("path", Path)
-def test_many_at_once_are_each_alone(engine, path):
-    together = list(engine.retrieve_many(QUERIES, 99, path=path, batch_size=4))
+@pytest.mark.parametrize("channel", Channel)
+def test_many_at_once_are_each_alone(engine, channel):
+    together = list(engine.retrieve_many(QUERIES, 99, channel=channel, batch_size=4))
     for query, ranking in zip(QUERIES, together, strict=True):
-        assert by_id(ranking) == pytest.approx(by_id(engine.retrieve(query, 99, path=path)), abs=1e-5)
+        assert by_id(ranking) == pytest.approx(by_id(engine.retrieve(query, 99, channel=channel)), abs=1e-5)
 
 
 @pytest.mark.parametrize("with_encoder", [False, True])
@@ -135,7 +139,7 @@ def test_queries_are_embedded_as_the_dense_path_does_it(plain, encoder, with_enc
     for query, embedding in zip(QUERIES, embeddings, strict=True):
         assert engine.embed_queries([query])[0] == pytest.approx(embedding, abs=1e-5)
         cosines = dict(zip([ad.ad_id for ad in ADS], engine.vectors.scores(embedding).tolist(), strict=True))
-        found = by_id(engine.retrieve(query, 99, path=Path.DENSE))
+        found = by_id(engine.retrieve(query, 99, channel=Channel.DENSE))
         assert found == pytest.approx({ad_id: cosines[ad_id] for ad_id in found}, abs=1e-5)
     with pytest.raises(InputError, match="query 2 is empty"):
         engine.embed_queries(["red", " "])
@@ -144,9 +148,9 @@ def test_queries_are_embedded_as_the_dense_path_does_it(plain, encoder, with_enc
 def test_the_runtime_and_its_threads_are_the_encoders_too(plain, encoder):
     engine = engine_with(plain, encoder=encoder, settings=SETTINGS)
     assert engine.encoder.runtime is engine.student.runtime is Runtime.ONNX_INT8
-    ranking = engine.retrieve("红色 robot", path=Path.DENSE)
+    ranking = engine.retrieve("红色 robot", channel=Channel.DENSE)
     assert by_id(ranking) == pytest.approx(by_id(engine_with(plain, encoder=encoder).retrieve(
-        "红色 robot", path=Path.DENSE)), abs=0.05)  # fmt: skip
+        "红色 robot", channel=Channel.DENSE)), abs=0.05)  # fmt: skip
 
 
 class Cache:
@@ -188,29 +192,29 @@ def count(monkeypatch) -> Callable[[Engine], Counter[str]]:
 
 
 @pytest.mark.parametrize(
-    ("path", "student", "own"),
+    ("channel", "student", "own"),
     [
-        (Path.FUSED, 3, (3, 3)),
-        (Path.INTENTION, 3, (3, 0)),
-        (Path.DENSE, 3, (3, 3)),
-        (Path.LEXICAL, 0, (0, 0)),
+        (Channel.FUSED, 3, (3, 3)),
+        (Channel.INTENTION, 3, (3, 0)),
+        (Channel.DENSE, 3, (3, 3)),
+        (Channel.LEXICAL, 0, (0, 0)),
     ],
 )
-def test_queries_are_read_once_and_only_by_whom_it_takes(plain, encoder, count, path, student, own):
+def test_queries_are_read_once_and_only_by_whom_it_takes(plain, encoder, count, channel, student, own):
     queries = QUERIES[:3]
     alone, both = engine_with(plain), engine_with(plain, encoder=encoder)
     of_alone, of_both = count(alone), count(both)
     for engine in (alone, both):
-        list(engine.retrieve_many(queries, path=path))
+        list(engine.retrieve_many(queries, channel=channel))
     assert of_alone["student"] == student  # one pass serves decoding and the embedding
     assert (of_both["student"], of_both["encoder"]) == own
 
 
 @pytest.mark.parametrize(
-    ("path", "student", "own"),
-    [(Path.FUSED, 3, (3, 3)), (Path.INTENTION, 1, (1, 0)), (Path.DENSE, 3, (3, 3))],
+    ("channel", "student", "own"),
+    [(Channel.FUSED, 3, (3, 3)), (Channel.INTENTION, 1, (1, 0)), (Channel.DENSE, 3, (3, 3))],
 )
-def test_a_cached_query_is_not_decoded_and_still_embedded(plain, encoder, count, path, student, own):
+def test_a_cached_query_is_not_decoded_and_still_embedded(plain, encoder, count, channel, student, own):
     queries = ["red robot vacuum", "扫地机器人", "drill bits led"]
     cache = Cache(plain, [queries[0], queries[1]])
     alone, both = engine_with(plain, cache=cache), engine_with(plain, encoder=encoder, cache=cache)
@@ -218,10 +222,11 @@ def test_a_cached_query_is_not_decoded_and_still_embedded(plain, encoder, count,
     for engine, without, read in zip(
         (alone, both), (engine_with(plain), engine_with(plain, encoder=encoder)), counts, strict=True
     ):
-        rankings = list(engine.retrieve_many(queries, 99, path=path))
-        assert [ranking.cached for ranking in rankings] == [path is not Path.DENSE] * 2 + [False]
+        rankings = list(engine.retrieve_many(queries, 99, channel=channel))
+        assert [ranking.cached for ranking in rankings] == [channel is not Channel.DENSE] * 2 + [False]
         dense, expected = (
-            [by_id(ranking) for ranking in one.retrieve_many(queries, 99, path=Path.DENSE)] for one in (engine, without)
+            [by_id(ranking) for ranking in one.retrieve_many(queries, 99, channel=Channel.DENSE)]
+            for one in (engine, without)
         )
         for found, wanted in zip(dense, expected, strict=True):
             assert found == pytest.approx(wanted, abs=1e-5)
@@ -239,7 +244,7 @@ def test_cached_queries_of_a_batch_get_both_embeddings_too(plain, encoder):
         assert ("decode" in ranking.timings_ms) != ranking.cached
         means = both_say(plain, encoder, query, TEXTS, TEXTS)
         expected = {ad.ad_id: mean for ad, mean in zip(ADS, means, strict=True)}
-        found = {ad.ad_id: why.score for ad in ranking.ads for why in ad.reasons if why.path is Path.DENSE}
+        found = {ad.ad_id: why.score for ad in ranking.ads for why in ad.reasons if why.channel is Channel.DENSE}
         assert len(found) == 10
         assert found == pytest.approx({ad_id: expected[ad_id] for ad_id in found}, abs=1e-5)
         assert by_id(ranking) == pytest.approx(by_id(engine.retrieve(query, 99)))
@@ -250,12 +255,12 @@ def test_timings_name_the_embedding(plain, encoder):
     stages = {"search", "fuse", "explain"}
     assert set(engine.retrieve("red pan").timings_ms) == stages | {"cache", "encode", "embed"}
     assert set(engine.retrieve("blue pan").timings_ms) == stages | {"cache", "encode", "decode", "embed"}
-    assert set(engine.retrieve("red pan", path=Path.DENSE).timings_ms) == stages | {"encode", "embed"}
-    assert set(engine.retrieve("red pan", path=Path.INTENTION).timings_ms) == stages | {"cache"}
+    assert set(engine.retrieve("red pan", channel=Channel.DENSE).timings_ms) == stages | {"encode", "embed"}
+    assert set(engine.retrieve("red pan", channel=Channel.INTENTION).timings_ms) == stages | {"cache"}
 
 
 def test_vectors_of_another_size_are_refused(plain, encoder, tmp_path):
-    """Such as those of an artifact from when the encoder's embeddings were all of the dense path."""
+    """Such as those of an artifact from when the encoder's embeddings were all of the dense channel."""
     engine = engine_with(plain, encoder=encoder)
     size = plain.student.dimension
     for vectors, own, told in (
@@ -283,16 +288,16 @@ def fusion() -> LearnedFusion:
     tables = [rng.normal(size=(40, len(NAMES))).astype(np.float32) for _ in range(40)]
     examples = [FusionExample(one, (one[:, lexical] - one[:, dense] > 1).astype(np.int64)) for one in tables]
     chosen = FusionSettings(min_queries=10, max_trees=20, num_leaves=4, min_leaf=5, learning_rate=0.3, feature_share=1)
-    trained = train_fusion(examples, rising(FUSED_PATHS), chosen)
-    return LearnedFusion(FUSED_PATHS, trained.model, trained.weights, depth=6)
+    trained = train_fusion(examples, rising(FUSED_CHANNELS), chosen)
+    return LearnedFusion(FUSED_CHANNELS, trained.model, trained.weights, depth=6)
 
 
 def slow_candidates(engine: Engine, query: str) -> list[tuple[str, float]]:
-    """Return what reciprocal rank fusion finds, from the rankings of the paths."""
+    """Return what reciprocal rank fusion finds, from the rankings of the channels."""
     scores: dict[str, float] = {}
     weights = (EAGER.intention_weight, EAGER.dense_weight, EAGER.lexical_weight)
-    for path, weight in zip(PATHS, weights, strict=True):
-        for ad in engine.retrieve(query, engine.settings.num_candidates, path=path).ads:
+    for channel, weight in zip(CHANNELS, weights, strict=True):
+        for ad in engine.retrieve(query, engine.settings.num_candidates, channel=channel).ads:
             scores[ad.ad_id] = scores.get(ad.ad_id, 0.0) + weight / (EAGER.fusion_constant + ad.rank)
     row_of = {ad.ad_id: row for row, ad in enumerate(ADS)}
     return sorted(scores.items(), key=lambda one: (-round(one[1], 9), row_of[one[0]]))
@@ -309,10 +314,13 @@ def test_candidates_are_what_reciprocal_ranks_find(plain, encoder, depth):
         assert table.shape == (len(rows), len(NAMES))
         told = dict(zip(NAMES, table.T, strict=True))
         assert told["fused score"].tolist() == pytest.approx([score for _, score in expected], rel=1e-5)
-        for path in PATHS:
-            hits = {ad.ad_id: ad for ad in engine.retrieve(query, 99, path=path).ads}
+        for channel in CHANNELS:
+            hits = {ad.ad_id: ad for ad in engine.retrieve(query, 99, channel=channel).ads}
             for row, score, rank in zip(
-                rows.tolist(), told[f"{path} score"].tolist(), told[f"{path} reciprocal rank"].tolist(), strict=True
+                rows.tolist(),
+                told[f"{channel} score"].tolist(),
+                told[f"{channel} reciprocal rank"].tolist(),
+                strict=True,
             ):
                 hit = hits.get(ADS[row].ad_id)
                 assert score == pytest.approx(hit.score if hit else 0.0, abs=1e-5)
@@ -367,8 +375,10 @@ def test_without_a_fusion_reciprocal_ranks_stay(plain):
 
 
 def test_single_paths_do_not_ask_the_fusion(plain, fusion):
-    for path in PATHS:
-        ours, theirs = (one.retrieve("red robot", 99, path=path) for one in (engine_with(plain, fusion=fusion), plain))
+    for channel in CHANNELS:
+        ours, theirs = (
+            one.retrieve("red robot", 99, channel=channel) for one in (engine_with(plain, fusion=fusion), plain)
+        )
         assert ours.ads == theirs.ads
 
 
@@ -401,7 +411,7 @@ def test_encoder_and_fusion_are_saved_and_loaded(plain, encoder, fusion, tmp_pat
 def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     if coarse is CoarseEngine.FLAT:
         pytest.importorskip("faiss")
-    embeddings = join(plain.vectors.embeddings, encoder.embed_ads(TEXTS))
+    embeddings = concatenate_embeddings(plain.vectors.embeddings, encoder.embed_ads(TEXTS))
     vectors = VectorIndex(embeddings) if coarse is None else VectorIndex.build(embeddings, CoarseSettings(coarse))
     engine = Engine(
         Catalog.from_ads(ADS), plain.student, plain.intentions, vectors, plain.lexical, EAGER, encoder=encoder
@@ -414,7 +424,7 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     assert len(ads.segments) == 2
     titles = [ad.title for ad in new]
     of_student = plain.student.embed(titles, PostingSettings().max_ad_tokens)
-    both = np.concatenate((embeddings, join(of_student, encoder.embed_ads(titles))))
+    both = np.concatenate((embeddings, concatenate_embeddings(of_student, encoder.embed_ads(titles))))
     rng = np.random.default_rng(seed)
     query = rng.normal(size=both.shape[1]).astype(np.float32)
     query /= np.linalg.norm(query)
@@ -438,11 +448,11 @@ def test_new_ads_are_embedded_by_both_and_weighed_by_the_student(plain, encoder)
     texts = ad_texts(Catalog.from_ads([new]))
     for query in QUERIES:
         (mean,) = both_say(plain, encoder, ours._live.ads.corrected(query), texts, texts)
-        assert by_id(ours.retrieve(query, 99, path=Path.DENSE))["new"] == pytest.approx(mean, abs=1e-5)
-        for path in (Path.INTENTION, Path.LEXICAL):
-            found, expected = (by_id(one.retrieve(query, 99, path=path)) for one in (ours, theirs))
+        assert by_id(ours.retrieve(query, 99, channel=Channel.DENSE))["new"] == pytest.approx(mean, abs=1e-5)
+        for channel in (Channel.INTENTION, Channel.LEXICAL):
+            found, expected = (by_id(one.retrieve(query, 99, channel=channel)) for one in (ours, theirs))
             assert found == pytest.approx(expected)
-    assert "new" in by_id(ours.retrieve("水壶", path=Path.INTENTION))
+    assert "new" in by_id(ours.retrieve("水壶", channel=Channel.INTENTION))
 
 
 def test_the_learned_fusion_ranks_new_ads_as_if_they_were_built_with(plain, fusion):
@@ -472,10 +482,10 @@ def test_pages_of_new_ads_are_cleaned_by_the_words_of_the_catalogue(plain):
     engine = engine_with(plain)
     chinese = Ad("zh", "全新", landing_spans=(Span("红色扫他机器人", 0.7),))
     engine.add_ads([Ad("new", "Gadget", landing_spans=PAGE), chinese])
-    assert "new" in ids(engine.retrieve("vacuum", path=Path.LEXICAL))
-    assert "new" in ids(engine.retrieve("sale", path=Path.LEXICAL))
-    assert "zh" in ids(engine.retrieve("扫地", path=Path.LEXICAL))
-    assert ids(engine.retrieve("vacuurn", path=Path.LEXICAL)) == []
+    assert "new" in ids(engine.retrieve("vacuum", channel=Channel.LEXICAL))
+    assert "new" in ids(engine.retrieve("sale", channel=Channel.LEXICAL))
+    assert "zh" in ids(engine.retrieve("扫地", channel=Channel.LEXICAL))
+    assert ids(engine.retrieve("vacuurn", channel=Channel.LEXICAL)) == []
 
 
 def test_the_lexicon_is_made_once_and_only_for_spans(plain, monkeypatch):
@@ -509,5 +519,5 @@ def test_the_encoder_reads_pages_of_new_ads_if_it_was_trained_so(plain, encoder,
     texts = encoder_texts(catalog, pages, [(), ()], embed, chunks) if reads_pages else ad_texts(catalog)
     assert (texts[0] != "Gadget") == reads_pages
     means = both_say(plain, encoder, "robot vacuum", ad_texts(catalog), texts)  # the student reads no page
-    found = by_id(engine.retrieve("robot vacuum", 99, path=Path.DENSE))
+    found = by_id(engine.retrieve("robot vacuum", 99, channel=Channel.DENSE))
     assert [found["new"], found["bare"]] == pytest.approx(means, abs=1e-5)

@@ -1,4 +1,4 @@
-"""The dense path with an encoder whose tokens interact with those of ads, against a plain loop over ads."""
+"""The dense channel with an encoder whose tokens interact with those of ads, against a plain loop over ads."""
 
 import shutil
 import threading
@@ -16,7 +16,7 @@ from intently.engine.engine import ENCODER, TOKENS, Engine
 from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
 from intently.files import MANIFEST
-from intently.index.joined import join
+from intently.index.concatenated import concatenate_embeddings
 from intently.index.lexical import corrected
 from intently.index.posting_weights import PostingSettings
 from intently.index.token_vectors import TokenVectors
@@ -26,7 +26,7 @@ from intently.models.encoder.embedder import Embedder
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.student import Runtime
 from intently.snapshot.snapshot import DenseQuery
-from intently.types import Ad, Path
+from intently.types import Ad, Channel
 
 EAGER = replace(SETTINGS, runtime=Runtime.TORCH)
 TEXTS = ad_texts(Catalog.from_ads(ADS))
@@ -50,7 +50,7 @@ def encoder(tokenizer_json) -> Embedder:
 def engine_with(plain: Engine, encoder: Embedder, **changed: object) -> Engine:
     """Return a new engine of the same indexes with this encoder, and some retrieval settings of its own."""
     read = encoder.read_ads(TEXTS)
-    vectors = VectorIndex(join(plain.vectors.embeddings, read.embeddings))
+    vectors = VectorIndex(concatenate_embeddings(plain.vectors.embeddings, read.embeddings))
     return Engine(
         Catalog.from_ads(ADS), plain.student, plain.intentions, vectors, plain.lexical, replace(EAGER, **changed),
         encoder=encoder, tokens=read.tokens,
@@ -63,14 +63,14 @@ def engine(plain, encoder) -> Engine:
 
 
 class Twin:
-    """The slow twin: the dense path as a loop over eligible ads, told cosine and late interaction of each found."""
+    """The slow twin: the dense channel as a loop over eligible ads, told cosine and late interaction of each found."""
 
     def __init__(self, engine: Engine, query: str) -> None:
         self.settings = engine.settings
         text = [corrected([engine.lexical], query)]
         own = engine.student.read(text, engine.settings.max_query_tokens).embeddings
         read = engine.encoder.read_queries(text)
-        self.query = join(own, read.embeddings)[0].astype(np.float64)
+        self.query = concatenate_embeddings(own, read.embeddings)[0].astype(np.float64)
         self.tokens = read.tokens[0].astype(np.float64)
         (segment,) = engine._live.ads.segments
         self.vectors = np.asarray(segment.vectors.embeddings, dtype=np.float64)
@@ -104,7 +104,7 @@ def test_the_dense_path_is_the_loop_over_all_ads(plain, encoder, late_weight, fe
     for user, hidden in USERS:
         eligible = [row for row, ad in enumerate(ADS) if ad.ad_id not in hidden]
         for query in QUERIES:
-            found = engine.retrieve(query, depth, user=user, path=Path.DENSE)
+            found = engine.retrieve(query, depth, user=user, channel=Channel.DENSE)
             expected = Twin(engine, query).best(eligible, depth)
             assert ids(found) == [ADS[row].ad_id for row, *_ in expected]
             for ad, (_, cosine, late) in zip(found.ads, expected, strict=True):
@@ -119,32 +119,33 @@ def test_late_interaction_changes_the_order(plain, encoder):
     """Otherwise none of these tests would say anything."""
     with_it, without = engine_with(plain, encoder), engine_with(plain, encoder, late_weight=0.0)
     moved = [
-        ids(with_it.retrieve(query, 99, path=Path.DENSE)) != ids(without.retrieve(query, 99, path=Path.DENSE))
+        ids(with_it.retrieve(query, 99, channel=Channel.DENSE))
+        != ids(without.retrieve(query, 99, channel=Channel.DENSE))
         for query in QUERIES
     ]
     assert sum(moved) > 3
 
 
 @pytest.mark.parametrize("feedback_weight", [0.0, 0.6])
-@pytest.mark.parametrize("path", Path)
-def test_without_a_weight_nothing_interacts(plain, encoder, tokenizer_json, feedback_weight, path):
+@pytest.mark.parametrize("channel", Channel)
+def test_without_a_weight_nothing_interacts(plain, encoder, tokenizer_json, feedback_weight, channel):
     unweighted = engine_with(plain, encoder, late_weight=0.0, feedback_weight=feedback_weight)
     without = engine_with(plain, make_encoder(tokenizer_json, 0), feedback_weight=feedback_weight)
     assert without._live.ads.segments[0].tokens is None
     for query in QUERIES:
-        assert unweighted.retrieve(query, 99, path=path).ads == without.retrieve(query, 99, path=path).ads
+        assert unweighted.retrieve(query, 99, channel=channel).ads == without.retrieve(query, 99, channel=channel).ads
 
 
 def by_id(ranking) -> dict[str, float]:
     return {ad.ad_id: ad.score for ad in ranking.ads}
 
 
-@pytest.mark.parametrize("path", [Path.DENSE, Path.FUSED])
+@pytest.mark.parametrize("channel", [Channel.DENSE, Channel.FUSED])
 @pytest.mark.parametrize("batch_size", [1, 4, 99])
-def test_many_at_once_are_each_alone(engine, path, batch_size):
-    together = list(engine.retrieve_many(QUERIES, 99, path=path, batch_size=batch_size))
+def test_many_at_once_are_each_alone(engine, channel, batch_size):
+    together = list(engine.retrieve_many(QUERIES, 99, channel=channel, batch_size=batch_size))
     for query, ranking in zip(QUERIES, together, strict=True):
-        assert by_id(ranking) == pytest.approx(by_id(engine.retrieve(query, 99, path=path)), abs=1e-5)
+        assert by_id(ranking) == pytest.approx(by_id(engine.retrieve(query, 99, channel=channel)), abs=1e-5)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3])
@@ -158,7 +159,7 @@ def test_threads_change_nothing(plain, encoder, engine, num_threads, monkeypatch
     asked = []
     scores_of = TokenVectors.scores_of
     monkeypatch.setattr(TokenVectors, "scores_of", lambda *given: asked.append(given[3]) or scores_of(*given))
-    threaded.retrieve("red pan", path=Path.DENSE, explain=False)
+    threaded.retrieve("red pan", channel=Channel.DENSE, explain=False)
     assert asked == [num_threads]
 
 
@@ -166,17 +167,17 @@ def test_the_int8_runtime_is_near(plain, encoder, engine):
     quick = engine_with(plain, encoder, runtime=Runtime.ONNX_INT8)
     assert quick.encoder.runtime is Runtime.ONNX_INT8
     for query in QUERIES:
-        found, expected = (by_id(one.retrieve(query, 99, path=Path.DENSE)) for one in (quick, engine))
+        found, expected = (by_id(one.retrieve(query, 99, channel=Channel.DENSE)) for one in (quick, engine))
         assert found == pytest.approx(expected, abs=0.1)
 
 
 def test_fusions_learn_from_the_scores_that_queries_are_answered_by(engine):
-    from intently.engine.engine import FUSED_PATHS
+    from intently.engine.engine import FUSED_CHANNELS
     from intently.engine.fusion_features import feature_names
 
-    at = feature_names(FUSED_PATHS).index("dense score")
+    at = feature_names(FUSED_CHANNELS).index("dense score")
     for query, (rows, table) in zip(QUERIES, engine.candidates(QUERIES), strict=True):
-        scores = by_id(engine.retrieve(query, 99, path=Path.DENSE))
+        scores = by_id(engine.retrieve(query, 99, channel=Channel.DENSE))
         told = {ADS[row].ad_id: score for row, score in zip(rows.tolist(), table[:, at].tolist(), strict=True)}
         assert told == pytest.approx({ad_id: scores[ad_id] for ad_id in told}, abs=1e-5)
 
@@ -203,11 +204,11 @@ def test_saved_and_loaded(plain, encoder, engine, tmp_path):
     files = save(engine, tmp_path)
     loaded = Engine.load(tmp_path)
     for query in QUERIES:
-        before, after = (one.retrieve(query, 99, path=Path.DENSE) for one in (engine, loaded))
+        before, after = (one.retrieve(query, 99, channel=Channel.DENSE) for one in (engine, loaded))
         assert ids(after) == ids(before)
         assert by_id(after) == pytest.approx(by_id(before))
     loaded.add_ads([Ad("new", "红色 pan")])  # beside what is mapped
-    assert "new" in ids(loaded.retrieve("红色 pan", 99, path=Path.DENSE))
+    assert "new" in ids(loaded.retrieve("红色 pan", 99, channel=Channel.DENSE))
     tokens = [path for path in files if path.parent.name == TOKENS]
     assert {path.name for path in tokens} == {"codes.npy", "offsets.npy"}
     for path in tokens:
@@ -226,7 +227,7 @@ def test_saved_and_loaded(plain, encoder, engine, tmp_path):
 def test_tokens_of_another_encoder_are_refused(plain, encoder, tokenizer_json):
     bare, wide = make_encoder(tokenizer_json, 0), make_encoder(tokenizer_json, 20)
     own, others = encoder.read_ads(TEXTS).tokens, wide.read_ads(TEXTS).tokens
-    both = VectorIndex(join(plain.vectors.embeddings, encoder.embed_ads(TEXTS)))
+    both = VectorIndex(concatenate_embeddings(plain.vectors.embeddings, encoder.embed_ads(TEXTS)))
     for vectors, reads, tokens, held, wanted in (
         (both, encoder, others, 20, 12),
         (both, encoder, None, 0, 12),
@@ -261,7 +262,7 @@ NEW = [
 
 
 def assert_as_built(engine: Engine, encoder: Embedder, ads: list[Ad]) -> None:
-    """Compare the dense path with that of an engine whose vectors are made from all ads at once."""
+    """Compare the dense channel with that of an engine whose vectors are made from all ads at once."""
     catalog = Catalog.from_ads(ads)
     assert engine.catalog.strings("ad_id") == catalog.strings("ad_id")
     texts = ad_texts(catalog)
@@ -271,11 +272,11 @@ def assert_as_built(engine: Engine, encoder: Embedder, ads: list[Ad]) -> None:
     assert merged.tokens.offsets.tolist() == read.tokens.offsets.tolist()
     one = Engine(
         catalog, engine.student, replace(engine.intentions, postings=merged.postings),
-        VectorIndex(join(own, read.embeddings)), merged.lexical, engine.settings,
+        VectorIndex(concatenate_embeddings(own, read.embeddings)), merged.lexical, engine.settings,
         encoder=encoder, tokens=read.tokens, titles=merged.titles,
     )  # fmt: skip
     for query in ("red robot vacuum", "红色水壶 kettle", "shoe", "drill bit 灯"):
-        found, expected = (by_id(each.retrieve(query, 99, path=Path.DENSE)) for each in (engine, one))
+        found, expected = (by_id(each.retrieve(query, 99, channel=Channel.DENSE)) for each in (engine, one))
         assert found == pytest.approx(expected, abs=1e-2)  # bfloat16, where fast, in batches of other lengths
         assert list(found.values()) == sorted(found.values(), reverse=True)
 
@@ -306,7 +307,7 @@ def test_all_ads_may_go_and_come_again(engine, encoder, monkeypatch):
     engine.remove_ads([ad.ad_id for ad in ADS])
     engine._live.wait()
     assert engine._live.ads.segments[0].tokens.num_ads == 0
-    assert ids(engine.retrieve("red robot", path=Path.DENSE)) == []
+    assert ids(engine.retrieve("red robot", channel=Channel.DENSE)) == []
     engine.add_ads(ADS)
     engine._live.wait()
     assert_as_built(engine, encoder, ADS)
@@ -320,7 +321,7 @@ def test_readers_while_writing(plain, encoder, monkeypatch):
 
     def read() -> None:
         while not done.is_set():
-            found = by_id(engine.retrieve("red pan", 99, path=Path.DENSE))
+            found = by_id(engine.retrieve("red pan", 99, channel=Channel.DENSE))
             seen = [found[ad.ad_id] for ad in pair if ad.ad_id in found]
             if len(seen) == 1 or (seen and abs(seen[0] - seen[1]) > 1e-5):
                 problems.append(seen)

@@ -11,9 +11,9 @@ from intently.errors import ArtifactError
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.title_terms import MAX_TITLE_TERMS, TitleTerms, term_codes
 from intently.text.analyze import Analyzer
-from intently.types import Path
+from intently.types import Channel
 
-PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
+CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
 ANALYZER = Analyzer()
 TITLES = [
     "Tarrow 5 gal. White Exterior Paint",
@@ -31,20 +31,22 @@ def facts(query: str) -> QueryFacts:
     return QueryFacts.of(query, [index.analyze(query)], 2, ANALYZER, index.statistics)
 
 
-def found(best: dict[Path, list[int]], scores: dict[Path, list[float]]) -> Candidates:
-    rows, fused = reciprocal_rank_fusion([np.array(best[path], dtype=np.int64) for path in PATHS], [0.5, 1, 1], 10)
-    arrays = {path: np.array(scores[path], dtype=np.float32) for path in PATHS}
-    ranked = {path: np.array(best[path], dtype=np.int64) for path in PATHS}
-    return Candidates.of(rows, fused, ranked, lambda path, rows: arrays[path][rows])
+def found(best: dict[Channel, list[int]], scores: dict[Channel, list[float]]) -> Candidates:
+    rows, fused = reciprocal_rank_fusion(
+        [np.array(best[channel], dtype=np.int64) for channel in CHANNELS], [0.5, 1, 1], 10
+    )
+    arrays = {channel: np.array(scores[channel], dtype=np.float32) for channel in CHANNELS}
+    ranked = {channel: np.array(best[channel], dtype=np.int64) for channel in CHANNELS}
+    return Candidates.of(rows, fused, ranked, lambda channel, rows: arrays[channel][rows])
 
 
 def told(query: str, rows: list[int]) -> dict[str, list[float]]:
-    """Return the features, by name, of ads that the dense path alone found."""
-    best = {Path.INTENTION: [], Path.DENSE: rows, Path.LEXICAL: []}
-    candidates = found(best, {path: [0.5] * len(TITLES) for path in PATHS})
+    """Return the features, by name, of ads that the dense channel alone found."""
+    best = {Channel.INTENTION: [], Channel.DENSE: rows, Channel.LEXICAL: []}
+    candidates = found(best, {channel: [0.5] * len(TITLES) for channel in CHANNELS})
     table = features(candidates, facts(query), TERMS.of(candidates.rows))
     in_order = table[np.argsort([rows.index(row) for row in candidates.rows.tolist()])]
-    return dict(zip(feature_names(PATHS), in_order.T.tolist(), strict=True))
+    return dict(zip(feature_names(CHANNELS), in_order.T.tolist(), strict=True))
 
 
 def test_titles_keep_their_terms_in_order():
@@ -63,7 +65,7 @@ def test_long_titles_are_cut():
 def test_changed_title_terms_equal_those_built_anew(titles, others, data):
     every = [*titles, *others]
     mask = data.draw(st.lists(st.booleans(), min_size=len(every), max_size=len(every)))
-    joined = TitleTerms.build(titles, ANALYZER).joined(TitleTerms.build(others, ANALYZER))
+    joined = TitleTerms.build(titles, ANALYZER).concatenated(TitleTerms.build(others, ANALYZER))
     changed = joined.kept(np.array(mask, dtype=np.bool_))
     for got, wanted in ((joined, every), (changed, [title for title, keep in zip(every, mask, strict=True) if keep])):
         anew = TitleTerms.build(wanted, ANALYZER)
@@ -83,34 +85,34 @@ def test_title_terms_come_back_from_disk(tmp_path):
 
 
 def test_candidates_have_every_score_and_their_ranks():
-    best = {Path.INTENTION: [4], Path.DENSE: [0, 4, 2], Path.LEXICAL: [1, 0]}
-    scores = {path: [place + row / 10 for row in range(6)] for place, path in enumerate(PATHS)}
+    best = {Channel.INTENTION: [4], Channel.DENSE: [0, 4, 2], Channel.LEXICAL: [1, 0]}
+    scores = {channel: [place + row / 10 for row in range(6)] for place, channel in enumerate(CHANNELS)}
     candidates = found(best, scores)
     assert sorted(candidates.rows.tolist()) == [0, 1, 2, 4]
-    for path in PATHS:
-        expected = [best[path].index(row) + 1 if row in best[path] else 0 for row in candidates.rows.tolist()]
-        assert candidates.ranks[path].tolist() == expected
-        assert candidates.scores[path].tolist() == pytest.approx([scores[path][row] for row in candidates.rows])
+    for channel in CHANNELS:
+        expected = [best[channel].index(row) + 1 if row in best[channel] else 0 for row in candidates.rows.tolist()]
+        assert candidates.ranks[channel].tolist() == expected
+        assert candidates.scores[channel].tolist() == pytest.approx([scores[channel][row] for row in candidates.rows])
 
 
 def test_candidates_may_leave_out_some_of_the_best():
-    best = {Path.DENSE: np.array([5, 3, 1]), Path.LEXICAL: np.array([7, 3])}
-    candidates = Candidates.of(np.array([3, 7]), np.array([0.2, 0.1]), best, lambda path, rows: np.zeros(len(rows)))
-    assert {path: ranks.tolist() for path, ranks in candidates.ranks.items()} == {
-        Path.DENSE: [2, 0],
-        Path.LEXICAL: [2, 1],
+    best = {Channel.DENSE: np.array([5, 3, 1]), Channel.LEXICAL: np.array([7, 3])}
+    candidates = Candidates.of(np.array([3, 7]), np.array([0.2, 0.1]), best, lambda channel, rows: np.zeros(len(rows)))
+    assert {channel: ranks.tolist() for channel, ranks in candidates.ranks.items()} == {
+        Channel.DENSE: [2, 0],
+        Channel.LEXICAL: [2, 1],
     }
 
 
 def test_what_the_paths_say():
-    best = {Path.INTENTION: [], Path.DENSE: [1, 0], Path.LEXICAL: [0]}
-    scores = {Path.INTENTION: [0] * 6, Path.DENSE: [0.5, 0.9, 0, 0, 0, 0], Path.LEXICAL: [8, 4, 0, 0, 0, 0]}
+    best = {Channel.INTENTION: [], Channel.DENSE: [1, 0], Channel.LEXICAL: [0]}
+    scores = {Channel.INTENTION: [0] * 6, Channel.DENSE: [0.5, 0.9, 0, 0, 0, 0], Channel.LEXICAL: [8, 4, 0, 0, 0, 0]}
     candidates = found(best, scores)
     table = features(candidates, facts("white paint"), TERMS.of(candidates.rows))
     assert table.dtype == np.float32
-    assert table.shape == (2, len(feature_names(PATHS)))
+    assert table.shape == (2, len(feature_names(CHANNELS)))
     assert candidates.rows.tolist() == [0, 1]
-    columns = dict(zip(feature_names(PATHS), table.T.tolist(), strict=True))
+    columns = dict(zip(feature_names(CHANNELS), table.T.tolist(), strict=True))
     assert columns["intention score"] == [0, 0]
     assert columns["intention deviation"] == [0, 0]  # all alike
     assert columns["dense below best"] == pytest.approx([-0.4, 0])
@@ -119,12 +121,12 @@ def test_what_the_paths_say():
     assert columns["lexical score"] == [8, 4]
     assert columns["lexical reciprocal rank"] == pytest.approx([1 / 11, 0])
     assert columns["fused score"] == pytest.approx([1 / 12 + 1 / 11, 1 / 11])
-    assert columns["number of paths"] == [2, 1]
+    assert columns["number of channels"] == [2, 1]
 
 
 def test_what_the_paths_say_can_only_speak_for_an_ad():
-    up = dict(zip(feature_names(PATHS), rising(PATHS), strict=True))
-    assert all(up[f"{path} {name}"] for path in PATHS for name in ("score", "reciprocal rank"))
+    up = dict(zip(feature_names(CHANNELS), rising(CHANNELS), strict=True))
+    assert all(up[f"{path} {name}"] for path in CHANNELS for name in ("score", "reciprocal rank"))
     assert up["query in title"]
     assert not up["title terms"]
     assert not up["query terms"]
@@ -168,8 +170,8 @@ def test_corrected_terms_are_counted_and_matched():
 
 
 def test_nothing_found_is_a_table_without_rows():
-    none = found({path: [] for path in PATHS}, {path: [] for path in PATHS})
-    assert features(none, facts("paint"), TERMS.of(none.rows)).shape == (0, len(feature_names(PATHS)))
+    none = found({channel: [] for channel in CHANNELS}, {channel: [] for channel in CHANNELS})
+    assert features(none, facts("paint"), TERMS.of(none.rows)).shape == (0, len(feature_names(CHANNELS)))
 
 
 @given(

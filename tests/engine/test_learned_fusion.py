@@ -9,12 +9,12 @@ from intently.engine.learned_fusion import LearnedFusion
 from intently.errors import ArtifactError
 from intently.index.title_terms import TitleTerms
 from intently.text.analyze import Analyzer
-from intently.types import Path
+from intently.types import Channel
 
 pytest.importorskip("lightgbm")
 
-PATHS = (Path.DENSE, Path.LEXICAL)
-NAMES = feature_names(PATHS)
+CHANNELS = (Channel.DENSE, Channel.LEXICAL)
+NAMES = feature_names(CHANNELS)
 LEXICAL = NAMES.index("lexical score")
 TITLES = TitleTerms.build(["red lamp", "blue lamp", "扫地机器人", "lamp", "red", "chair"], Analyzer())
 QUERY = QueryFacts(("red", "lamp"), np.array([2.0, 1.0]), 0, 1)
@@ -27,15 +27,17 @@ def fusion() -> LearnedFusion:
     rng = np.random.default_rng(0)
     tables = [rng.normal(size=(40, len(NAMES))).astype(np.float32) for _ in range(40)]
     examples = [FusionExample(table, (table[:, LEXICAL] > 1).astype(np.int64)) for table in tables]
-    trained = train_fusion(examples, rising(PATHS), SETTINGS)
-    return LearnedFusion(PATHS, trained.model, trained.weights, depth=4)
+    trained = train_fusion(examples, rising(CHANNELS), SETTINGS)
+    return LearnedFusion(CHANNELS, trained.model, trained.weights, depth=4)
 
 
 def rank(fusion: LearnedFusion, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    scores = {Path.DENSE: np.zeros(6, np.float32), Path.LEXICAL: np.array([0, 0, 3, 0, 5, 0], np.float32)}
-    best = {path: np.array(rows, dtype=np.int64) for path in PATHS}
+    scores = {Channel.DENSE: np.zeros(6, np.float32), Channel.LEXICAL: np.array([0, 0, 3, 0, 5, 0], np.float32)}
+    best = {channel: np.array(rows, dtype=np.int64) for channel in CHANNELS}
     fused = np.linspace(0.2, 0.1, len(rows))
-    return fusion.rank(np.array(rows, dtype=np.int64), fused, best, lambda path, at: scores[path][at], QUERY, TITLES.of)
+    return fusion.rank(
+        np.array(rows, dtype=np.int64), fused, best, lambda channel, at: scores[channel][at], QUERY, TITLES.of
+    )
 
 
 def test_the_best_are_ranked_anew_and_the_others_follow(fusion):
@@ -50,11 +52,11 @@ def test_the_best_are_ranked_anew_and_the_others_follow(fusion):
 def test_equal_ones_stay_in_order(fusion):
     table = np.zeros((3, len(NAMES)), np.float32)
     assert len(set(fusion.scores(table).tolist())) == 1
-    scores = {path: np.zeros(6, np.float32) for path in PATHS}
+    scores = {channel: np.zeros(6, np.float32) for channel in CHANNELS}
     twins = TitleTerms.build(["lamp"] * 6, Analyzer())
-    best = {path: np.empty(0, np.int64) for path in PATHS}
+    best = {channel: np.empty(0, np.int64) for channel in CHANNELS}
     rows, scores_of_all = fusion.rank(
-        np.array([4, 1, 3]), np.full(3, 0.1), best, lambda path, at: scores[path][at], QUERY, twins.of
+        np.array([4, 1, 3]), np.full(3, 0.1), best, lambda channel, at: scores[channel][at], QUERY, twins.of
     )
     assert len(set(scores_of_all.tolist())) == 1
     assert rows.tolist() == [4, 1, 3]
@@ -102,14 +104,14 @@ def test_comes_back_from_disk(fusion, tmp_path):
     loaded = LearnedFusion.load(tmp_path / "fusion.json")
     table = np.random.default_rng(3).normal(size=(9, len(NAMES))).astype(np.float32)
     assert loaded.scores(table).tolist() == fusion.scores(table).tolist()
-    assert (loaded.paths, loaded.depth, loaded.weights) == (fusion.paths, fusion.depth, fusion.weights)
+    assert (loaded.channels, loaded.depth, loaded.weights) == (fusion.channels, fusion.depth, fusion.weights)
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"paths": ["dense"]}, "features"),
-        ({"paths": ["dense", "nowhere"]}, "nowhere"),
+        ({"channels": ["dense"]}, "features"),
+        ({"channels": ["dense", "nowhere"]}, "nowhere"),
         ({"model": "no trees"}, "cannot be read"),
         ({"model": None}, "no text"),
         ({"depth": None}, "int"),

@@ -153,7 +153,7 @@ def test_equals_are_ordered_by_row(embeddings, engine):
 def test_merged_indexes_are_as_built_at_once(embeddings, queries):
     settings = CoarseSettings(CoarseEngine.FLAT, **SETTINGS)
     mask = np.arange(NUM_ADS) % 3 > 0
-    merged = VectorIndex.build(embeddings, settings).kept(mask).joined(VectorIndex(embeddings[:700]))
+    merged = VectorIndex.build(embeddings, settings).kept(mask).concatenated(VectorIndex(embeddings[:700]))
     anew = VectorIndex.build(np.concatenate((embeddings[mask], embeddings[:700])), settings)
     for one, other in zip(merged.stage.engines.values(), anew.stage.engines.values(), strict=True):
         for name, array in one.arrays().items():
@@ -165,7 +165,7 @@ def test_merged_indexes_are_as_built_at_once(embeddings, queries):
 def test_a_catalogue_that_outgrows_exact_search_gets_an_engine(embeddings):
     small = VectorIndex.build(embeddings[:2_000], CoarseSettings(exact_up_to=3_000))
     assert not small.stage.engines
-    assert list(small.joined(VectorIndex(embeddings[2_000:])).stage.engines) == [CoarseEngine.FLAT]
+    assert list(small.concatenated(VectorIndex(embeddings[2_000:])).stage.engines) == [CoarseEngine.FLAT]
     assert not VectorIndex.build(embeddings[:500], CoarseSettings(CoarseEngine.FLAT)).stage.engines
     assert VectorIndex(embeddings).stage is None  # no settings, no coarse stage
 

@@ -38,10 +38,10 @@ def assert_equal(one: Postings, other: Postings) -> None:
 @settings(deadline=None)
 @given(rows_strategy, rows_strategy, st.permutations(range(NUM_KEYS + 2)), st.data())
 def test_postings(first, second, keys, data):
-    assert_equal(built(first).joined(built(second)), built(first + second))
+    assert_equal(built(first).concatenated(built(second)), built(first + second))
     keys = keys[:NUM_KEYS]
     renamed = [{keys[key]: weight for key, weight in ad.items()} for ad in second]
-    joined = built(first).joined(built(second), np.array(keys), NUM_KEYS + 2)
+    joined = built(first).concatenated(built(second), np.array(keys), NUM_KEYS + 2)
     assert_equal(joined, built(first + renamed, NUM_KEYS + 2))
     mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(first), max_size=len(first))), dtype=bool)
     assert_equal(built(first).kept(mask), built([ad for ad, stays in zip(first, mask, strict=True) if stays]))
@@ -54,14 +54,14 @@ def test_vectors_grow_and_older_versions_stay():
     for number in (1, 2, 0, 700, 800, 1):
         new = rng.normal(size=(number, 4)).astype(np.float32)
         versions.append(np.concatenate((versions[-1], new)))
-        indexes.append(indexes[-1].joined(VectorIndex(new)))
+        indexes.append(indexes[-1].concatenated(VectorIndex(new)))
     shared = [
         np.shares_memory(one.embeddings, other.embeddings)
         for one, other in pairwise(indexes[1:])
         if len(other.embeddings) <= 1024
     ]
     assert shared == [True, True, True]  # what was there has not been copied
-    branch = indexes[1].joined(VectorIndex(np.ones((1, 4), dtype=np.float32)))  # not the newest: grows elsewhere
+    branch = indexes[1].concatenated(VectorIndex(np.ones((1, 4), dtype=np.float32)))  # not the newest: grows elsewhere
     assert branch.embeddings[-1].tolist() == [1.0] * 4
     for index, expected in zip(indexes, versions, strict=True):
         np.testing.assert_array_equal(index.embeddings, expected)
@@ -82,7 +82,7 @@ def scores(indexes: list[LexicalIndex], query: str) -> np.ndarray:
 def test_lexical_parts_are_the_whole(cut):
     whole = LexicalIndex.build(TEXTS, LexicalSettings())
     parts = [LexicalIndex.build(texts, LexicalSettings(), whole.statistics) for texts in (TEXTS[:cut], TEXTS[cut:])]
-    joined = parts[0].joined(parts[1])
+    joined = parts[0].concatenated(parts[1])
     for query in QUERIES:
         expected = whole.scores(whole.analyze(query))
         np.testing.assert_allclose(joined.scores(joined.analyze(query)), expected, rtol=1e-6)

@@ -122,7 +122,7 @@ def test_words_of_ads_that_came_and_went():
     first, second = LexicalIndex.build(WRITTEN, LexicalSettings()), LexicalIndex.build(["Faucets"], LexicalSettings())
     assert corrected([first], "faucetts") == "faucetts"
     assert corrected([first, second], "faucetts ketle") == "faucets kettles"
-    joined = first.joined(second)
+    joined = first.concatenated(second)
     assert corrected([joined], "faucetts ketle") == "faucets kettles"
     kept = joined.kept(np.array([False] * len(WRITTEN) + [True]))
     assert corrected([kept], "faucetts ketle") == "faucets ketle"

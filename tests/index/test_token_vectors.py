@@ -84,7 +84,7 @@ def tokens_of(index: TokenVectors) -> list[list[list[int]]]:
 
 def test_joined_and_kept_are_lists_joined_and_filtered(index):
     other, _ = make([2, 1, 6], seed=5)
-    both = index.joined(other)
+    both = index.concatenated(other)
     assert tokens_of(both) == tokens_of(index) + tokens_of(other)
     assert both.codes.dtype == np.int8
     rng = np.random.default_rng(0)
@@ -97,8 +97,8 @@ def test_joined_and_kept_are_lists_joined_and_filtered(index):
         np.testing.assert_allclose(kept.scores_of(query, np.arange(len(rows))), both.scores_of(query, rows), atol=1e-6)
     nobody = index.kept(np.zeros(6, bool))
     assert (nobody.num_ads, nobody.codes.shape) == (0, (0, P))
-    assert tokens_of(nobody.joined(other)) == tokens_of(other)
-    assert tokens_of(other.joined(nobody)) == tokens_of(other)
+    assert tokens_of(nobody.concatenated(other)) == tokens_of(other)
+    assert tokens_of(other.concatenated(nobody)) == tokens_of(other)
 
 
 def test_saved_and_loaded(index, tmp_path):
@@ -111,7 +111,7 @@ def test_saved_and_loaded(index, tmp_path):
     query = unit(np.random.default_rng(1), 4)
     np.testing.assert_array_equal(loaded.scores_of(query, np.arange(6)), index.scores_of(query, np.arange(6)))
     # What is mapped can be changed and written again.
-    changed = loaded.kept(np.arange(6) != 2).joined(index)
+    changed = loaded.kept(np.arange(6) != 2).concatenated(index)
     changed.save(tmp_path / "again")
     assert tokens_of(TokenVectors.load(tmp_path / "again")) == tokens_of(changed)
 

@@ -22,11 +22,11 @@ from intently.live import applier as live
 from intently.live.ad_reader import IndexSettings
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
-from intently.types import Ad, Path, Span, UserContext
+from intently.types import Ad, Channel, Span, UserContext
 
 INDEXING = IndexSettings(PostingSettings(num_beams=4, max_ad_tokens=20), OcrSettings(high=0.4, low=0.4))
 CLEANER = OcrCleaner(domain_lexicon(Catalog.from_ads(ADS), TEXTS), INDEXING.ocr)
-PATHS = (Path.INTENTION, Path.DENSE, Path.LEXICAL)
+CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,9 @@ def assert_same(engine: Engine, twin: Twin, queries: list[str], users: list[User
     expected = twin.build()
     assert engine.catalog.table.equals(expected.catalog.table)
     for user in users:
-        for path in PATHS:
+        for channel in CHANNELS:
             for query in queries:
-                ours, theirs = (one.retrieve(query, 99, user=user, path=path) for one in (engine, expected))
+                ours, theirs = (one.retrieve(query, 99, user=user, channel=channel) for one in (engine, expected))
                 place = {ad.ad_id: ad for ad in theirs.ads}
                 assert {ad.ad_id for ad in ours.ads} == set(place)
                 for ad, other in zip(ours.ads, theirs.ads, strict=True):
@@ -117,7 +117,7 @@ def assert_same(engine: Engine, twin: Twin, queries: list[str], users: list[User
                     # Of two whose scores differ by rounding either may come first.
                     assert ad.score == pytest.approx(other.score, abs=1e-4)
                     assert ad.score == pytest.approx(same.score, abs=1e-4)
-                    if path is not Path.DENSE:
+                    if channel is not Channel.DENSE:
                         told, expected_told = (dict(one.reasons[0].evidence) for one in (ad, same))
                         assert sum(told.values()) == pytest.approx(sum(expected_told.values()), abs=1e-4)
         for query in queries:
@@ -166,13 +166,13 @@ def test_any_changes_equal_building_from_scratch(built, changes, min_loose):
 
 def test_a_new_ad_is_found_on_every_path_at_once(engine):
     engine.add_ads([Ad("kettle-2", "Electric kettle novelty", keywords=("水壶",), countries=("US",))])
-    for path in Path:
-        ranking = engine.retrieve("电热水壶 novelty", 99, path=path)
+    for channel in Channel:
+        ranking = engine.retrieve("电热水壶 novelty", 99, channel=channel)
         assert "kettle-2" in ids(ranking)
-        assert "kettle-2" not in ids(engine.retrieve("novelty", 99, path=path, user=UserContext(country="DE")))
-    assert ids(engine.retrieve("novelty", path=Path.LEXICAL)) == ["kettle-2"]
-    assert ids(engine.retrieve("noveltie", path=Path.LEXICAL)) == ["kettle-2"]  # corrected to a word that is new
-    told = engine.retrieve("水壶", 99, path=Path.INTENTION).ads
+        assert "kettle-2" not in ids(engine.retrieve("novelty", 99, channel=channel, user=UserContext(country="DE")))
+    assert ids(engine.retrieve("novelty", channel=Channel.LEXICAL)) == ["kettle-2"]
+    assert ids(engine.retrieve("noveltie", channel=Channel.LEXICAL)) == ["kettle-2"]  # corrected to a word that is new
+    told = engine.retrieve("水壶", 99, channel=Channel.INTENTION).ads
     evidence = {ad.ad_id: dict(ad.reasons[0].evidence) for ad in told}
     assert "水壶" in evidence["kettle-2"]
 
@@ -181,11 +181,11 @@ def test_replacing_changes_what_is_found_and_the_catalogue(engine):
     engine.add_ads([Ad("pan", "Blue novelty")], replace=True)
     assert engine.catalog.num_ads == len(ADS)
     assert engine.catalog.ad(int(engine.catalog.ad_rows(["pan"])[0])).title == "Blue novelty"
-    assert ids(engine.retrieve("novelty", path=Path.LEXICAL)) == ["pan"]
-    assert ids(engine.retrieve("red pan", 99, path=Path.DENSE)).count("pan") == 1
+    assert ids(engine.retrieve("novelty", channel=Channel.LEXICAL)) == ["pan"]
+    assert ids(engine.retrieve("red pan", 99, channel=Channel.DENSE)).count("pan") == 1
     engine.add_ads([Ad("pan", "Red pan"), Ad("other", "Red pan")], replace=True)
-    assert "pan" in ids(engine.retrieve("pan", path=Path.LEXICAL))
-    assert ids(engine.retrieve("novelty", path=Path.LEXICAL)) == []
+    assert "pan" in ids(engine.retrieve("pan", channel=Channel.LEXICAL))
+    assert ids(engine.retrieve("novelty", channel=Channel.LEXICAL)) == []
 
 
 def test_all_ads_may_go_and_come_again(engine, monkeypatch):
@@ -195,8 +195,8 @@ def test_all_ads_may_go_and_come_again(engine, monkeypatch):
         if merging:
             engine._live.wait()
         assert engine.catalog.num_ads == 0
-        for path in Path:
-            assert ids(engine.retrieve("red robot", path=path)) == []
+        for channel in Channel:
+            assert ids(engine.retrieve("red robot", channel=channel)) == []
         engine.add_ads(ADS)
         assert len(engine.retrieve("red robot", 99).ads) == 10
 
@@ -276,15 +276,15 @@ def test_a_query_under_way_keeps_the_ads_it_began_with(engine):
 
 
 def test_readers_while_writing(built, monkeypatch):
-    """Pairs of ads come and go together: no reader ever sees one of a pair, on any path, also while merging."""
+    """Pairs of ads come and go together: no reader ever sees one of a pair, on any channel, also while merging."""
     monkeypatch.setattr(live, "MIN_LOOSE", 3)
     engine = fresh(built)
     problems: list[str] = []
     done = threading.Event()
 
-    def read(path: Path) -> None:
+    def read(channel: Channel) -> None:
         while not done.is_set():
-            seen = {ad_id for ad_id in ids(engine.retrieve("red gizmo", 999, path=path)) if "-pair-" in ad_id}
+            seen = {ad_id for ad_id in ids(engine.retrieve("red gizmo", 999, channel=channel)) if "-pair-" in ad_id}
             numbers = [ad_id.split("-pair-")[1] for ad_id in seen]
             problems.extend(number for number in numbers if numbers.count(number) != 2)
 
@@ -299,7 +299,7 @@ def test_readers_while_writing(built, monkeypatch):
         except Exception as error:
             problems.append(repr(error))
 
-    readers = [threading.Thread(target=read, args=(path,)) for path in Path]
+    readers = [threading.Thread(target=read, args=(channel,)) for channel in Channel]
     writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
     for thread in (*readers, *writers):
         thread.start()
@@ -314,13 +314,13 @@ def test_readers_while_writing(built, monkeypatch):
         f"{side}-pair-{name}{number}" for side in ("left", "right") for name in "ab" for number in range(0, 12, 2)
     }
     assert {ad_id for ad_id in engine.catalog.strings("ad_id") if "-pair-" in ad_id} == expected
-    assert set(ids(engine.retrieve("gizmo", 999, path=Path.LEXICAL))) == expected
+    assert set(ids(engine.retrieve("gizmo", 999, channel=Channel.LEXICAL))) == expected
 
 
 def test_the_ones_asking_are_still_eligible(engine):
     """Targeting after adding is that of a catalogue made whole."""
     engine.add_ads([Ad("us", "Red lamp", countries=("US",)), Ad("paused-2", "Red lamp", status="paused")])
     for user, hidden in USERS:
-        shown = set(ids(engine.retrieve(QUERIES[0], 99, user=user, path=Path.DENSE)))
+        shown = set(ids(engine.retrieve(QUERIES[0], 99, user=user, channel=Channel.DENSE)))
         also_hidden = {"paused-2"} | ({"us"} if user and user.country else set())
         assert shown == {ad.ad_id for ad in ADS} - hidden | {"us", "paused-2"} - also_hidden

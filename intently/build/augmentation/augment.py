@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import Float64Array, IntArray
 from intently.build.augmentation.augmentation import Augmentation
 from intently.build.augmentation.complexity import ComplexitySettings, complexity_features, semantic_complexity
 from intently.build.augmentation.importance import ImportanceSettings, allot, importance, quality
 from intently.build.augmentation.keyword_model import KeywordModelSettings, LanguageModelKeywords
 from intently.build.augmentation.keywords import StatisticalKeywords, StatisticalKeywordSettings
 from intently.build.augmentation.queries import QuerySettings, Sifted, shown_prompt, sift, temperatures, tuned_prompt
-from intently.build.augmentation.records import AdsAndClicks, FloatArray, IntArray
+from intently.build.augmentation.records import AdsAndClicks
 from intently.build.augmentation.tuning import TuningCost, query_examples, tune
 from intently.build.augmentation.writer import (
     EndpointWriter,
@@ -182,7 +183,7 @@ def augment(
 
 def allotment(
     catalog: Catalog, data: AdsAndClicks, settings: AugmentSettings, analyzer: Analyzer
-) -> tuple[FloatArray, IntArray]:
+) -> tuple[Float64Array, IntArray]:
     """Return the weight (N,) of each ad, complexity × importance, and how many texts (N,) of the budget it gets."""
     complexity = semantic_complexity(complexity_features(catalog, analyzer, settings.complexity), settings.complexity)
     liked = quality(data.num_judged, data.num_positive, settings.importance)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.build.augmentation.records import FloatArray, IntArray
+from intently.arrays import Float64Array, IntArray
 from intently.catalog import Catalog
 from intently.settings import check_range
 from intently.text.analyze import Analyzer
@@ -38,9 +38,9 @@ class ComplexitySettings:
 class ComplexityFeatures:
     """What makes an ad complex, each (N,), none standardised yet."""
 
-    rare_terms: FloatArray
-    ocr_noise: FloatArray
-    length_entropy: FloatArray
+    rare_terms: Float64Array
+    ocr_noise: Float64Array
+    length_entropy: Float64Array
 
 
 def complexity_features(catalog: Catalog, analyzer: Analyzer, settings: ComplexitySettings) -> ComplexityFeatures:
@@ -61,7 +61,7 @@ def complexity_features(catalog: Catalog, analyzer: Analyzer, settings: Complexi
     return ComplexityFeatures(rare, _ocr_noise(catalog, analyzer), entropy)
 
 
-def semantic_complexity(features: ComplexityFeatures, settings: ComplexitySettings) -> FloatArray:
+def semantic_complexity(features: ComplexityFeatures, settings: ComplexitySettings) -> Float64Array:
     """Return w (N,) in (0, 1) from features that are standardised over the catalogue; a constant one counts nothing."""
     total = (
         settings.rare_terms * _standardised(features.rare_terms)
@@ -72,15 +72,15 @@ def semantic_complexity(features: ComplexityFeatures, settings: ComplexitySettin
     return 0.5 * (1.0 + np.tanh(0.5 * total))  # σ, without overflow
 
 
-def _standardised(values: FloatArray) -> FloatArray:
+def _standardised(values: Float64Array) -> Float64Array:
     spread = float(values.std()) if len(values) else 0.0
     if spread < 1e-12:
         return np.zeros_like(values)
-    standardised: FloatArray = (values - values.mean()) / spread
+    standardised: Float64Array = (values - values.mean()) / spread
     return standardised
 
 
-def _term_features(documents: Iterable[list[str]], rare_below: int) -> tuple[FloatArray, FloatArray]:
+def _term_features(documents: Iterable[list[str]], rare_below: int) -> tuple[Float64Array, Float64Array]:
     """Return the rare-term ratio (N,) and the entropy (N,) of documents given as terms."""
     ids: dict[str, int] = {}
     flat: list[int] = []
@@ -101,16 +101,16 @@ def _term_features(documents: Iterable[list[str]], rare_below: int) -> tuple[Flo
     return rare, entropy.astype(np.float64)
 
 
-def _ocr_noise(catalog: Catalog, analyzer: Analyzer) -> FloatArray:
+def _ocr_noise(catalog: Catalog, analyzer: Analyzer) -> Float64Array:
     num_chars, doubt = _span_doubt(catalog.column("landing_spans"))
-    noise: FloatArray = doubt / np.maximum(num_chars, 1)
+    noise: Float64Array = doubt / np.maximum(num_chars, 1)
     given_as_text = (num_chars == 0) & (np.array(pc.utf8_length(catalog.column("landing_text"))) > 0)
     if given_as_text.any():
         noise[given_as_text] = _unknown_words(catalog, analyzer, np.flatnonzero(given_as_text))
     return noise
 
 
-def _span_doubt(column: pa.ChunkedArray) -> tuple[IntArray, FloatArray]:
+def _span_doubt(column: pa.ChunkedArray) -> tuple[IntArray, Float64Array]:
     """Return how many characters (N,) OCR read of each ad, and the sum (N,) of 1 − confidence over them."""
     nums, doubts = [np.empty(0, dtype=np.int64)], [np.empty(0)]
     for spans in column.chunks:
@@ -122,7 +122,7 @@ def _span_doubt(column: pa.ChunkedArray) -> tuple[IntArray, FloatArray]:
     return np.concatenate(nums), np.concatenate(doubts)
 
 
-def _unknown_words(catalog: Catalog, analyzer: Analyzer, rows: IntArray) -> FloatArray:
+def _unknown_words(catalog: Catalog, analyzer: Analyzer, rows: IntArray) -> Float64Array:
     """Return for each of `rows` the share of its landing page's words that nothing else in the catalogue has."""
     names = ("title", "description", "category", "keywords")
     known = {word for batch in catalog.iter_text(*names) for text in batch for word in analyzer.words(text)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intently.build.augmentation.records import FloatArray, IntArray
+from intently.arrays import Float64Array, IntArray
 from intently.errors import InputError
 from intently.settings import check_range
 
@@ -26,7 +26,7 @@ class ImportanceSettings:
         check_range(self, "prior", exclusive=True)
 
 
-def quality(num_judged: IntArray, num_positive: IntArray, settings: ImportanceSettings) -> FloatArray:
+def quality(num_judged: IntArray, num_positive: IntArray, settings: ImportanceSettings) -> Float64Array:
     """Return each ad's quality (N,) in (0, 1]: the share of its judged pairs that are relevant or were clicked.
 
     It is smoothed towards 1, (positive + prior) / (judged + prior), so that an ad that nobody judged has exactly 1 and
@@ -35,13 +35,13 @@ def quality(num_judged: IntArray, num_positive: IntArray, settings: ImportanceSe
     return (num_positive + settings.prior) / (num_judged + settings.prior)
 
 
-def importance(num_clicks: IntArray, qualities: FloatArray, settings: ImportanceSettings) -> FloatArray:
+def importance(num_clicks: IntArray, qualities: Float64Array, settings: ImportanceSettings) -> Float64Array:
     """Return the weights (N,), summing to 1, of ads by their clicks and quality: (clicks + 1)^(-α) · quality^γ."""
     weights = (num_clicks + 1.0) ** -settings.alpha * qualities**settings.gamma
     return weights / max(float(weights.sum()), np.finfo(np.float64).tiny)
 
 
-def allot(weights: FloatArray, budget: int, max_per_ad: int) -> IntArray:
+def allot(weights: Float64Array, budget: int, max_per_ad: int) -> IntArray:
     """Return how much of `budget` each ad (N,) gets, in proportion to `weights` and at most `max_per_ad`.
 
     What a capped ad leaves goes to the others, again in proportion; the rest is rounded by largest remainder, ties to

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from intently.build.augmentation.records import AdsAndClicks, FloatArray, IntArray
+from intently.arrays import Float64Array, IntArray
+from intently.build.augmentation.records import AdsAndClicks
 from intently.intentions.candidates import join_words
 from intently.settings import check_range
 from intently.text.analyze import STOP_WORDS, UNITS, Analyzer
@@ -95,7 +96,7 @@ class StatisticalKeywords:
     analyzer: Analyzer
     intentions: Sequence[str] = ()  # a vocabulary, and ...
     reach: Sequence[int] = ()  # ... how many ads have each
-    weights: FloatArray = field(default_factory=lambda: np.array([*_WITHOUT_EXAMPLES, 0.0]))  # (F + 1,), the last: bias
+    weights: Float64Array = field(default_factory=lambda: np.array([*_WITHOUT_EXAMPLES, 0.0]))  # (F + 1,): bias last
     num_positives: int = 0  # phrases that it learned from; 0: it works by given weights
     _stems: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -203,7 +204,7 @@ class StatisticalKeywords:
             if run:
                 yield run
 
-    def _best(self, phrases: Sequence[_Phrase], scores: FloatArray, bids: frozenset[str]) -> tuple[str, ...]:
+    def _best(self, phrases: Sequence[_Phrase], scores: Float64Array, bids: frozenset[str]) -> tuple[str, ...]:
         is_bid = np.array([phrase.key in bids for phrase in phrases], dtype=bool)
         order: IntArray = np.lexsort((np.arange(len(phrases)), -scores, ~is_bid))
         least = scores.max(initial=-np.inf) - self.settings.max_gap
@@ -231,7 +232,7 @@ def _known(row: int, support: _Support) -> frozenset[str]:
     return support.own_bids[row] | support.own_clicks.get(row, frozenset())
 
 
-def _features(row: int, phrases: Sequence[_Phrase], idf: dict[str, float], support: _Support) -> FloatArray:
+def _features(row: int, phrases: Sequence[_Phrase], idf: dict[str, float], support: _Support) -> Float64Array:
     """Return the features (C, F + 1) of an ad's candidates; the last is 1. What the ad itself adds is not counted."""
     bids, clicks = support.own_bids[row], support.own_clicks.get(row, frozenset())
     held = Counter(stem for phrase in phrases if len(phrase.stems) > 1 for stem in phrase.stems)
@@ -264,7 +265,7 @@ def _features(row: int, phrases: Sequence[_Phrase], idf: dict[str, float], suppo
     return np.array(rows, dtype=np.float64).reshape(len(phrases), len(FEATURES) + 1)
 
 
-def logistic_regression(features: FloatArray, positive: FloatArray, ridge: float) -> FloatArray:
+def logistic_regression(features: Float64Array, positive: Float64Array, ridge: float) -> Float64Array:
     """Return weights (F,) that minimise Σ log loss + ridge/2 · ‖w‖² of `positive (C,)` 0 or 1, by Newton's method.
 
     The last feature, a constant, is the bias; it is not held small. Steps are halved while they do not descend.
@@ -273,7 +274,7 @@ def logistic_regression(features: FloatArray, positive: FloatArray, ridge: float
     held[-1] = 1e-6
     weights = np.zeros(features.shape[1])
 
-    def loss(at: FloatArray) -> float:
+    def loss(at: Float64Array) -> float:
         scores = features @ at
         return float(np.logaddexp(0.0, scores).sum() - positive @ scores + 0.5 * held @ at**2)
 

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from intently.arrays import IntArray
 from intently.build.training.fusion import held_out
 from intently.catalog import Catalog, Judgements
 from intently.errors import InputError
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

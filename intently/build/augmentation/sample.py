@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from intently.build.augmentation.records import FloatArray, IntArray
+from intently.arrays import Float64Array, IntArray
 from intently.models.causal_lm import CausalLM
 
 
@@ -23,7 +23,7 @@ class Draw:
     """One sample to take: its temperature, 0 for the likeliest token always, and a number in [0, 1) for each token."""
 
     temperature: float
-    uniform: FloatArray  # (T,)
+    uniform: Float64Array  # (T,)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def sample(
     return [[_told(lm, saying) for saying in of_prompt] for of_prompt in sayings]
 
 
-def _drawn(scores: FloatArray, tokens: IntArray, draw: Draw, step: int) -> int:
+def _drawn(scores: Float64Array, tokens: IntArray, draw: Draw, step: int) -> int:
     """Return the token of K, in order of falling score, on which the draw's number of this step falls."""
     if draw.temperature == 0:
         return int(tokens[0])

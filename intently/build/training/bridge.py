@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from intently.arrays import IntArray
 from intently.build.training.batch_task import BatchTask
 from intently.build.training.distillation import DistillationSettings, Teacher, add_labels, ask_teacher, propose
 from intently.build.training.looks import Look, forgetting, measure
@@ -42,7 +43,7 @@ from intently.build.training.pair_reader import PairReader
 from intently.build.training.reading import with_typo
 from intently.build.training.sampling import PairSampler, SamplingSettings, click_weights
 from intently.build.training.schedule import Order, ScheduleSettings, SourceSchedule
-from intently.build.training.sources import BridgeData, IntArray
+from intently.build.training.sources import BridgeData
 from intently.errors import InputError
 from intently.models.encoder.backbone import TextTokenizer
 from intently.models.encoder.embedder import Embedder

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from intently.build.training.sources import BridgeData, IntArray
+from intently.arrays import IntArray
+from intently.build.training.sources import BridgeData
 from intently.errors import InputError
 from intently.index.postings import top_rows
 from intently.settings import check_range

@@ -1,11 +1,11 @@
-"""Learning how to fuse the paths: boosted trees that rank judged or clicked candidates (XE-NDCG, Bruch, WWW 2021).
+"""Learning how to fuse the channels: boosted trees that rank judged or clicked candidates (XE-NDCG, Bruch, WWW 2021).
 
-The paths were themselves trained on clicks, and rank the ads of a query they have seen far better than those of a new
-one. Trees that learned from such queries would trust the trained paths too much. So some queries are held out from all
-other training (`held_out`), and the fusion learns from these alone. They are few and what is not judged is not known
-to be irrelevant: trees that are free to fit that rank worse than reciprocal rank fusion. What holds them is that their
-scores may only rise with evidence such as a path's score, and that one of their features is the score of a linear
-ranker: it draws the slanted lines that few steps along single features cannot.
+The channels were themselves trained on clicks, and rank the ads of a query they have seen far better than those of a
+new one. Trees that learned from such queries would trust the trained channels too much. So some queries are held out
+from all other training (`held_out`), and the fusion learns from these alone. They are few and what is not judged is not
+known to be irrelevant: trees that are free to fit that rank worse than reciprocal rank fusion. What holds them is that
+their scores may only rise with evidence such as a channel's score, and that one of their features is the score of a
+linear ranker: it draws the slanted lines that few steps along single features cannot.
 """
 
 import hashlib

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from intently.arrays import IntArray
 from intently.build.training.pair_reader import PairReader
-from intently.build.training.sources import BridgeData, IntArray
+from intently.build.training.sources import BridgeData
 from intently.models.encoder.model import BridgeEncoder
 from intently.types import Progress
 

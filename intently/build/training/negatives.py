@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from intently.build.training.sources import BridgeData, IntArray
+from intently.arrays import Float64Array, IntArray
+from intently.build.training.sources import BridgeData
 from intently.errors import SettingsError
 from intently.settings import check_range
 
-FloatArray = NDArray[np.float64]
 _RANDOM, _MID, _HARD = range(3)
 _BLOCK = 2**24  # similarities held at once
 
@@ -70,7 +70,7 @@ class NegativeSettings:
         return replace(self, num_per_query=1, mid_share=default.mid_share, hard_share=default.hard_share)
 
 
-def mixture(settings: NegativeSettings, progress: float) -> FloatArray:
+def mixture(settings: NegativeSettings, progress: float) -> Float64Array:
     """Return the shares (3,) of random, middling and hardest negatives; `progress` in [0, 1] of training is done."""
     mid, hard = progress * settings.mid_share, progress * settings.hard_share
     return np.array([1 - mid - hard, mid, hard])

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from intently.arrays import IntArray
 from intently.build.training.reading import length_groups
-from intently.build.training.sources import BridgeData, IntArray
+from intently.build.training.sources import BridgeData
 from intently.models.device import autocast
 from intently.models.encoder.backbone import TextTokenizer
 from intently.models.encoder.features import AdFeatures

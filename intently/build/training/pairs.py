@@ -12,10 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float64Array, IntArray
 from intently.intentions.vocabulary import Vocabulary
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -24,10 +22,10 @@ class Choices:
 
     offsets: IntArray  # (rows + 1,)
     intention_ids: IntArray
-    cumulative: FloatArray  # (entries + 1,)
+    cumulative: Float64Array  # (entries + 1,)
 
     @classmethod
-    def build(cls, rows: IntArray, intention_ids: IntArray, weights: FloatArray, num_rows: int) -> "Choices":
+    def build(cls, rows: IntArray, intention_ids: IntArray, weights: Float64Array, num_rows: int) -> "Choices":
         """Build from (row, intention, weight > 0) triples in any order; repeated entries simply count again."""
         order = np.argsort(rows, kind="stable")
         offsets = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=num_rows))))
@@ -86,7 +84,7 @@ class Taught:
     """What a teacher said of queries or ads: distinct (intention_id, row) `pairs (T, 2)` and `log_probs (T,)`."""
 
     pairs: IntArray
-    log_probs: FloatArray
+    log_probs: Float64Array
 
 
 def build_training_data(

@@ -3,11 +3,10 @@
 import re
 
 import numpy as np
-from numpy.typing import NDArray
 
+from intently.arrays import IntArray
 from intently.text.normalize import HAN
 
-IntArray = NDArray[np.int64]
 _GROUP = 96
 _SPACING_RATE = 0.1  # of the mistakes: two words joined, or one split
 # Runs of four letters or more, or of Chinese characters. A word that holds a digit is a number, a measure or a model.

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from intently.arrays import Float64Array, IntArray
 from intently.settings import check_range
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class SamplingSettings:
         return self if self.alpha else SamplingSettings(alpha=0.5, gamma=1.0)
 
 
-def click_weights(num_clicks: IntArray, qualities: FloatArray, settings: SamplingSettings) -> FloatArray:
+def click_weights(num_clicks: IntArray, qualities: Float64Array, settings: SamplingSettings) -> Float64Array:
     """Return (clicks + 1)^(-α) · quality^γ for each entry."""
     return (num_clicks + 1.0) ** -settings.alpha * qualities**settings.gamma
 
@@ -41,7 +38,7 @@ class PairSampler:
     with equal weights each exactly once. The order is drawn from (seed, epoch).
     """
 
-    def __init__(self, weights: FloatArray, batch_size: int, seed: tuple[int, ...]) -> None:
+    def __init__(self, weights: Float64Array, batch_size: int, seed: tuple[int, ...]) -> None:
         self._seed, self._size = seed, min(batch_size, len(weights))
         self._expected = len(weights) * weights / weights.sum() if len(weights) else weights
         self._epoch, self._drawn = -1, np.empty(0, dtype=np.int64)

@@ -11,9 +11,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float64Array
 from intently.settings import check_choice, check_range
 
-FloatArray = NDArray[np.float64]
 _NUM_FIRST = 10  # batches of a source that tell how well it was known when it was first met
 
 
@@ -41,12 +41,12 @@ class ScheduleSettings:
         check_range(self, "decay", high=0.9999)
         check_range(self, "min_error", high=1, exclusive=True)
 
-    def shares(self, weights: FloatArray) -> FloatArray:
+    def shares(self, weights: Float64Array) -> Float64Array:
         """Return the shares (sources,) of sources by their weights; the first has `first_share` at least.
 
         With weights all alike these are the even shares, which the sources have in a concatenation.
         """
-        shares: FloatArray = weights / weights.sum()
+        shares: Float64Array = weights / weights.sum()
         if len(shares) > 1 and shares[0] < self.first_share:
             shares[1:] *= (1 - self.first_share) / shares[1:].sum()
             shares[0] = self.first_share
@@ -63,24 +63,24 @@ class SourceSchedule:
         self._num_reports = np.zeros(num_sources, dtype=np.int64)
 
     @property
-    def accuracies(self) -> FloatArray:
+    def accuracies(self) -> Float64Array:
         """The moving average (sources,) of each source's accuracy; 0 for one that was never drawn.
 
         A weighted mean of what was seen, so it does not start near 0 as a bare moving average would.
         """
         decay = self._settings.decay
         weights = (1 - decay**self._num_reports) / (1 - decay)
-        means: FloatArray = np.divide(self._sums, weights, out=np.zeros(self._num_sources), where=weights > 0)
+        means: Float64Array = np.divide(self._sums, weights, out=np.zeros(self._num_sources), where=weights > 0)
         return means
 
     @property
-    def relative_errors(self) -> FloatArray:
+    def relative_errors(self) -> Float64Array:
         """Each source's (sources,) error 1 - accuracy as a multiple of that in its first batches; 1 before these."""
         least, met = self._settings.min_error, self._num_reports > 0
         first = 1 - self._first_sums / np.maximum(np.minimum(self._num_reports, _NUM_FIRST), 1)
         return np.where(met, np.maximum(1 - self.accuracies, least) / np.maximum(first, least), 1.0)
 
-    def probabilities(self, step: int) -> FloatArray:
+    def probabilities(self, step: int) -> Float64Array:
         """Return the probability (sources,) that step's batch is of each source.
 
         Interleaved, sources weigh by their relative errors; those after the first get p(t) of their share, and the
@@ -88,7 +88,7 @@ class SourceSchedule:
         """
         settings, num = self._settings, self._num_sources
         if settings.order is Order.SEQUENTIAL:
-            only: FloatArray = np.eye(num)[(step * num // self._num_steps + 1) % num]
+            only: Float64Array = np.eye(num)[(step * num // self._num_steps + 1) % num]
             return only
         shares = settings.shares(self.relative_errors)
         shares[1:] *= min(1.0, step / max(settings.admission_share * self._num_steps, 1e-9))

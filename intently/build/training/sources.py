@@ -16,12 +16,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float64Array, IntArray
 from intently.errors import InputError
 from intently.models.encoder.features import FeatureStore, text_keys
 from intently.text.normalize import normalize
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Source:
     name: str
     queries: tuple[str, ...]  # (P,)
     ad_rows: IntArray  # (P,)
-    weights: FloatArray | None = None  # (P,) > 0: how often a pair is drawn, against the others; None: all alike
+    weights: Float64Array | None = None  # (P,) > 0: how often a pair is drawn, against the others; None: all alike
 
     def __post_init__(self) -> None:
         for what, values in (("ads", self.ad_rows), ("weights", self.weights)):
@@ -64,7 +62,7 @@ class Pairs:
     query_rows: IntArray  # (R,)
     ad_rows: IntArray  # (R,)
     sources: IntArray  # (R,)
-    weights: FloatArray  # (R,) whose mean is 1 in each source
+    weights: Float64Array  # (R,) whose mean is 1 in each source
 
     def __len__(self) -> int:
         return len(self.query_rows)
@@ -80,7 +78,7 @@ class BridgeData:
     irrelevant: Source | None = None  # pairs judged irrelevant: negatives of their query
     titles: tuple[str, ...] | None = None  # ads of one title count as one answer; None: ads of one text
     num_clicks: IntArray | None = None  # (N,); None: counted in the first source
-    qualities: FloatArray | None = None  # (N,) in (0, 1]; None: all 1
+    qualities: Float64Array | None = None  # (N,) in (0, 1]; None: all 1
 
     def __post_init__(self) -> None:
         num_ads = len(self.ad_texts)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from intently.arrays import IntArray
 from intently.build.training.optimisation import (
     build_optimizers,
     dense_parameters,
@@ -35,8 +36,6 @@ from intently.models.device import autocast
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
 from intently.types import Progress
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,19 @@ Shape letters: N ads, D size of an embedding, K clusters.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
+from intently.arrays import Float32Array, IntArray
 
 
 def k_means(
-    vectors: FloatArray, num_clusters: int, rng: np.random.Generator, num_rounds: int = 15
-) -> tuple[FloatArray, IntArray]:
+    vectors: Float32Array, num_clusters: int, rng: np.random.Generator, num_rounds: int = 15
+) -> tuple[Float32Array, IntArray]:
     """Return centres (K, D) and each vector's cluster (N,), K ≤ N; seeded as k-means++ does, then Lloyd's rounds."""
     num_clusters = min(num_clusters, len(vectors))
     squares = (vectors**2).sum(axis=1)
 
-    def distances(centers: FloatArray) -> FloatArray:
-        to_each: FloatArray = squares[:, None] - 2 * vectors @ centers.T + (centers**2).sum(axis=1)
+    def distances(centers: Float32Array) -> Float32Array:
+        to_each: Float32Array = squares[:, None] - 2 * vectors @ centers.T + (centers**2).sum(axis=1)
         return np.maximum(to_each, 0)
 
     centers = np.empty((num_clusters, vectors.shape[1]), dtype=np.float32)
@@ -42,7 +40,7 @@ def k_means(
     return centers, distances(centers).argmin(axis=1)
 
 
-def hierarchical_codes(vectors: FloatArray, branching: int, seed: int) -> list[list[int]]:
+def hierarchical_codes(vectors: Float32Array, branching: int, seed: int) -> list[list[int]]:
     """Return distinct codes, digits below `branching`, as DSI's: similar ads share their first digits.
 
     A cluster of more than `branching` ads is clustered again; in a smaller one ads are numbered by row.
@@ -66,7 +64,7 @@ def hierarchical_codes(vectors: FloatArray, branching: int, seed: int) -> list[l
     return codes
 
 
-def residual_codes(vectors: FloatArray, num_levels: int, num_codes: int, seed: int) -> IntArray:
+def residual_codes(vectors: Float32Array, num_levels: int, num_codes: int, seed: int) -> IntArray:
     """Return codes (N, num_levels), digits below `num_codes`: each level clusters what the levels before left over."""
     rng = np.random.default_rng(seed)
     residuals = vectors.copy()

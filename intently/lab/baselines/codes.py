@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import Float32Array, IntArray
 from intently.build.training.pairs import Choices
 from intently.errors import InputError
 from intently.index.postings import Postings
 from intently.intentions.trie import as_padded
 from intently.lab.baselines.generative import Identifiers
-from intently.lab.baselines.task import Budget, FloatArray, IntArray, Task
+from intently.lab.baselines.task import Budget, Task
 from intently.models.backbone import Backbone
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
@@ -66,7 +67,7 @@ def identifiers_of(task: Task, sequences: IntArray) -> Identifiers:
 
 def untrained_embeddings(
     task: Task, budget: Budget, begun: tuple[Backbone, StudentTokenizer], work: Path, progress: Progress
-) -> FloatArray:
+) -> Float32Array:
     """Return the ads' embeddings (N, D) by the encoder as it comes; kept under `work`."""
     path = work / "embeddings.npy"
     if not path.exists():
@@ -79,5 +80,5 @@ def untrained_embeddings(
         with partial.open("wb") as file:
             np.save(file, embeddings)
         partial.replace(path)
-    loaded: FloatArray = np.load(path)
+    loaded: Float32Array = np.load(path)
     return loaded

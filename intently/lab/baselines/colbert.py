@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from intently.arrays import Float32Array, IntArray
 from intently.lab.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss, fit
 from intently.lab.baselines.dual_encoder import nearest
-from intently.lab.baselines.task import Answers, Budget, FloatArray, IntArray, Task, directory_of
+from intently.lab.baselines.task import Answers, Budget, Task, directory_of
 from intently.lab.baselines.tower import Tower, load_tower
 from intently.models.encoder.late_interaction import max_sim
 from intently.settings import check_range
@@ -81,7 +82,7 @@ class TokenIndex:
                 self.blocks.append((some, torch.cat(read)))
 
     @torch.inference_mode()
-    def scores(self, queries: Tensor, lengths: IntArray) -> FloatArray:
+    def scores(self, queries: Tensor, lengths: IntArray) -> Float32Array:
         """Return the scores (B, N) of queries, whose tokens are given one query after the other (Q, P).
 
         Cost: 2·Q·P operations a token of the catalogue, 0.5 GFLOP for a query of 8 tokens and a million of them.

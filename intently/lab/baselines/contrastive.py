@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from intently.arrays import IntArray
 from intently.build.training.optimisation import (
     build_optimizers,
     dense_parameters,
@@ -29,7 +30,7 @@ from intently.build.training.optimisation import (
 from intently.build.training.pairs import Choices
 from intently.build.training.sampling import PairSampler
 from intently.errors import InputError
-from intently.lab.baselines.task import Budget, IntArray, Task
+from intently.lab.baselines.task import Budget, Task
 from intently.types import Progress
 
 TEMPERATURE = 0.05  # of cosines, as in the student's training

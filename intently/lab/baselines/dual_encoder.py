@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
+from intently.arrays import Float32Array, IntArray
 from intently.build.training.pairs import Choices
 from intently.index.postings import top_rows
 from intently.lab.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss, fit
 from intently.lab.baselines.mpnet import mpnet_directory
-from intently.lab.baselines.task import Answers, Budget, FloatArray, IntArray, Ranking, Task, directory_of
+from intently.lab.baselines.task import Answers, Budget, Ranking, Task, directory_of
 from intently.lab.baselines.tower import Tower, load_tower
 from intently.types import Progress
 
@@ -40,7 +41,7 @@ class DualEncoder(nn.Module):
         embeddings: Tensor = self.ad_tower([task.ad_texts[row] for row in rows], self.max_ad_tokens)
         return embeddings
 
-    def all_ads(self, task: Task, progress: Progress) -> FloatArray:
+    def all_ads(self, task: Task, progress: Progress) -> Float32Array:
         """Return embeddings (N, D) of all ads, to be searched."""
         return self.ad_tower.embed(
             task.ad_texts,
@@ -68,7 +69,7 @@ def loss_over_batches(
     return loss_of
 
 
-def nearest(task: Task, budget: Budget, scores: FloatArray) -> Ranking:
+def nearest(task: Task, budget: Budget, scores: Float32Array) -> Ranking:
     """Return the best ads by `scores (N,)`, those below 0 as well, as a cosine may be."""
     rows = top_rows(scores, budget.num_ads, above=-np.inf)
     return [task.ad_ids[row] for row in rows.tolist()], scores[rows]

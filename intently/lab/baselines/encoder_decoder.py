@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, GenerationConfig
 
-from intently.lab.baselines.task import Budget, IntArray
+from intently.arrays import IntArray
+from intently.lab.baselines.task import Budget
 from intently.models.device import autocast
 from intently.models.files import read_weights
 from intently.models.pretrained import checkpoint_directory

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from intently.arrays import IntArray
 from intently.build.training.pairs import Choices, TrainingData
 from intently.build.training.student import TrainingSettings, train_student
 from intently.index.postings import Postings
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.intentions.trie import Trie
-from intently.lab.baselines.task import Answers, Budget, IntArray, Task, ranked, shares
+from intently.lab.baselines.task import Answers, Budget, Task, ranked, shares
 from intently.models.backbone import Backbone
 from intently.models.pretrained import grow_vocabulary, load_pretrained
 from intently.models.student import Student

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import IntArray
 from intently.build.training.pairs import Choices
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.postings import top_rows
 from intently.lab.baselines.contrastive import Clicks
-from intently.lab.baselines.task import Answers, Budget, IntArray, Task, ranked
+from intently.lab.baselines.task import Answers, Budget, Task, ranked
 from intently.types import Progress
 
 SETTINGS = LexicalSettings(correct_spelling=False)

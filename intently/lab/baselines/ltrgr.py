@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intently.arrays import IntArray
 from intently.build.training.student import IntentionLoss
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.intentions.trie import Trie
 from intently.lab.baselines.generative import Identifiers, as_lists, start, train, trie_of
 from intently.lab.baselines.seal import SealSettings, answer_by_substrings, log_odds, substring_identifiers
 from intently.lab.baselines.substrings import Substrings
-from intently.lab.baselines.task import Answers, Budget, IntArray, Task, directory_of
+from intently.lab.baselines.task import Answers, Budget, Task, directory_of
 from intently.models.student import Student
 from intently.settings import check_range
 from intently.types import Progress

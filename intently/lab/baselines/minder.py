@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import IntArray
 from intently.build.training.pairs import Choices
 from intently.errors import InputError
 from intently.index.postings import Postings
@@ -23,7 +24,7 @@ from intently.lab.baselines.codes import code_tokens, words_of
 from intently.lab.baselines.generative import Identifiers, clicked, decode, start, train, trie_of
 from intently.lab.baselines.seal import SealSettings, log_odds
 from intently.lab.baselines.substrings import as_texts, find_substrings, similarity
-from intently.lab.baselines.task import Answers, Budget, IntArray, Task, directory_of, ranked
+from intently.lab.baselines.task import Answers, Budget, Task, directory_of, ranked
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
 from intently.types import Progress

@@ -24,12 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from intently.arrays import Float32Array, IntArray
 from intently.build.training.pairs import Choices
 from intently.errors import InputError
 from intently.index.postings import top_rows
 from intently.lab.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss, fit
 from intently.lab.baselines.dual_encoder import DualEncoder
-from intently.lab.baselines.task import Answers, Budget, FloatArray, IntArray, Task, directory_of
+from intently.lab.baselines.task import Answers, Budget, Task, directory_of
 from intently.lab.baselines.tower import Tower, load_tower
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
@@ -135,7 +136,7 @@ def retrieve_negatives(
 
 
 @torch.inference_mode()
-def click_probabilities(task: Task, model: CrossEncoder, pairs: IntArray, progress: Progress) -> FloatArray:
+def click_probabilities(task: Task, model: CrossEncoder, pairs: IntArray, progress: Progress) -> Float32Array:
     """Return the probability (P,) of a click for (query_row, ad_row) pairs (P, 2)."""
     model.eval()
     probabilities = np.empty(len(pairs), dtype=np.float32)

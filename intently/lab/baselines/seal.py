@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array
 from intently.build.training.pairs import Choices
 from intently.index.postings import Postings
 from intently.intentions.decode import Decoded
 from intently.lab.baselines.codes import words_of
 from intently.lab.baselines.generative import Identifiers, clicked, decode, start, train, trie_of
 from intently.lab.baselines.substrings import Substrings, as_texts, find_substrings, similarity
-from intently.lab.baselines.task import Answers, Budget, FloatArray, Task, directory_of, ranked
+from intently.lab.baselines.task import Answers, Budget, Task, directory_of, ranked
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
@@ -75,7 +76,7 @@ def substring_identifiers(
 
 def score_ads(
     decoded: Decoded, found: Substrings, postings: Postings, settings: SealSettings
-) -> tuple[FloatArray, int]:
+) -> tuple[Float32Array, int]:
     """Return every ad's score (N,) from a query's substrings, and how many of these weigh anything.
 
     Σ w^alpha · (1 - beta + beta · share of the substring's tokens that no better one of the ad's has), best first.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float32Array, IntArray
 from intently.errors import InputError
 from intently.index.postings import top_rows
 from intently.intentions.vocabulary import Vocabulary
@@ -16,9 +17,7 @@ from intently.models.device import check_device
 from intently.models.pretrained import DEFAULT_CHECKPOINT
 from intently.settings import check_range
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
-Ranking = tuple[list[str], FloatArray]  # ad ids and their scores, best first
+Ranking = tuple[list[str], Float32Array]  # ad ids and their scores, best first
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Answers:
     num_identifiers: list[int] | None = None
 
 
-def ranked(task: Task, budget: Budget, scores: FloatArray) -> Ranking:
+def ranked(task: Task, budget: Budget, scores: Float32Array) -> Ranking:
     """Return the best ads by `scores (N,)`; those without a score above 0 were not retrieved."""
     rows = top_rows(scores, budget.num_ads, above=0.0)
     return [task.ad_ids[row] for row in rows.tolist()], scores[rows]

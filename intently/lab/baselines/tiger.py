@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.arrays import IntArray
 from intently.errors import InputError
 from intently.intentions.trie import as_padded
 from intently.lab.baselines.clusters import numbered, residual_codes
 from intently.lab.baselines.codes import code_tokens, identifiers_of, untrained_embeddings
 from intently.lab.baselines.generative import answer, start, train
-from intently.lab.baselines.task import Answers, Budget, IntArray, Task, directory_of
+from intently.lab.baselines.task import Answers, Budget, Task, directory_of
 from intently.settings import check_range
 from intently.types import Progress
 

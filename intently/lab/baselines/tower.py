@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from intently.arrays import Float32Array, IntArray
 from intently.build.training.reading import length_groups
 from intently.lab.baselines.generative import start
-from intently.lab.baselines.task import Budget, FloatArray, IntArray, Task
+from intently.lab.baselines.task import Budget, Task
 from intently.models.device import autocast
 from intently.models.encoder.backbone import CompactBackbone, TextBackbone, TextTokenizer
 from intently.models.encoder.hugging_face import HuggingFaceBackbone
@@ -60,7 +61,7 @@ class Tower(nn.Module):
     @torch.inference_mode()
     def embed(
         self, texts: Sequence[str], max_tokens: int, progress: Callable[[int, int], None] | None = None
-    ) -> FloatArray:
+    ) -> Float32Array:
         """Return unit embeddings (N, D) of many texts."""
         embeddings = np.empty((len(texts), self.hidden_size), dtype=np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")

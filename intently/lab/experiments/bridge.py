@@ -1,6 +1,6 @@
 """BRIDGE's tables on one's own data: its baselines, what each of its parts is worth, schedules, and the fused engine.
 
-    augmentation → encoders → engine (paths, fusion) → baselines → encoders without one part each → tables → report
+    augmentation → encoders → engine (channels, fusion) → baselines → encoders without one part each → tables → report
 
 Everything is a step of a resumable experiment (`intently.lab.experiments.runner`). The queries that the learned fusion
 learns from are held out of all that is trained here, so that every system learns from the same clicks.
@@ -59,8 +59,7 @@ from intently.live.landing_pages import clean_landing_pages, domain_lexicon, lan
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Student
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
-from intently.types import Path as RetrievalPath
-from intently.types import Progress
+from intently.types import Channel, Progress
 
 DEPTH = 500  # ads a query
 
@@ -124,8 +123,8 @@ def run_bridge(
             ).facts
         ),
     )
-    paths = _paths(experiment, Engine.load(engine_path, num_threads=2), data.queries.texts, progress)
-    systems = _baselines(experiment, data, settings, progress) | main | lab.ablations() | paths
+    channels = _channels(experiment, Engine.load(engine_path, num_threads=2), data.queries.texts, progress)
+    systems = _baselines(experiment, data, settings, progress) | main | lab.ablations() | channels
     measured = Measured(
         qrels=read_qrels(files.qrels),
         clicks=data.judgements,
@@ -189,22 +188,22 @@ def _baseline(name: str, task: Task, budget: Budget, work: Path, progress: Progr
     return Answers(as_answers(found.rankings), found.num_identifiers)
 
 
-def _paths(
+def _channels(
     experiment: Experiment, engine: Engine, queries: Sequence[str], progress: Progress
 ) -> dict[str, SystemResult]:
-    """Return the engine's paths, and their fusion by reciprocal ranks and as learned."""
+    """Return the engine's channels, and their fusion by reciprocal ranks and as learned."""
     ask = partial(answer, engine, queries, progress=progress)
     systems = {
-        f"engine, {path}": experiment.run(f"engine, {path}", partial(ask, path))
-        for path in (RetrievalPath.LEXICAL, RetrievalPath.DENSE, RetrievalPath.INTENTION)
+        f"engine, {channel}": experiment.run(f"engine, {channel}", partial(ask, channel))
+        for channel in (Channel.LEXICAL, Channel.DENSE, Channel.INTENTION)
     }
     learned, engine.fusion = engine.fusion, None
     name = "engine, fused by reciprocal ranks"
-    systems[name] = experiment.run(name, partial(ask, RetrievalPath.FUSED))
+    systems[name] = experiment.run(name, partial(ask, Channel.FUSED))
     engine.fusion = learned
     if learned:
         name = "engine, fused as learned"
-        systems[name] = experiment.run(name, partial(ask, RetrievalPath.FUSED))
+        systems[name] = experiment.run(name, partial(ask, Channel.FUSED))
     return systems
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-FloatArray = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 Points = Sequence[tuple[float, float]]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -148,7 +148,7 @@ def training_chart(
 def _bar_panels(
     name: str,
     labels: Sequence[str],
-    panels: Mapping[str, FloatArray],  # (S, 3): value and the ends of its interval, NaN for none
+    panels: Mapping[str, Float64Array],  # (S, 3): value and the ends of its interval, NaN for none
     highlight: Collection[str],
     caption: str,
     *,
@@ -282,7 +282,7 @@ def _svg(canvas: Canvas, name: str, alt: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}" {_ALONE}', 1).strip()
 
 
-def _intervals(report: Report, systems: Sequence[str], metric: str, seed: int) -> FloatArray:
+def _intervals(report: Report, systems: Sequence[str], metric: str, seed: int) -> Float64Array:
     """Return the mean and the ends of its interval (S, 3)."""
     for system in systems:
         if system not in report.runs or metric not in report.runs[system].per_query:
@@ -292,7 +292,7 @@ def _intervals(report: Report, systems: Sequence[str], metric: str, seed: int) -
     return np.stack([values.mean(axis=0), *bootstrap_interval(values, seed=seed)], axis=1)
 
 
-def _smoothed(points: Points) -> FloatArray:
+def _smoothed(points: Points) -> Float64Array:
     curve = np.array(points, dtype=np.float64)
     if len(curve) < _MOST_RAW:
         return curve
@@ -300,7 +300,7 @@ def _smoothed(points: Points) -> FloatArray:
     return np.stack([np.convolve(column, np.full(width, 1 / width), mode="valid") for column in curve.T], axis=1)
 
 
-def _spread(wanted: FloatArray, gap: float) -> FloatArray:
+def _spread(wanted: Float64Array, gap: float) -> Float64Array:
     """Return positions near the wanted ones and in their order, none nearer to the next than about `gap`."""
     order = np.argsort(wanted, kind="stable")
     at = wanted[order].astype(np.float64)
@@ -334,7 +334,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
-def _told(values: FloatArray) -> str:
+def _told(values: Float64Array) -> str:
     if np.isnan(values[0]):
         return "nothing"
     return f"{values[0]:.3f}" + ("" if np.isnan(values[1]) else f" ({values[1]:.3f} to {values[2]:.3f})")

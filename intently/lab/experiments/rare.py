@@ -34,8 +34,7 @@ from intently.lab.experiments.requirements import require
 from intently.lab.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.settings import check_range
-from intently.types import Path as RetrievalPath
-from intently.types import Progress
+from intently.types import Channel, Progress
 
 
 @dataclass(frozen=True)
@@ -166,16 +165,16 @@ def _systems(
         "RARE, the baselines' budget", partial(equal_budget, task, settings.budget, work, engine, progress)
     )
     ask = partial(answer, engine, texts, progress=progress)
-    systems["RARE"] = run("RARE", partial(ask, RetrievalPath.INTENTION))
-    systems["RARE, full scores"] = run("RARE, full scores", partial(ask, RetrievalPath.INTENTION, mode=ScoreMode.FULL))
-    systems["lexical path"] = run("lexical path", partial(ask, RetrievalPath.LEXICAL))
-    systems["dense path"] = run("dense path", partial(ask, RetrievalPath.DENSE))
+    systems["RARE"] = run("RARE", partial(ask, Channel.INTENTION))
+    systems["RARE, full scores"] = run("RARE, full scores", partial(ask, Channel.INTENTION, mode=ScoreMode.FULL))
+    systems["lexical channel"] = run("lexical channel", partial(ask, Channel.LEXICAL))
+    systems["dense channel"] = run("dense channel", partial(ask, Channel.DENSE))
     weights = engine.settings
     for name, parts in {
-        "BM25 + dense": ("BM25", "dense path"),
-        "BM25 + dense + RARE": ("BM25", "dense path", "RARE"),
-        "lexical + dense": ("lexical path", "dense path"),
-        "lexical + dense + RARE": ("lexical path", "dense path", "RARE"),
+        "BM25 + dense": ("BM25", "dense channel"),
+        "BM25 + dense + RARE": ("BM25", "dense channel", "RARE"),
+        "lexical + dense": ("lexical channel", "dense channel"),
+        "lexical + dense + RARE": ("lexical channel", "dense channel", "RARE"),
     }.items():
         runs = [(systems[part].run, weights.intention_weight if part == "RARE" else 1.0) for part in parts]
         systems[name] = run(name, partial(fuse, runs, data.queries.ids, weights.fusion_constant))
@@ -217,7 +216,7 @@ def _language_models(
 
             results[system] = ablation.run(system, speak)
     results["RARE's student"] = ablation.run(
-        "RARE's student", partial(answer, engine, texts, RetrievalPath.INTENTION, progress=progress)
+        "RARE's student", partial(answer, engine, texts, Channel.INTENTION, progress=progress)
     )
     return results
 

@@ -211,7 +211,7 @@ def _cache(measured: Measured) -> Section:
             f"{cache['cached_queries']:,} queries are cached with the teacher's intentions. Table 3's row “RARE” "
             f"({teacher.mean_identifiers:.1f} intentions a query) is the teacher, “RARE's student” "
             f"({student.mean_identifiers:.1f}) what answers a miss; the latter's row has the query's literal phrases "
-            "too, which a cached query would get as well. “Compute saved” is that of the intention path.",
+            "too, which a cached query would get as well. “Compute saved” is that of the intention channel.",
         ),
         Table(["cache", "queries", "hit rate", "compute saved"], rows),
         (figure,),

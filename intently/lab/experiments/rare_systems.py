@@ -1,4 +1,4 @@
-"""The systems of RARE's tables beside the baselines: BM25, the engine's paths, fusions, language models."""
+"""The systems of RARE's tables beside the baselines: BM25, the engine's channels, fusions, language models."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import Stemmer
 
+from intently.arrays import IntArray
 from intently.build.interactions import Interactions
 from intently.build.teacher import TeacherSettings, decode_all, speak
 from intently.build.training.format import query_prompt
@@ -20,7 +21,7 @@ from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
 from intently.engine.search import weighted_intentions
 from intently.errors import MissingDependencyError
 from intently.evaluation.cache_report import cache_report, zipf_log
-from intently.index.postings import IntArray, top_rows
+from intently.index.postings import top_rows
 from intently.intentions.decode import ScoreMode
 from intently.intentions.trie import Trie, as_padded
 from intently.intentions.vocabulary import merge_equal
@@ -28,8 +29,7 @@ from intently.lab.baselines.generative import Identifiers, decode, start, train
 from intently.lab.baselines.task import Budget, Ranking, Task, directory_of, ranked
 from intently.lab.experiments.runner import Answers
 from intently.models.causal_lm import CausalLM
-from intently.types import Path as RetrievalPath
-from intently.types import Progress
+from intently.types import Channel, Progress
 
 DEPTH = 500  # ads a query
 
@@ -57,24 +57,24 @@ def bm25(catalog: Catalog, queries: Sequence[str]) -> Answers:
 def answer(
     engine: Engine,
     queries: Sequence[str],
-    path: RetrievalPath,
+    channel: Channel,
     *,
     mode: ScoreMode = ScoreMode.TRIE,
     progress: Progress,
 ) -> Answers:
-    """Answer with one path of the engine, the query cache switched off."""
+    """Answer with one channel of the engine, the query cache switched off."""
     settings, cache = engine.settings, engine.cache
     engine.settings, engine.cache = replace(settings, decode=replace(settings.decode, mode=mode)), None
     try:
         rankings, counts, texts = [], [], []
-        for done, ranking in enumerate(engine.retrieve_many(queries, DEPTH, path=path), start=1):
+        for done, ranking in enumerate(engine.retrieve_many(queries, DEPTH, channel=channel), start=1):
             texts.append([intention.text for intention in ranking.intentions[:10]])
             rankings.append(([ad.ad_id for ad in ranking.ads], [ad.score for ad in ranking.ads]))
             counts.append(len(ranking.intentions))
-            progress("Answering", done, len(queries), str(path))
+            progress("Answering", done, len(queries), str(channel))
     finally:
         engine.settings, engine.cache = settings, cache
-    return Answers(rankings, counts, {"intentions": texts}) if path is RetrievalPath.INTENTION else Answers(rankings)
+    return Answers(rankings, counts, {"intentions": texts}) if channel is Channel.INTENTION else Answers(rankings)
 
 
 def fuse(runs: Sequence[tuple[Run, float]], query_ids: Sequence[str], constant: float) -> Answers:
@@ -144,7 +144,7 @@ def _known(said: Sequence[Any], engine: Engine) -> tuple[IntArray, np.ndarray]:
 
 
 def equal_budget(task: Task, budget: Budget, work: Path, engine: Engine, progress: Progress) -> Answers:
-    """Answer with RARE's intention path, its student trained with the baselines' steps; the index is the engine's."""
+    """Answer with RARE's intention channel, its student trained with the baselines' steps, on the engine's index."""
     backbone, tokenizer = start(task, budget)
     vocabulary = merge_equal(task.vocabulary, tokenizer.encode_bare(task.vocabulary.texts))
     data = build_training_data(task.queries, task.ad_texts, vocabulary, task.clicks, task.irrelevant)

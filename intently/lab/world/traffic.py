@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from intently.arrays import Float64Array
 from intently.lab.world.draw import Queries
-from intently.lab.world.latent import NONE, Floats, Intents, Ints, Market, Offers, Rows, grade
+from intently.lab.world.latent import NONE, Intents, Ints, Market, Offers, Rows, grade
 from intently.lab.world.queries import Style
 
 HEAD, HEAD_SHARE = 0.05, 0.60  # the most frequent 5% of queries make 60% of the requests
@@ -58,9 +59,9 @@ def sample_requests(queries: Queries, rng: np.random.Generator) -> Rows:
     return requests
 
 
-def zipf_means(num: int, extra: int, exponent: float) -> Floats:
+def zipf_means(num: int, extra: int, exponent: float) -> Float64Array:
     """Return the expected requests by rank: one each, as the log knows only asked queries, and `extra` by Zipf."""
-    weight: Floats = np.arange(1, num + 1, dtype=np.float64) ** -exponent
+    weight: Float64Array = np.arange(1, num + 1, dtype=np.float64) ** -exponent
     return np.asarray(1.0 + extra * weight / weight.sum())
 
 
@@ -77,7 +78,7 @@ def sample_clicks(market: Market, offers: Offers, queries: Queries, requests: Ro
     asked = requests.astype(np.int32)[slates.query]
     pairs = min(PAIRS_PER_AD * num_ads, 0.5 * len(asked))
 
-    def appeal(spread: float) -> Floats:
+    def appeal(spread: float) -> Float64Array:
         """Return x for each pair shown; a request brings a click with probability 1 - exp(-x)."""
         relative = np.asarray(slates.appeal * np.exp(spread * taste)[slates.ad], np.float64)
         return relative * _scale(asked * relative, pairs)
@@ -107,12 +108,12 @@ def solve_increasing(
         low, high = (middle, high) if value < target else (low, middle)
 
 
-def _head_share(requests: Floats) -> float:
+def _head_share(requests: Float64Array) -> float:
     head = max(1, round(HEAD * len(requests)))
     return float(requests[:head].sum() / requests.sum())
 
 
-def _show(market: Market, offers: Offers, intents: Intents, exposure: Floats, rng: np.random.Generator) -> Slates:
+def _show(market: Market, offers: Offers, intents: Intents, exposure: Float64Array, rng: np.random.Generator) -> Slates:
     """Draw the slates: half from the ads of the type, half of the brand too if one is asked for, a little noise.
 
     The draws are the order shown, so an ad of high `exposure` is seen higher up.
@@ -151,7 +152,7 @@ def _show(market: Market, offers: Offers, intents: Intents, exposure: Floats, rn
     return Slates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _scale(rate: Floats, pairs: float) -> float:
+def _scale(rate: Float64Array, pairs: float) -> float:
     """Return the factor on the rates of clicks that leaves `pairs` of them not at 0, in expectation."""
     factor = pairs / float(rate.sum())
     # The expected number is concave in the factor and starts below the target: no step of Newton's method overshoots.
@@ -164,7 +165,7 @@ def _scale(rate: Floats, pairs: float) -> float:
     return factor
 
 
-def _poisson_below(count: int, mean: Floats) -> Floats:
+def _poisson_below(count: int, mean: Float64Array) -> Float64Array:
     """Return the probability of fewer than `count` events, for each mean."""
     term = np.exp(-mean)
     total = term.copy()

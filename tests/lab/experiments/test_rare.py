@@ -38,8 +38,8 @@ from tests.conftest import WORDS, wordpiece
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 TABLE_1 = (
-    "BM25", "DSI", "SimBERT", "RARE, the baselines' budget", "RARE", "RARE, full scores", "lexical path", "dense path",
-    "BM25 + dense", "BM25 + dense + RARE", "lexical + dense", "lexical + dense + RARE",
+    "BM25", "DSI", "SimBERT", "RARE, the baselines' budget", "RARE", "RARE, full scores", "lexical channel",
+    "dense channel", "BM25 + dense", "BM25 + dense + RARE", "lexical + dense", "lexical + dense + RARE",
 )  # fmt: skip
 TABLE_3 = (
     "RARE", "RARE − constrained decoding", "RARE − knowledge injection",

@@ -26,8 +26,7 @@ from intently.lab.experiments.rare_systems import answer, bm25, cache_facts, fus
 from intently.models.causal_lm import CausalLM
 from intently.models.free_beams import FreeBeamSettings, Said
 from intently.text.analyze import Analyzer
-from intently.types import Ad, Intention, Ranking, ScoredAd
-from intently.types import Path as Way
+from intently.types import Ad, Channel, Intention, Ranking, ScoredAd
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,12 +52,12 @@ class FakeEngine:
         self.settings, self.cache, self.fails_at = RetrievalSettings(literal_weight=0.75), object(), fails_at
         self.asked: list[tuple] = []
 
-    def retrieve_many(self, queries, k, *, path):
+    def retrieve_many(self, queries, k, *, channel):
         for number, query in enumerate(queries):
-            self.asked.append((query, k, path, self.settings.decode.mode, self.cache))
+            self.asked.append((query, k, channel, self.settings.decode.mode, self.cache))
             if number == self.fails_at:
                 raise InputError("no answer")
-            intentions = tuple(Intention(f"i{i}", -1.0 - i) for i in range(12 if path is Way.INTENTION else 0))
+            intentions = tuple(Intention(f"i{i}", -1.0 - i) for i in range(12 if channel is Channel.INTENTION else 0))
             yield Ranking(query, (ScoredAd("a1", 1, 2.0, ()), ScoredAd("a2", 2, 1.0, ())), intentions, {})
 
 
@@ -66,8 +65,8 @@ class FakeEngine:
 def test_answering_is_without_the_cache(mode):
     engine, told = FakeEngine(), []
     settings, cache = engine.settings, engine.cache
-    answers = answer(engine, ["a", "b"], Way.INTENTION, mode=mode, progress=lambda *what: told.append(what))
-    assert engine.asked == [(query, 500, Way.INTENTION, mode, None) for query in "ab"]
+    answers = answer(engine, ["a", "b"], Channel.INTENTION, mode=mode, progress=lambda *what: told.append(what))
+    assert engine.asked == [(query, 500, Channel.INTENTION, mode, None) for query in "ab"]
     assert (engine.settings, engine.cache) == (settings, cache)
     assert answers.rankings == [(["a1", "a2"], [2.0, 1.0])] * 2
     assert answers.num_identifiers == [12, 12]
@@ -75,9 +74,9 @@ def test_answering_is_without_the_cache(mode):
     assert told == [("Answering", 1, 2, "intention"), ("Answering", 2, 2, "intention")]
 
 
-@pytest.mark.parametrize("path", [Way.LEXICAL, Way.DENSE])
-def test_paths_without_intentions_have_no_identifiers(path):
-    answers = answer(FakeEngine(), ["a"], path, progress=silent)
+@pytest.mark.parametrize("channel", [Channel.LEXICAL, Channel.DENSE])
+def test_channels_without_intentions_have_no_identifiers(channel):
+    answers = answer(FakeEngine(), ["a"], channel, progress=silent)
     assert answers.num_identifiers is None
     assert answers.facts == {}
 
@@ -86,7 +85,7 @@ def test_an_engine_that_fails_is_left_as_it_was():
     engine = FakeEngine(fails_at=1)
     settings, cache = engine.settings, engine.cache
     with pytest.raises(InputError, match="no answer"):
-        answer(engine, ["a", "b"], Way.INTENTION, mode=ScoreMode.FULL, progress=silent)
+        answer(engine, ["a", "b"], Channel.INTENTION, mode=ScoreMode.FULL, progress=silent)
     assert engine.settings is settings
     assert engine.cache is cache
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from intently.index.postings import FloatArray
+from intently.arrays import Float32Array
 
 
-def join(first: FloatArray, second: FloatArray) -> FloatArray:
+def concatenate_embeddings(first: Float32Array, second: Float32Array) -> Float32Array:
     """Return unit embeddings (B, D + E), whose inner product is the mean of the cosines of `first` and of `second`.
 
     Both are unit embeddings, (B, D) and (B, E). Raises `ValueError` if they are of different numbers of texts.
