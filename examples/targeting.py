@@ -10,7 +10,7 @@ from datetime import datetime
 
 from intently import Ad, UserContext
 from intently.catalog import Catalog
-from intently.snapshot.targeting import Targeting
+from intently.snapshot.attributes import Attributes
 
 ADS = (
     Ad("everybody", "Noise-cancelling headphones"),
@@ -35,10 +35,10 @@ USERS = {
 
 def main() -> None:
     catalog = Catalog.from_ads(ADS)
-    targeting = Targeting(catalog)
+    attributes = Attributes.of(catalog)
     ad_ids = catalog.strings("ad_id")
     for name, user in USERS.items():
-        eligible = targeting.eligible(user)
+        eligible = attributes.eligible(user)
         shown = [ad_id for ad_id, may in zip(ad_ids, eligible.tolist(), strict=True) if may]
         print(f"{name:<31} {', '.join(shown)}")
     print("\nAn engine filters before it fuses, on every path: engine.retrieve(query, user=UserContext(...)).")

@@ -5,16 +5,22 @@ starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue o
 `Ad`: it is columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from intently.errors import InputError
+
+MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
+MAX_EXCLUDED = 10_000  # ads that a request may leave out
 
 Progress = Callable[[str, int, int, str], None]
-"""Told now and then by whatever takes long: `(stage, done, total, note)`.
+"""Progress callback, called periodically by long-running stages: `(stage, done, total, note)`.
 
-`stage` names what is being done, as a person reads it; of that, `done` of `total` parts are done (a total of 0: nobody
-knows). `note` is a short remark beside the amount (losses, a unit), empty for none. `StageProgress` shows it.
+`stage` names the work for a person to read. `done` of `total` parts are finished; a total of 0 means that the total is
+unknown. `note` is a short remark beside the amount (losses, a unit), or empty. `StageProgress` shows it.
 """
 
 
@@ -68,6 +74,87 @@ class UserContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """A query and how it is to be answered. Raises `InputError` for every value that is not what it should be."""
+
+    query: str
+    k: int = 10
+    user: UserContext | None = None
+    channel: Channel = Channel.FUSED
+    explain: bool = False  # with the reasons of each ad
+    exclude: frozenset[str] = frozenset()  # ids of ads that are not to be returned
+
+    def __post_init__(self) -> None:
+        _check_query(self.query)
+        if type(self.k) is not int or self.k < 1:
+            raise InputError(f"k is {self.k!r}", cure="ask for a whole number of ads, at least 1", field="k")
+        if self.user is not None and not isinstance(self.user, UserContext):
+            raise InputError(
+                f"expected a UserContext, got {type(self.user).__name__}", cure="pass UserContext(...)", field="user"
+            )
+        try:
+            object.__setattr__(self, "channel", Channel(self.channel))
+        except ValueError:
+            raise InputError(
+                f"{self.channel!r} is not a channel", cure=f"use one of {', '.join(Channel)}", field="channel"
+            ) from None
+        if type(self.explain) is not bool:
+            raise InputError(f"explain is {self.explain!r}", cure="pass True or False", field="explain")
+        if isinstance(self.exclude, str) or not hasattr(self.exclude, "__iter__"):
+            raise InputError(f"expected ids, got {self.exclude!r}", cure="pass a list of ids", field="exclude")
+        excluded = list(self.exclude)
+        if len(excluded) > MAX_EXCLUDED or not all(isinstance(ad_id, str) for ad_id in excluded):
+            raise InputError(
+                f"expected at most {MAX_EXCLUDED} texts, got {len(excluded)} values", cure="pass ids", field="exclude"
+            )
+        object.__setattr__(self, "exclude", frozenset(excluded))
+
+
+def _check_query(query: object) -> None:
+    if not isinstance(query, str):
+        raise InputError(f"expected a text, got {type(query).__name__}", cure="pass a string", field="query")
+    if not query.strip():
+        raise InputError("the query is empty", cure="pass at least one character that is not a space", field="query")
+    if len(query) > MAX_QUERY_LENGTH:
+        raise InputError(
+            f"the query has {len(query)} characters",
+            cure=f"pass at most {MAX_QUERY_LENGTH}; longer text is a document",
+            field="query",
+        )
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "the query is not valid Unicode (a lone surrogate)", cure="pass text read as UTF-8", field="query"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A change: an ad is there and is like this, whether it was there before or not."""
+
+    ad: Ad
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A change: some fields of an ad that is there get other values; the others stay."""
+
+    ad_id: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """A change: an ad is there no more. Deleting an ad that is not there changes nothing."""
+
+    ad_id: str
+
+
+Change = Put | Patch | Delete
+
+
+@dataclass(frozen=True, slots=True)
 class Intention:
     """A short phrase naming what is wanted or offered, as one query came to it."""
 
@@ -101,10 +188,22 @@ class ScoredAd:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The answer to one query, best ad first."""
+    """The answer to one request, best ad first."""
 
     query: str
     ads: tuple[ScoredAd, ...]
     intentions: tuple[Intention, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     cached: bool = False  # whether the intentions came from the query cache, not from the student
+    generation: str = ""  # that answered; empty for an engine that was never written
+    seq: int = 0  # number of the newest change that the answer shows
+
+    def __len__(self) -> int:
+        return len(self.ads)
+
+    def __iter__(self) -> Iterator[ScoredAd]:
+        return iter(self.ads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ranking as plain values, ready for JSON."""
+        return asdict(self)

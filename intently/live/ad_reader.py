@@ -73,7 +73,7 @@ class AdReader:
         if self.encoder is not None:
             encoded = self._encoded(self.encoder, catalog, pages)
             embeddings, tokens = concatenate_embeddings(own, encoded.embeddings), encoded.tokens
-        return Segment(
+        return Segment.build(
             catalog,
             weigh(ads, own, self.intentions.statistics, self.settings.postings),
             VectorIndex(embeddings),

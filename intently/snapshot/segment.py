@@ -1,63 +1,108 @@
-"""A part of the catalogue with everything it is found by."""
+"""A segment: some ads with everything that they are found by. Models made it, and it never changes."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from intently.arrays import Mask
+from intently.arrays import IntArray, Mask
 from intently.catalog import Catalog
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import Postings
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
-from intently.snapshot.targeting import Targeting
+from intently.types import Span
+
+CONTENT_FIELDS = (
+    "title",
+    "description",
+    "landing_text",
+    "landing_spans",
+    "keywords",
+    "advertiser",
+    "category",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """S ads, row by row the same in all parts: columns, postings of intentions, vectors, BM25, titles and targeting.
+    """S ads, row by row the same in all parts: what is written on them, and the indexes that were made from it.
 
-    `tokens` are the vectors of their tokens, None if nothing interacts late.
+    `tokens` are the vectors of their tokens, None if nothing interacts late. `numbers (S,)` ascend: the number of an ad
+    stays with it wherever merges move its row, so that whoever remembers it finds the ad again.
     """
 
-    catalog: Catalog
+    numbers: IntArray
+    content: pa.Table  # (S, 8): ad_id and `CONTENT_FIELDS`
     postings: Postings
     vectors: VectorIndex
     lexical: LexicalIndex
     titles: TitleTerms
     tokens: TokenVectors | None = None
 
+    @classmethod
+    def build(
+        cls,
+        catalog: Catalog,
+        postings: Postings,
+        vectors: VectorIndex,
+        lexical: LexicalIndex,
+        titles: TitleTerms,
+        tokens: TokenVectors | None = None,
+    ) -> "Segment":
+        """Return the segment of a catalogue's ads, numbered from 0; raise `ValueError` if the parts do not fit."""
+        sizes = {
+            "catalogue": catalog.num_ads,
+            "postings": postings.num_ads,
+            "vectors": len(vectors.embeddings),
+            "lexical index": lexical.postings.num_ads,
+            "titles": titles.num_ads,
+            "tokens": tokens.num_ads if tokens else catalog.num_ads,
+        }
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ValueError(f"the parts of a segment are of different numbers of ads: {told}")
+        content = catalog.table.select(["ad_id", *CONTENT_FIELDS]).combine_chunks()
+        return cls(np.arange(catalog.num_ads), content, postings, vectors, lexical, titles, tokens)
+
     @property
     def num_rows(self) -> int:
         """Number of ads S."""
-        return self.catalog.num_ads
+        return len(self.numbers)
 
-    @cached_property
-    def targeting(self) -> Targeting:
-        """Which of the ads are eligible for whom."""
-        return Targeting(self.catalog)
+    def ad_id(self, row: int) -> str:
+        """Return the id of one ad."""
+        return str(self.content.column(0)[row].as_py())
 
-    @cached_property
-    def ad_ids(self) -> pa.StringArray:
-        """The ads' ids (S,)."""
-        return self.catalog.column("ad_id").combine_chunks()
+    def content_of(self, row: int) -> dict[str, Any]:
+        """Return what is written on one ad, as the fields of an `Ad`."""
+        fields: dict[str, Any] = {}
+        for name in CONTENT_FIELDS:
+            value = self.content.column(name)[row].as_py()
+            fields[name] = tuple(value) if isinstance(value, list) else value
+        fields["landing_spans"] = tuple(Span(**span) for span in fields["landing_spans"])
+        return fields
 
     def warmed(self) -> "Segment":
         """Return this segment after computing what the first query would otherwise wait for."""
-        _ = self.targeting, self.ad_ids, self.vectors.stage
+        _ = self.vectors.stage
         return self
+
+    def numbered(self, first: int) -> "Segment":
+        """Return this segment with its ads numbered from `first` on."""
+        return replace(self, numbers=np.arange(first, first + self.num_rows))
 
     def concatenated(self, other: "Segment") -> "Segment":
         """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
-        table = pa.concat_tables([self.catalog.table, other.catalog.table]).combine_chunks()
         tokens = self.tokens
         if tokens is not None:
             assert other.tokens is not None  # whatever an engine's encoder reads has tokens
             tokens = tokens.concatenated(other.tokens)
         return Segment(
-            Catalog(table),
+            np.concatenate((self.numbers, other.numbers)),
+            pa.concat_tables([self.content, other.content]).combine_chunks(),
             self.postings.concatenated(other.postings),
             self.vectors.concatenated(other.vectors),
             self.lexical.concatenated(other.lexical),
@@ -66,9 +111,12 @@ class Segment:
         )
 
     def kept(self, mask: Mask) -> "Segment":
-        """Return a segment of the ads where `mask (S,)` holds, in their order."""
+        """Return a segment of the ads where `mask (S,)` holds, in their order; itself if that is all of them."""
+        if mask.all():
+            return self
         return Segment(
-            Catalog(self.catalog.table.filter(pa.array(mask))),
+            self.numbers[mask],
+            self.content.filter(pa.array(mask)),
             self.postings.kept(mask),
             self.vectors.kept(mask),
             self.lexical.kept(mask),

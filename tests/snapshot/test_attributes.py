@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.catalog import Catalog
-from intently.snapshot.targeting import Targeting
+from intently.snapshot.attributes import Attributes
 from intently.types import Ad, UserContext
 
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -76,11 +76,11 @@ def may_see(ad: Ad, user: UserContext) -> bool:
 @settings(max_examples=150, deadline=None)
 @given(ads_strategy, st.lists(users, min_size=1, max_size=6))
 def test_equals_looking_at_every_ad(ads, asking):
-    targeting = Targeting(Catalog.from_ads(ads))
+    attributes = Attributes.of(Catalog.from_ads(ads))
     for user in [*asking, *asking]:  # the second time from the cache
-        assert targeting.eligible(user).tolist() == [may_see(ad, user) for ad in ads]
+        assert attributes.eligible(user).tolist() == [may_see(ad, user) for ad in ads]
     active = [ad.status == "active" for ad in ads]
-    assert targeting.eligible(None).tolist() == targeting.eligible(UserContext()).tolist() == active
+    assert attributes.eligible(None).tolist() == attributes.eligible(UserContext()).tolist() == active
 
 
 def test_a_catalogue_of_several_chunks():
@@ -90,19 +90,20 @@ def test_a_catalogue_of_several_chunks():
     import pyarrow as pa
 
     catalog = Catalog(pa.concat_tables([part.table for part in parts]))
-    targeting = Targeting(catalog)
-    assert targeting.eligible(UserContext(country="cn")).tolist() == [False, True, False, True]
-    sliced = Targeting(Catalog(catalog.table.slice(1, 3)))
+    attributes = Attributes.of(catalog)
+    assert attributes.eligible(UserContext(country="cn")).tolist() == [False, True, False, True]
+    sliced = Attributes.of(Catalog(catalog.table.slice(1, 3)))
     assert sliced.eligible(UserContext(country="de")).tolist() == [True, False, False]
 
 
 def test_an_empty_catalogue():
-    assert Targeting(Catalog.from_ads([])).eligible(UserContext("DE", "de", "tv", MONDAY, frozenset())).shape == (0,)
+    assert Attributes.of(Catalog.from_ads([])).eligible(UserContext("DE", "de", "tv", MONDAY, frozenset())).shape ==
+    (0,)
 
 
 def test_masks_are_not_shared_between_users():
-    targeting = Targeting(Catalog.from_ads([Ad("a", "lamp", countries=("DE",)), Ad("b", "lamp")]))
-    german = targeting.eligible(UserContext(country="DE"))
+    attributes = Attributes.of(Catalog.from_ads([Ad("a", "lamp", countries=("DE",)), Ad("b", "lamp")]))
+    german = attributes.eligible(UserContext(country="DE"))
     german[:] = False
-    assert targeting.eligible(UserContext(country="DE")).tolist() == [True, True]
-    assert np.array_equal(targeting.eligible(UserContext(country="CN")), [False, True])
+    assert attributes.eligible(UserContext(country="DE")).tolist() == [True, True]
+    assert np.array_equal(attributes.eligible(UserContext(country="CN")), [False, True])

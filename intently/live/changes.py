@@ -1,0 +1,201 @@
+"""Changes as users bring them, checked and folded into one effect an ad.
+
+A batch is all or nothing, so everything that can be wrong with it is found here, before anything happens.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+from intently.catalog import Catalog
+from intently.catalog.columns import AD_FIELDS
+from intently.errors import InputError
+from intently.snapshot.attributes import ATTRIBUTE_FIELDS
+from intently.types import Ad, Change, Delete, Patch, Put, Span
+
+_KINDS = {field.name: field.kind for field in AD_FIELDS}
+_FIELDS = tuple(field.name for field in fields(Ad) if field.name != "ad_id")
+
+
+@dataclass(frozen=True)
+class Full:
+    """An ad is to be this, whatever it was before."""
+
+    ad: Ad
+    seq: int = 0
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Some fields of an ad are to be these; the others stay."""
+
+    ad_id: str
+    values: Mapping[str, Any]
+    seq: int = 0
+
+
+@dataclass(frozen=True)
+class Gone:
+    """An ad is to be there no more."""
+
+    ad_id: str
+    seq: int = 0
+
+
+Effect = Full | Fields | Gone
+
+
+def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = None) -> list[Ad]:
+    """Return ads with their values cleaned as a catalogue has them.
+
+    Raises `InputError` naming `place` and the position of the first ad that is not valid or comes twice; `lines` are
+    the ads' positions, by default from 1.
+    """
+    try:
+        wanted = list(ads)  # type: ignore[call-overload]
+    except TypeError:
+        raise InputError(
+            f"expected a list of Ad, got {type(ads).__name__}", cure="pass a list, also for one ad"
+        ) from None
+    lines = lines or range(1, len(wanted) + 1)
+    for line, ad in zip(lines, wanted, strict=True):
+        if not isinstance(ad, Ad):
+            raise InputError(
+                f"expected an Ad, got {type(ad).__name__}", cure="pass a list of Ad", path=place, line=line
+            )
+        for name, kind in _KINDS.items():
+            value = getattr(ad, name)
+            if kind in ("list", "spans") and isinstance(value, str):  # Arrow would take it for its characters
+                raise InputError(
+                    f"expected a tuple of texts, got the text {value!r}",
+                    cure=f"write ({value!r},)",
+                    path=place,
+                    line=line,
+                    field=name,
+                )
+    try:
+        catalog = Catalog.from_ads(wanted)
+    except InputError as error:
+        if error.line is None:
+            raise
+        line = lines[error.line - 1]
+        raise InputError(error.problem, cure=error.cure, path=place, line=line, field=error.field) from None
+    except AttributeError as error:  # spans that are none
+        raise InputError(
+            f"a value is of the wrong kind: {error}", cure="pass a Span for each span", path=place
+        ) from error
+    return _ads_of(catalog)
+
+
+def _ads_of(catalog: Catalog) -> list[Ad]:
+    """Return all ads of a catalogue at once: far faster than one by one."""
+    columns = {name: catalog.column(name).to_pylist() for name in _KINDS}
+    for name, kind in _KINDS.items():
+        if kind == "list":
+            columns[name] = list(map(tuple, columns[name]))
+    spans = columns["landing_spans"]
+    columns["landing_spans"] = [tuple(Span(**span) for span in each) for each in spans]
+    return [Ad(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def checked_fields(values: Mapping[str, Any], line: int) -> dict[str, Any]:
+    """Return the fields of a patch, cleaned; raise `InputError` for an unknown one or a wrong value."""
+    if not isinstance(values, Mapping) or not values:
+        raise InputError(
+            f"expected fields to change, got {values!r}", cure="pass a mapping, such as {'bid': 0.5}",
+            path="changes", line=line,
+        )  # fmt: skip
+    cleaned: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in _FIELDS:
+            raise InputError(
+                f"{name!r} is not a field of an ad", cure=f"use one of {', '.join(_FIELDS)}", path="changes", line=line
+            )
+        if name == "bid" and type(value) in (int, float) and isfinite(value) and value >= 0:
+            cleaned[name] = float(value)
+            continue
+        try:
+            hashable = tuple(value) if isinstance(value, list) else value
+            cleaned[name] = _cleaned(name, hashable)
+        except InputError as error:
+            raise InputError(error.problem, cure=error.cure, path="changes", line=line, field=name) from None
+        except TypeError:  # it has no hash, so it is no value of any field
+            raise InputError(f"{value!r} is of the wrong kind", path="changes", line=line, field=name) from None
+    return cleaned
+
+
+@lru_cache(maxsize=4096)
+def _cleaned(name: str, value: Any) -> Any:
+    """Return one value as a catalogue has it. The same few statuses and targets come again and again."""
+    (ad,) = checked_ads([Ad(**({"ad_id": "x", "title": "x"} | {name: value}))])
+    return getattr(ad, name)
+
+
+def fold(changes: object) -> dict[str, Effect]:
+    """Return one effect for each ad that a batch of changes touches, in order of the last change of each.
+
+    A later change of an ad builds on the earlier ones. Effects are numbered by the position of the last change, from 1.
+    Raises `InputError` naming the position of the first change that is not valid.
+    """
+    if isinstance(changes, Put | Patch | Delete):
+        raise InputError(f"expected a list of changes, got one {type(changes).__name__}", cure="pass [change]")
+    try:
+        wanted: list[Change] = list(changes)  # type: ignore[call-overload]
+    except TypeError:
+        raise InputError(
+            f"expected a list of changes, got {type(changes).__name__}", cure="pass a list of Put, Patch and Delete"
+        ) from None
+    for line, change in enumerate(wanted, start=1):
+        if not isinstance(change, Put | Patch | Delete):
+            raise InputError(
+                f"expected Put, Patch or Delete, got {type(change).__name__}", path="changes", line=line,
+                cure="wrap an Ad in Put",
+            )  # fmt: skip
+        if not isinstance(change, Put) and (not isinstance(change.ad_id, str) or not change.ad_id):
+            raise InputError(
+                f"expected the text of an ad_id, got {change.ad_id!r}", path="changes", line=line, field="ad_id"
+            )
+    effects: dict[str, Effect] = {}
+    puts = iter(_put_ads(wanted))
+    effect: Effect
+    for line, change in enumerate(wanted, start=1):
+        if isinstance(change, Put):
+            ad = next(puts)
+            ad_id, effect = ad.ad_id, Full(ad, line)
+        elif isinstance(change, Delete):
+            ad_id, effect = change.ad_id, Gone(change.ad_id, line)
+        else:
+            ad_id = change.ad_id
+            effect = _patched(effects.get(ad_id), ad_id, checked_fields(change.fields, line), line)
+        effects.pop(ad_id, None)
+        effects[ad_id] = effect
+    return effects
+
+
+def _put_ads(changes: Iterable[Change]) -> list[Ad]:
+    """Return the ads of all puts, checked together; an ad may be put more than once in a batch."""
+    lines = [line for line, change in enumerate(changes, start=1) if isinstance(change, Put)]
+    ads = [change.ad for change in changes if isinstance(change, Put)]
+    ids = [ad.ad_id for ad in ads if isinstance(ad, Ad)]
+    if len(set(map(str, ids))) == len(ads):
+        return checked_ads(ads, "changes", lines)
+    return [checked_ads([ad], "changes", [line])[0] for ad, line in zip(ads, lines, strict=True)]
+
+
+def _patched(before: Effect | None, ad_id: str, values: dict[str, Any], line: int) -> Effect:
+    """Return the effect of a patch on top of an earlier change of the same batch."""
+    if isinstance(before, Gone):
+        raise InputError(
+            f"ad {ad_id!r} is deleted by an earlier change of this batch", cure="put it instead", path="changes",
+            line=line,
+        )  # fmt: skip
+    if isinstance(before, Full):
+        return Full(replace(before.ad, **values), line)
+    return Fields(ad_id, values if before is None else {**before.values, **values}, line)
+
+
+def is_attribute(name: str) -> bool:
+    """Return whether a field may change without a model reading the ad again."""
+    return name in ATTRIBUTE_FIELDS

@@ -1,0 +1,246 @@
+"""Attributes: what may change about an ad without a model reading it again, and which ads a user may see.
+
+Status, bid and targeting lie in columns of their own, apart from an ad's content. A change copies the columns that it
+touches and shares the others, so that older snapshots keep what they had.
+
+Shape letters: N rows, S distinct sets of one column.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from intently.arrays import Float64Array, IntArray, Mask
+from intently.catalog import Catalog, parse_day_parts
+from intently.catalog.columns import STATUSES
+from intently.types import UserContext
+
+Codes = NDArray[np.int32]
+
+SET_FIELDS = ("countries", "languages", "devices", "day_parts", "audiences")
+ATTRIBUTE_FIELDS = ("bid", "status", *SET_FIELDS)
+_CACHE_BYTES = 8 << 20  # of masks that one column keeps: a user brings any audiences, memory must not follow
+_LISTS = pa.list_(pa.string())
+_SPARE_SETS = 4096  # sets that nobody uses any more, before a column forgets them
+
+
+class _Sets:
+    """The distinct sets of one column, numbered in order of arrival; number 0 is the empty set. It only grows."""
+
+    def __init__(self) -> None:
+        self.sets: list[tuple[str, ...]] = [()]
+        self._code_of: dict[tuple[str, ...], int] = {(): 0}
+        self._codes_with: dict[str, list[int]] = {}
+        self._hours: list[Mask | None] = [None]
+
+    def __len__(self) -> int:
+        return len(self.sets)
+
+    def code(self, values: tuple[str, ...]) -> int:
+        """Return the number of a set, new or known. One writer at a time."""
+        code = self._code_of.get(values)
+        if code is None:
+            code = len(self.sets)
+            for value in dict.fromkeys(values):
+                self._codes_with.setdefault(value, []).append(code)
+            self._hours.append(None)
+            self.sets.append(values)
+            self._code_of[values] = code
+        return code
+
+    def with_any(self, values: Iterable[str], num_sets: int) -> Mask:
+        """Return which of the first sets (S,) are empty or hold any of `values`."""
+        admitted = np.zeros(num_sets, dtype=np.bool_)
+        admitted[0] = True
+        for value in values:
+            codes = np.array(self._codes_with.get(value, ()), dtype=np.int64)
+            admitted[codes[codes < num_sets]] = True
+        return admitted
+
+    def open_at(self, hour_of_week: int, num_sets: int) -> Mask:
+        """Return which of the first sets (S,), taken as day parts, cover an hour of the week."""
+        admitted = np.ones(num_sets, dtype=np.bool_)
+        for code in range(1, num_sets):
+            hours = self._hours[code]
+            if hours is None:
+                hours = self._hours[code] = parse_day_parts(self.sets[code])
+            admitted[code] = hours[hour_of_week]
+        return admitted
+
+
+class SetColumn:
+    """A column of sets of texts: row n holds the set number `codes[n]` of those known so far.
+
+    Masks are computed for distinct sets, not row by row, and the last ones asked for are kept within a fixed budget.
+    """
+
+    def __init__(self, codes: Codes, sets: _Sets) -> None:
+        self.codes = codes
+        self._sets, self._num_sets = sets, len(sets)
+        self._masks: OrderedDict[frozenset[str] | int, Mask] = OrderedDict()
+        self._max_masks = max(2, _CACHE_BYTES // max(len(codes), 1))
+
+    @classmethod
+    def build(cls, lists: pa.ChunkedArray | pa.Array) -> "SetColumn":
+        """Return the column of these lists of texts (N)."""
+        sets = _Sets()
+        return cls(_coded(lists, sets), sets)
+
+    def admitting(self, asked: frozenset[str] | int) -> Mask:
+        """Return the rows (N,) whose set is empty or holds any text asked for, or covers an hour of the week."""
+        mask = self._masks.get(asked)
+        if mask is None:
+            if isinstance(asked, int):
+                admitted = self._sets.open_at(asked, self._num_sets)
+            else:
+                admitted = self._sets.with_any(asked, self._num_sets)
+            mask = admitted[self.codes]
+            self._masks[asked] = mask
+            while len(self._masks) > self._max_masks:
+                try:
+                    self._masks.popitem(last=False)
+                except KeyError:  # another thread was quicker
+                    break
+        return mask
+
+    def of(self, row: int) -> tuple[str, ...]:
+        """Return the set of one row."""
+        return self._sets.sets[int(self.codes[row])]
+
+    def values(self) -> list[tuple[str, ...]]:
+        """Return the sets of all rows (N)."""
+        return [self._sets.sets[code] for code in self.codes.tolist()]
+
+    def changed(self, rows: IntArray, values: Sequence[tuple[str, ...]]) -> "SetColumn":
+        """Return this column with other sets in some rows."""
+        codes = self.codes.copy()
+        codes[rows] = [self._sets.code(each) for each in values]
+        if len(self._sets) > 2 * len(codes) + _SPARE_SETS:
+            return SetColumn.build(pa.array([list(self._sets.sets[code]) for code in codes.tolist()], _LISTS))
+        return SetColumn(codes, self._sets)
+
+    def concatenated(self, lists: pa.ChunkedArray | pa.Array) -> "SetColumn":
+        """Return this column with further rows after it."""
+        return SetColumn(np.concatenate((self.codes, _coded(lists, self._sets))), self._sets)
+
+    def kept(self, mask: Mask) -> "SetColumn":
+        """Return the rows where `mask (N,)` holds."""
+        return SetColumn(self.codes[mask], self._sets)
+
+
+def _coded(lists: pa.ChunkedArray | pa.Array, sets: _Sets) -> Codes:
+    """Return the numbers (N,) of lists of texts. Most ads target nobody in particular: empty lists cost nothing."""
+    codes = np.zeros(len(lists), dtype=np.int32)
+    filled = np.flatnonzero(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
+    if len(filled):
+        codes[filled] = [sets.code(tuple(each)) for each in lists.take(pa.array(filled)).to_pylist()]
+    return codes
+
+
+@dataclass(frozen=True, eq=False)
+class Attributes:
+    """The attributes of N rows. `statuses (N,)` count through `STATUSES`; a bid that is not known is NaN."""
+
+    statuses: NDArray[np.int8]
+    bids: Float64Array
+    sets: Mapping[str, SetColumn]  # by `SET_FIELDS`
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> "Attributes":
+        """Return the attributes of a catalogue's ads."""
+        values = _columns(catalog)
+        return cls(values["status"], values["bid"], {name: SetColumn.build(values[name]) for name in SET_FIELDS})
+
+    def __len__(self) -> int:
+        return len(self.statuses)
+
+    @cached_property
+    def active(self) -> Mask:
+        """Which ads (N,) are active."""
+        active: Mask = self.statuses == STATUSES.index("active")
+        return active
+
+    def eligible(self, user: UserContext | None) -> Mask:
+        """Return which ads (N,) may be shown: active, and wanting this user in every field that the user states."""
+        mask = self.active
+        if user is None:
+            return mask
+        stated: list[tuple[str, frozenset[str] | int]] = []
+        if user.country is not None:
+            stated.append(("countries", frozenset((user.country.upper(),))))
+        if user.language is not None:
+            stated.append(("languages", frozenset((user.language.lower(),))))
+        if user.device is not None:
+            stated.append(("devices", frozenset((user.device.lower(),))))
+        if user.audiences is not None:
+            stated.append(("audiences", frozenset(user.audiences)))
+        if user.time is not None:
+            stated.append(("day_parts", user.time.weekday() * 24 + user.time.hour))
+        for name, asked in stated:
+            mask = mask & self.sets[name].admitting(asked)
+        return mask
+
+    def of_row(self, row: int) -> dict[str, Any]:
+        """Return the attributes of one row, as the fields of an `Ad`."""
+        bid = float(self.bids[row])
+        values: dict[str, Any] = {"bid": None if np.isnan(bid) else bid, "status": STATUSES[self.statuses[row]]}
+        return values | {name: column.of(row) for name, column in self.sets.items()}
+
+    def changed(self, rows: Sequence[int], values: Sequence[Mapping[str, Any]]) -> "Attributes":
+        """Return these attributes with some fields of some rows changed. Cost: a copy of each column touched."""
+        touched: dict[str, tuple[list[int], list[Any]]] = {}
+        for row, fields in zip(rows, values, strict=True):
+            for name, value in fields.items():
+                at, new = touched.setdefault(name, ([], []))
+                at.append(row)
+                new.append(value)
+        after = self
+        sets = dict(self.sets)
+        for name, (at, new) in touched.items():
+            where = np.array(at, dtype=np.int64)
+            if name == "bid":
+                bids = self.bids.copy()
+                bids[where] = [np.nan if bid is None else bid for bid in new]
+                after = replace(after, bids=bids)
+            elif name == "status":
+                statuses = self.statuses.copy()
+                statuses[where] = [STATUSES.index(status) for status in new]
+                after = replace(after, statuses=statuses)
+            else:
+                sets[name] = sets[name].changed(where, new)
+        return replace(after, sets=sets)
+
+    def concatenated(self, catalog: Catalog) -> "Attributes":
+        """Return these attributes and, after them, those of a catalogue's ads."""
+        values = _columns(catalog)
+        return Attributes(
+            np.concatenate((self.statuses, values["status"])),
+            np.concatenate((self.bids, values["bid"])),
+            {name: column.concatenated(values[name]) for name, column in self.sets.items()},
+        )
+
+    def kept(self, mask: Mask) -> "Attributes":
+        """Return the attributes of the rows where `mask (N,)` holds."""
+        kept = {name: column.kept(mask) for name, column in self.sets.items()}
+        return Attributes(self.statuses[mask], self.bids[mask], kept)
+
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the attributes as columns (N,) of a catalogue."""
+        bids = pa.array(self.bids, mask=np.isnan(self.bids))
+        statuses = pa.array(np.array(STATUSES, dtype=object)[self.statuses], pa.string())
+        lists = {name: pa.array([list(each) for each in column.values()], _LISTS) for name, column in self.sets.items()}
+        return {"bid": bids, "status": statuses, **lists}
+
+
+def _columns(catalog: Catalog) -> dict[str, Any]:
+    """Return the attributes of a catalogue: statuses and bids as arrays, sets as columns of lists."""
+    bids = catalog.column("bid").to_numpy(zero_copy_only=False).astype(np.float64)
+    statuses = pc.index_in(catalog.column("status"), pa.array(STATUSES)).to_numpy(zero_copy_only=False).astype(np.int8)
+    return {"bid": bids, "status": statuses, **{name: catalog.column(name) for name in SET_FIELDS}}
