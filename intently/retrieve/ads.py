@@ -185,7 +185,7 @@ class Ads:
         merged = first.kept(self.alive[: bounds[1]])
         for other, start, end in zip(others, bounds[1:], bounds[2:], strict=False):
             merged = merged.joined(other.kept(self.alive[start:end]))
-        _ = merged.lexical.speller  # the first query should not wait for it
+        _ = merged.lexical.reader  # the first query should not wait for it
         return merged.warmed()
 
     def rebased(self, before: "Ads", merged: Segment) -> "Ads":

@@ -11,9 +11,7 @@ address article aside blockquote body br button caption center dd details div dl
 form h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link main meta nav ol option p pre script section
 select style summary table tbody td textarea tfoot th thead title tr ul video
 """
-_INLINE = (
-    "a abbr b bdi bdo big cite code del em font i ins kbd mark q s samp small span strike strong sub sup u var wbr"
-)
+_INLINE = "a abbr b bdi bdo big cite code del em font i ins kbd mark q s samp small span strike strong sub sup u"
 _BLOCK_NAMES = frozenset(_BLOCKS.split())
 _NAMES = "|".join(sorted(_BLOCK_NAMES | set(_INLINE.split()), key=len, reverse=True))
 _TAG = re.compile(rf"<(/?)({_NAMES})(?:[\s/][^<>]*+)?>", re.IGNORECASE)
