@@ -120,8 +120,8 @@ def merge_equal(
     """Return the vocabulary with intentions of equal token sequence merged into the first of them.
 
     A tokenizer that drops accents makes one sequence of "café" and "cafe"; a trie can hold it only once. Different
-    words are also equal when the tokenizer knows none of their characters: intentions with `unknown_id` are left out, and
-    listed in `left_out`.
+    words are also equal when the tokenizer knows none of their characters: intentions with `unknown_id` are left out,
+    and listed in `left_out`.
     """
     readable = np.array([unknown_id not in sequence for sequence in sequences], dtype=bool)
     if not readable.all():

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from intently.text.analyze import Analyzer, Kind, Token
+from intently.text.analyze import STOP_WORDS, Analyzer, Kind, Token
 from intently.text.fold import fold
 from intently.text.markup import plain_text
 from intently.text.normalize import has_han, normalize
@@ -143,7 +143,9 @@ def _weights(tokens: list[Token]) -> dict[str, float]:
 
 
 def _may_join(first: str, second: str) -> bool:
-    return min(len(first), len(second)) <= _SHORT and (first + second).isalpha() and not has_han(first + second)
+    """Return whether two neighbours may be one word written apart: "wi fi", "x ray", but not "a bit"."""
+    is_short = min(len(first), len(second)) <= _SHORT and (first + second).isalpha() and not has_han(first + second)
+    return is_short and second not in STOP_WORDS and (first not in STOP_WORDS or first == "x")
 
 
 def _model_numbers(normalized: str) -> set[str]:

@@ -17,8 +17,10 @@ _MIN_LETTERS = 4  # of a word that may be misspelt
 _MIN_LETTERS_FREE = 6  # from here on any one edit may be a slip, below only a swap or a doubled letter
 _MIN_LETTERS_TWO = 8  # from here on two edits, or one and a wrong first letter
 _RARE_ADS, _TIMES_RARER = 3, 20  # a word in so few ads, so much rarer than a neighbour, may be a slip of an advertiser
-_MIN_TOGETHER = 0.1  # of the ads with the rarer half that also have the other, for a compound to be split first
-_MIN_HALF = 3  # letters of each half where nothing says that they belong together
+# Of the ads with the rarer half of a compound, how many also have the other half, for it to be split before it is
+# corrected: where both halves have 3 letters or more, and where one is shorter ("wifi").
+_MIN_HALF, _MIN_TOGETHER, _MIN_TOGETHER_SHORT = 3, 0.1, 0.5
+_MIN_SHARE = 1e-5  # of all words of the ads: what is rarer is not what an unknown word is a misspelling of
 _MAX_HAN_WORD = 8
 
 
@@ -27,7 +29,7 @@ class WordTable:
 
     def __init__(self, counts: Mapping[str, int], stem: Callable[[str], str] = str) -> None:
         """`counts` has words as they are written, without accents; `stem` tells which are forms of one."""
-        self.counts = counts
+        self.num_words = sum(counts.values())
         self._of_stem: dict[str, int] = {}
         self._by_length: dict[int, list[str]] = {}
         for word, count in counts.items():
@@ -66,6 +68,7 @@ class Speller:
         list), of clicks, brands. `together` tells how many ads have both of two words.
         """
         self._tables, self._known, self._together, self._stem = tables, known_words, together, stem
+        self._min_count = max(1, int(_MIN_SHARE * sum(table.num_words for table in tables)))
         self._cache: dict[str, tuple[str, ...]] = {}
 
     def count(self, word: str) -> int:
@@ -118,8 +121,10 @@ class Speller:
         for table in self._tables:
             for distance, other in table.near(word, edits):
                 cost = distance + (other[0] != word[0])
-                if other != word and cost <= edits and (len(word) >= _MIN_LETTERS_FREE or _is_slip(word, other)):
-                    near.append((cost, -self.count(other), other))
+                if other == word or cost > edits or (count := self.count(other)) < self._min_count:
+                    continue
+                if len(word) >= _MIN_LETTERS_FREE or _is_slip(word, other):
+                    near.append((cost, -count, other))
         return (min(near)[2],) if near else ()
 
     def _halves(self, word: str) -> tuple[tuple[str, ...], bool]:
@@ -127,15 +132,16 @@ class Speller:
         best: tuple[bool, int, tuple[str, ...]] = (False, 0, ())
         if len(word) > _MAX_LETTERS or not word.isalpha():
             return (), False
-        for at in range(1, len(word)):
+        for at in range(1, len(word) - 1):
             first, second = word[:at], word[at:]
             rarer = min(self.count(first), self.count(second))
-            if not rarer:
+            is_long = min(len(first), len(second)) >= _MIN_HALF
+            if not rarer or len(word) < _MIN_LETTERS:
                 continue
-            both = self._together(first, second) if self._together else 0
-            belong = both >= max(1, _MIN_TOGETHER * rarer)
-            if belong or min(len(first), len(second)) >= _MIN_HALF:
-                best = max(best, (belong, both or rarer, (first, second)))
+            both = self._together(first, second) if self._together else rarer
+            belong = both >= max(1, (_MIN_TOGETHER if is_long else _MIN_TOGETHER_SHORT) * rarer)
+            if both and (belong or is_long):
+                best = max(best, (belong, both, (first, second)))
         return best[2], best[0]
 
     def _han_parts(self, word: str) -> tuple[str, ...]:
