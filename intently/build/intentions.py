@@ -70,7 +70,7 @@ def build_intentions(
     drafted = training_data(interactions, texts, draft)
     lessons = take_lessons(drafted, interactions.counts, settings.teacher, work / "teacher", show)
     vocabulary = choose_vocabulary(catalog, interactions, settings, lessons) if lessons.ads else draft
-    vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))
+    vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts), tokenizer.unknown_id)
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
     phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
 

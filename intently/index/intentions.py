@@ -16,6 +16,7 @@ from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
 from intently.intentions.trie import Trie
 from intently.text.analyze import Analyzer
+from intently.text.query_text import QueryText
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,13 @@ class IntentionIndex:
         """What finds the intentions word by word in texts."""
         return PhraseTable(self.texts, self.analyzer)
 
-    def literal(self, query: str) -> IntArray:
-        """Return the ids of the intentions that a query contains word by word, its spelling corrected."""
+    def literal(self, query: str | QueryText) -> IntArray:
+        """Return the ids of the intentions that a query contains word by word, its spelling corrected.
+
+        A `QueryText` is corrected as it was read, a bare text by the words of the intentions.
+        """
+        if isinstance(query, QueryText):
+            return self.phrases.of_query(query)
         return self.phrases.within(query, correct_spelling=True)
 
     def given(self, title: str, keywords: Iterable[str]) -> IntArray:

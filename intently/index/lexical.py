@@ -7,9 +7,9 @@ and a term that no ad had counts as the rarest.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,10 @@ from intently.errors import ArtifactError, SettingsError
 from intently.index.bm25 import Statistics
 from intently.index.postings import Postings
 from intently.settings import check_range, from_mapping
-from intently.text.analyze import Analyzer
-from intently.text.normalize import has_han
-from intently.text.spelling import Speller
+from intently.text.analyze import Analyzer, Kind
+from intently.text.fold import fold
+from intently.text.query_text import QueryReader, QueryText
+from intently.text.spelling import Speller, WordTable
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,15 @@ class LexicalIndex:
         postings: Postings,
         settings: LexicalSettings,
         statistics: Statistics | None,
-        written: Sequence[str] | None = None,
+        words: Mapping[str, int] | None = None,
     ) -> None:
         """`statistics` are those that the weights were computed with; None if they are not known any more.
 
-        `written` has for each term the word that it is most often written as, by default the term itself.
+        `words` says how often which words are written, without accents; by default the terms, once an ad.
         """
         self.postings, self.settings, self.statistics = postings, settings, statistics
-        self._terms, self._written = terms, terms if written is None else list(written)
+        self._terms = terms
+        self._words = dict(zip(terms, postings.counts().tolist(), strict=True)) if words is None else dict(words)
         self._term_ids = {term: term_id for term_id, term in enumerate(terms)}
         self._analyzer = Analyzer(settings.stemmer)
 
@@ -77,14 +79,16 @@ class LexicalIndex:
         ids: dict[str, int] = {}
         flat: list[int] = []
         lengths: list[int] = []
-        spellings: Counter[tuple[str, str]] = Counter()
+        num_tokens: list[int] = []
+        words: Counter[str] = Counter()
         for text in texts:
-            words, terms = analyzer.written_terms(text)
-            lengths.append(len(terms))
-            flat.extend(ids.setdefault(term, len(ids)) for term in terms)
-            spellings.update(zip(terms, words, strict=True))
+            tokens = analyzer.tokens(text)
+            num_tokens.append(len(tokens))
+            lengths.append(sum(token.kind is Kind.CONTENT for token in tokens))
+            flat.extend(ids.setdefault(token.term, len(ids)) for token in tokens)
+            words.update(token.word for token in tokens)
         num_ads, length, known = len(lengths), np.array(lengths, dtype=np.int64), list(ids)
-        ad_rows = np.repeat(np.arange(num_ads), length)
+        ad_rows = np.repeat(np.arange(num_ads), num_tokens)
         pairs, frequency = np.unique(np.array(flat, dtype=np.int64) * max(num_ads, 1) + ad_rows, return_counts=True)
         term_ids, rows = np.divmod(pairs, max(num_ads, 1))
         if statistics is None:
@@ -94,45 +98,62 @@ class LexicalIndex:
         weights = statistics.idf(known)[term_ids] * statistics.saturated(
             frequency, length[rows], settings.k1, settings.b
         )
-        written = {term: word for (term, word), _ in sorted(spellings.items(), key=lambda each: (each[1], each[0]))}
         postings = Postings.build(term_ids, rows, weights, len(ids), num_ads)
-        return cls(known, postings, settings, statistics, [written[term] for term in known])
+        folded: Counter[str] = Counter()
+        for word, count in words.items():
+            folded[fold(word)] += count
+        return cls(known, postings, settings, statistics, folded)
 
     def concatenated(self, other: "LexicalIndex") -> "LexicalIndex":
         """Return an index of these ads and, after them, those of `other`, whose weights have the same statistics."""
         ids = dict(self._term_ids)
         keys = np.array([ids.setdefault(term, len(ids)) for term in other._terms], dtype=np.int64)
         postings = self.postings.concatenated(other.postings, keys, len(ids))
-        written = self._written + [other._written[row] for row in np.flatnonzero(keys >= len(self._terms)).tolist()]
-        return LexicalIndex(list(ids), postings, self.settings, self.statistics, written)
+        words = Counter(self._words)
+        words.update(other._words)
+        return LexicalIndex(list(ids), postings, self.settings, self.statistics, words)
 
     def kept(self, mask: Mask) -> "LexicalIndex":
         """Return an index of the ads where `mask (N,)` holds, without terms that none of them contains."""
         postings = self.postings.kept(mask)
         used = postings.counts() > 0
         kept = np.flatnonzero(used).tolist()
-        terms, written = ([words[row] for row in kept] for words in (self._terms, self._written))
+        terms = [self._terms[row] for row in kept]
+        left = set(terms)
+        words = {word: count for word, count in self._words.items() if self._analyzer.stem(word) in left}
         offsets = np.concatenate((postings.offsets[:1], postings.offsets[1:][used]))
-        left = Postings(offsets, postings.ad_rows, postings.weights, postings.num_ads)
-        return LexicalIndex(terms, left, self.settings, self.statistics, written)
+        postings = Postings(offsets, postings.ad_rows, postings.weights, postings.num_ads)
+        return LexicalIndex(terms, postings, self.settings, self.statistics, words)
 
     @cached_property
-    def speller(self) -> Speller:
-        """What corrects terms against those of this index; made when first asked for."""
-        return Speller(dict(zip(self._terms, self.postings.counts().tolist(), strict=True)))
+    def word_table(self) -> WordTable:
+        """The words of the ads as they are written, which queries are corrected by; made when first asked for."""
+        return WordTable(self._words, self._analyzer.stem)
+
+    @cached_property
+    def reader(self) -> QueryReader:
+        """What reads queries for this index alone; see `query_reader`."""
+        return query_reader([self])
 
     def analyze(self, query: str) -> LexicalQuery:
         """Return the known terms of a query."""
-        return analyze([self], query)[0]
+        return self.known(self.reader.read(query))
 
-    def known(self, terms: Sequence[str]) -> LexicalQuery:
-        """Return those of a query's `terms` that this index has."""
-        counts: dict[str, int] = {}
-        for term in terms:
-            if term in self._term_ids:
-                counts[term] = counts.get(term, 0) + 1
-        term_ids = np.array([self._term_ids[term] for term in counts], dtype=np.int64)
-        return LexicalQuery(tuple(counts), term_ids, np.array(list(counts.values()), dtype=np.float32))
+    def known(self, query: QueryText) -> LexicalQuery:
+        """Return those terms of a query that this index has."""
+        kept = [(term, weight) for term, weight in zip(query.terms, query.weights, strict=True) if term in self]
+        term_ids = np.array([self._term_ids[term] for term, _ in kept], dtype=np.int64)
+        return LexicalQuery(
+            tuple(term for term, _ in kept), term_ids, np.array([weight for _, weight in kept], dtype=np.float32)
+        )
+
+    def num_ads_with(self, words: Sequence[str]) -> int:
+        """Return how many ads have all of some words."""
+        ids = [self._term_ids.get(self._analyzer.stem(word)) for word in words]
+        if not ids or None in ids:
+            return 0
+        starts, rows = self.postings.offsets, self.postings.ad_rows
+        return len(reduce(np.intersect1d, (rows[starts[each] : starts[each + 1]] for each in ids if each is not None)))
 
     def __contains__(self, term: str) -> bool:
         return term in self._term_ids
@@ -149,7 +170,7 @@ class LexicalIndex:
     def save(self, directory: Path) -> None:
         """Write terms.json and postings.npz into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        content: dict[str, object] = {"settings": asdict(self.settings), "terms": self._terms, "written": self._written}
+        content: dict[str, object] = {"settings": asdict(self.settings), "terms": self._terms, "words": self._words}
         if self.statistics:
             num_with = [self.statistics.num_with.get(term, 0) for term in self._terms]
             content["statistics"] = {
@@ -168,12 +189,11 @@ class LexicalIndex:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             settings, terms = from_mapping(LexicalSettings, content["settings"], "settings"), content["terms"]
-            written = content.get("written", terms)  # indexes written before queries were corrected have none
-            for words in (terms, written):
-                if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-                    raise ValueError("the terms are no list of texts")
-            if len(terms) != len(written):
-                raise ValueError(f"{len(terms)} terms are written as {len(written)} words")
+            words = content.get("words")  # indexes written before words were compared as written have none
+            if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
+                raise ValueError("the terms are no list of texts")
+            if words is not None and not all(isinstance(count, int) for count in words.values()):
+                raise ValueError("the words have no counts")
             if told := content.get("statistics"):  # indexes written before ads could be added have none
                 num_with = dict(zip(terms, map(int, told["num_with"]), strict=True))
                 statistics = Statistics(int(told["num_ads"]), float(told["mean_length"]), num_with)
@@ -184,46 +204,37 @@ class LexicalIndex:
             raise ArtifactError(
                 f"{path} has {len(terms)} terms, the postings {postings.num_keys}; build the engine again"
             )
-        index = cls(terms, postings, settings, statistics, written)
-        _ = index.speller  # the first query should not wait for it
+        index = cls(terms, postings, settings, statistics, words)
+        _ = index.reader  # the first query should not wait for it
         return index
 
 
-def analyze(indexes: Sequence[LexicalIndex], query: str) -> list[LexicalQuery]:
-    """Return a query's known terms for each of several indexes over parts of one catalogue, with equal settings.
+def query_reader(indexes: Sequence[LexicalIndex], known_words: Container[str] = frozenset()) -> QueryReader:
+    """Return what reads queries for several indexes over parts of one catalogue, with equal settings.
 
-    A term that any of them has is known. The others are corrected by the first index that can.
+    `known_words` are right though no ad has them: see `Speller`. Make it once for all queries. Cost: microseconds.
     """
-    settings = indexes[0].settings
-    terms = indexes[0]._analyzer.terms(query)
-    if settings.correct_spelling:
-        terms = [known for term in terms for known in _corrected(indexes, term)]
-    return [index.known(terms) for index in indexes]
+    analyzer = indexes[0]._analyzer
+    if not indexes[0].settings.correct_spelling:
+        return QueryReader(analyzer)
+
+    def together(first: str, second: str) -> int:
+        return sum(index.num_ads_with((first, second)) for index in indexes)
+
+    tables = [index.word_table for index in indexes]
+    return QueryReader(analyzer, Speller(tables, known_words, together, analyzer.stem))
+
+
+def analyze(indexes: Sequence[LexicalIndex], query: str) -> list[LexicalQuery]:
+    """Return a query's known terms for each of several indexes over parts of one catalogue, with equal settings."""
+    read = _reader(indexes).read(query)
+    return [index.known(read) for index in indexes]
 
 
 def corrected(indexes: Sequence[LexicalIndex], query: str) -> str:
-    """Return a query with the words that no ad has written as what they most likely mean: what a model should read.
-
-    Words that have no correction stay, and so does Chinese, which is written without spaces.
-    """
-    if not indexes[0].settings.correct_spelling:
-        return query
-    return " ".join(_rewritten(indexes, word) for word in query.split())
+    """Return a query as a model should read it: normalized, and what a misspelt word may mean after it."""
+    return _reader(indexes).read(query).for_models
 
 
-def _rewritten(indexes: Sequence[LexicalIndex], word: str) -> str:
-    terms = indexes[0]._analyzer.terms(word)
-    meant = [_corrected(indexes, term) for term in terms]
-    if has_han(word) or not all(meant) or all((term,) == parts for term, parts in zip(terms, meant, strict=True)):
-        return word
-    return " ".join(_written(indexes, part) for parts in meant for part in parts)
-
-
-def _written(indexes: Sequence[LexicalIndex], term: str) -> str:
-    return next((index._written[index._term_ids[term]] for index in indexes if term in index), term)
-
-
-def _corrected(indexes: Sequence[LexicalIndex], term: str) -> tuple[str, ...]:
-    if any(term in index for index in indexes):
-        return (term,)
-    return next(filter(None, (index.speller.correct(term) for index in indexes)), ())
+def _reader(indexes: Sequence[LexicalIndex]) -> QueryReader:
+    return indexes[0].reader if len(indexes) == 1 else query_reader(indexes)

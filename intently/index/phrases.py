@@ -1,28 +1,45 @@
 """Finding a vocabulary's phrases word by word in a text."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from intently.arrays import IntArray
-from intently.text.analyze import Analyzer
-from intently.text.spelling import Speller
+from intently.text.analyze import STOP_WORDS, Analyzer
+from intently.text.fold import fold
+from intently.text.query_text import QueryReader, QueryText
+from intently.text.spelling import Speller, WordTable
+
+Terms = tuple[str, ...]
 
 
 class PhraseTable:
-    """Looks intentions up by their words: stems without stop words, in order."""
+    """Looks intentions up by their words: the stems of all of them, in order."""
 
     def __init__(self, texts: Sequence[str], analyzer: Analyzer) -> None:
         self.analyzer = analyzer
-        self._by_terms: dict[tuple[str, ...], int] = {}
+        self._by_terms: dict[Terms, int] = {}
+        self._stop_terms = frozenset(map(analyzer.stem, STOP_WORDS))
+        words: Counter[str] = Counter()
+        pairs: Counter[tuple[str, str]] = Counter()
         for intention_id, text in enumerate(texts):
-            self._by_terms.setdefault(self._terms(text), intention_id)
-        self._by_terms.pop((), None)  # of stop words alone
+            phrase = analyzer.phrase(text)
+            terms = tuple(stem for _, stem in phrase)
+            self._by_terms.setdefault(terms, intention_id)
+            words.update(fold(word) for word, _ in phrase)
+            pairs.update(pairwise(terms))
+        self._by_terms.pop((), None)
         self._longest = max(map(len, self._by_terms), default=0)
-        self._speller = Speller(Counter(term for terms in self._by_terms for term in terms))
+        self._speller = Speller(
+            [WordTable(words, analyzer.stem)],
+            together=lambda first, second: pairs[analyzer.stem(first), analyzer.stem(second)],
+            stem=analyzer.stem,
+        )
+        self._reader = QueryReader(analyzer, self._speller)
 
-    def _terms(self, text: str) -> tuple[str, ...]:
+    def _terms(self, text: str) -> Terms:
         return tuple(stem for _, stem in self.analyzer.phrase(text))
 
     def exact(self, text: str) -> int | None:
@@ -32,15 +49,33 @@ class PhraseTable:
     def within(self, text: str, *, correct_spelling: bool = False) -> IntArray:
         """Return the ids of the intentions whose words the text contains side by side; longer ones first.
 
-        With `correct_spelling`, words that no intention has are brought to those that some have.
+        Stop words between words of the text may be left out. With `correct_spelling`, words that no intention has are
+        also read as those that some have.
         """
-        terms = self._terms(text)
-        if correct_spelling:
-            terms = tuple(known for term in terms for known in self._speller.correct(term) or (term,))
+        return self.find(self._reader.read(text).readings if correct_spelling else [self._terms(text)])
+
+    def of_query(self, query: QueryText) -> IntArray:
+        """Return the ids of the intentions that a query contains as `within` does, corrected as it was read.
+
+        Compounds that no intention has are looked for in their parts.
+        """
+        parted = [[part for term in terms for part in self._speller.parts(term) or (term,)] for terms in query.readings]
+        stems = [tuple(map(self.analyzer.stem, terms)) for terms in parted]
+        return self.find([*query.readings, *stems])
+
+    def find(self, readings: Iterable[Terms]) -> IntArray:
+        """Return the ids of the intentions that are side by side in any of the readings of a text; longer ones first.
+
+        Each reading is also looked through without its stop words. Cost: linear in its length.
+        """
+        plain = list(readings)
+        plain += [tuple(term for term in terms if term not in self._stop_terms) for terms in plain]
+        distinct = list(dict.fromkeys(plain))
         found: dict[int, None] = {}
-        for length in range(min(self._longest, len(terms)), 0, -1):
-            for start in range(len(terms) - length + 1):
-                intention_id = self._by_terms.get(terms[start : start + length])
-                if intention_id is not None:
-                    found[intention_id] = None
+        for length in range(min(self._longest, max(map(len, distinct), default=0)), 0, -1):
+            for terms in distinct:
+                for start in range(len(terms) - length + 1):
+                    intention_id = self._by_terms.get(terms[start : start + length])
+                    if intention_id is not None:
+                        found[intention_id] = None
         return np.array(list(found), dtype=np.int64)

@@ -1,13 +1,14 @@
 """Candidate intentions: what users clicked through, advertisers bid on, and titles say.
 
-An intention is identified by its stemmed terms without stop words, so that "drill bits", "Drill Bit" and "bits for a
-drill" do not all become intentions; its text writes every term in the catalogue's most frequent form. Phrases are found
-level by level as frequent n-grams (an n-gram can only be frequent when both its (n-1)-grams are), with arrays, not a
-dictionary of strings: the cost is a few sorts of as many integers as the catalogue has words.
+An intention is identified by the stems of all its words, so that "drill bits" and "Drill Bit" are one, and "the who",
+"IT support" and "AT&T" stay what they say; its text writes every term in the catalogue's most frequent form. A phrase
+of a title neither begins nor ends with a stop word. Phrases are found level by level as frequent n-grams (an n-gram can
+only be frequent when both its (n-1)-grams are), with arrays, not a dictionary of strings: the cost is a few sorts of as
+many integers as the catalogue has words.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from intently.arrays import Float64Array, IntArray
 from intently.settings import check_range
-from intently.text.analyze import UNITS, Analyzer
+from intently.text.analyze import STOP_WORDS, UNITS, Analyzer
 from intently.text.normalize import has_han
 
 # For each ad what a language model said of it: texts with natural log-probabilities.
@@ -77,14 +78,18 @@ class _Corpus:
 
     def add(self, text: str, document: int) -> None:
         for word, term in self.analyzer.phrase(text):
-            term_id = self.term_ids.setdefault(term, len(self.term_ids))
-            if term_id == len(self.forms):
-                self.forms.append(Counter())
+            term_id = self.term_id(term)
             self.forms[term_id][word] += 1
             self._flat.append(term_id)
             self._documents.append(document)
         self._flat.append(-1)
         self._documents.append(document)
+
+    def term_id(self, term: str) -> int:
+        term_id = self.term_ids.setdefault(term, len(self.term_ids))
+        if term_id == len(self.forms):
+            self.forms.append(Counter())
+        return term_id
 
     def arrays(self) -> tuple[IntArray, IntArray]:
         return np.array(self._flat, dtype=np.int64), np.array(self._documents, dtype=np.int64)
@@ -107,16 +112,17 @@ def mine_candidates(
     """
     corpus = _Corpus(analyzer)
     num_ads = len(ad_texts)
+    stop_terms = {corpus.term_id(stem): word for word in sorted(STOP_WORDS) for stem in (analyzer.stem(word),)}
     for ad_row, text in enumerate(ad_texts):
         corpus.add(text, ad_row)
     for query_row, query in enumerate(queries):
         corpus.add(query, num_ads + query_row)
     flat, documents = corpus.arrays()
-    spelling = [_preferred(forms) for forms in corpus.forms]
+    spelling = [_preferred(forms) if forms else stop_terms[term] for term, forms in enumerate(corpus.forms)]
 
     units = [stem for _, stem in analyzer.phrase(" ".join(sorted(UNITS)))]
     unit_terms = np.array([corpus.term_ids[unit] for unit in units if unit in corpus.term_ids], dtype=np.int64)
-    index = _PhraseIndex(flat, documents, num_ads, unit_terms, settings)
+    index = _PhraseIndex(flat, documents, num_ads, unit_terms, np.array(list(stop_terms)), settings)
     texts_terms: list[tuple[int, ...]] = index.phrases()
     pairs: list[IntArray] = [index.pairs()]
     row_of = {terms: row for row, terms in enumerate(texts_terms)}
@@ -126,12 +132,16 @@ def mine_candidates(
     in_ad = distinct[:, 1] < num_ads
     np.add.at(known, distinct[in_ad, 0], 3)  # one title vouches for a word ...
     np.add.at(known, distinct[~in_ad, 0], 1)  # ... or three queries
+    known[list(stop_terms)] = 3
 
     def whole(text: str) -> int | None:
         """Return the candidate that is the whole text, adding it when it is new; None if the text is none."""
         ids = [corpus.term_ids.get(term) for _, term in analyzer.phrase(text)]
         terms = tuple(term for term in ids if term is not None)
-        if not 0 < len(ids) <= settings.max_query_words or len(terms) < len(ids) or any(known[t] < 3 for t in terms):
+        num_words = len(ids) - sum(term in stop_terms for term in ids)
+        if not ids or max(num_words, len(ids) // 2) > settings.max_query_words:
+            return None
+        if len(terms) < len(ids) or any(known[term] < 3 for term in terms):
             return None
         row = row_of.setdefault(terms, len(texts_terms))
         if row == len(texts_terms):
@@ -150,7 +160,7 @@ def mine_candidates(
             (row, ad_row, log_prob)
             for ad_row, said in enumerate(taught)
             for text, log_prob in said
-            if (row := whole(text)) is not None
+            if (row := whole(text)) is not None and not all(term in stop_terms for term in texts_terms[row])
         ]
     )
 
@@ -159,7 +169,11 @@ def mine_candidates(
     reached = np.unique(np.concatenate((every[of_ad], taught_pairs)), axis=0)
     reach = np.bincount(reached[:, 0], minlength=len(texts_terms))
     says_something = np.array(
-        [not all(map(_is_number, (spelling[t] for t in terms))) for terms in texts_terms], dtype=bool
+        [
+            not all(_is_number(spelling[t]) or t in stop_terms for t in terms) or all(t in stop_terms for t in terms)
+            for terms in texts_terms
+        ],
+        dtype=bool,
     )
     wanted = says_something & (reach <= max(settings.max_ad_share * num_ads, settings.max_ad_floor))
 
@@ -169,9 +183,8 @@ def mine_candidates(
     left_out[every[of_ad & wanted[every[:, 0]], 1]] = False
     by_title: list[tuple[int, int]] = []
     for ad_row in np.flatnonzero(left_out).tolist():
-        terms = tuple(corpus.term_ids[stem] for _, stem in analyzer.phrase(ad_texts[ad_row]))[
-            : settings.max_query_words
-        ]
+        terms = tuple(corpus.term_ids[stem] for _, stem in analyzer.phrase(ad_texts[ad_row]))
+        terms = _first_words(terms, settings.max_query_words, stop_terms)
         row = row_of.setdefault(terms, len(texts_terms)) if terms else -1
         if row == len(texts_terms):
             texts_terms.append(terms)
@@ -228,6 +241,13 @@ def merge_said(said: list[tuple[int, int, float]]) -> tuple[IntArray, Float64Arr
     return pairs, log_probs
 
 
+def _first_words(terms: tuple[int, ...], number: int, stop_terms: Container[int]) -> tuple[int, ...]:
+    """Return the first terms, without stop words at the end if that leaves any."""
+    first = terms[:number]
+    end = next((end for end in range(len(first), 0, -1) if first[end - 1] not in stop_terms), len(first))
+    return first[:end] if len(first) < len(terms) else first
+
+
 def _is_number(word: str) -> bool:
     return word.replace(".", "").replace("/", "").isdigit()
 
@@ -248,7 +268,13 @@ class _PhraseIndex:
     """Frequent n-grams of the ads, and every document (ad or query) each occurs in."""
 
     def __init__(
-        self, flat: IntArray, documents: IntArray, num_ads: int, unit_terms: IntArray, settings: CandidateSettings
+        self,
+        flat: IntArray,
+        documents: IntArray,
+        num_ads: int,
+        unit_terms: IntArray,
+        stop_terms: IntArray,
+        settings: CandidateSettings,
     ) -> None:
         self._flat = flat
         self._found: list[tuple[IntArray, IntArray, int]] = []  # n-gram's first positions, its (gram, document)s, n
@@ -269,8 +295,10 @@ class _PhraseIndex:
             frequent = num_in_ads >= settings.min_ads
             grams = np.full(len(grams), -1, dtype=np.int64)
             grams[positions] = np.where(frequent, np.cumsum(frequent) - 1, -1)[gram_ids]
-            # "gal exterior paint" is the tail of a measure: it may grow n-grams but is no intention.
-            phrase = frequent & ~np.isin(flat[positions[first]], unit_terms)
+            # "gal exterior paint" is the tail of a measure, "with hose" of another phrase: both may grow n-grams but
+            # are no intention.
+            firsts, lasts = flat[positions[first]], flat[positions[first] + length - 1]
+            phrase = frequent & ~np.isin(firsts, unit_terms) & ~np.isin((firsts, lasts), stop_terms).any(axis=0)
             pairs = pairs[phrase[pairs[:, 0]]]
             pairs[:, 0] = (np.cumsum(phrase) - 1)[pairs[:, 0]]
             self._found.append((positions[first[phrase]], pairs, length))

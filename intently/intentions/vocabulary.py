@@ -5,8 +5,9 @@ diminishing returns: a candidate gains from every ad and query it belongs to, th
 have, so specific phrases are added once the broad ones are in. Every ad keeps a floor of one intention.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from intently.arrays import Float64Array, IntArray
 from intently.intentions.candidates import Candidates, Source
 from intently.settings import check_range
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Vocabulary:
     taught_pairs: IntArray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     taught_log_probs: Float64Array = field(default_factory=lambda: np.empty(0))
     sources: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # (I,) of `Source` flags, if known
+    left_out: tuple[str, ...] = ()  # intentions that the tokenizer has no characters for
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -71,21 +75,15 @@ def select_vocabulary(
         covered = np.bincount(items[chosen[owners]], minlength=len(worth)).astype(float)
     chosen[_floor(candidates, chosen, num_ads)] = True
 
-    renumbered = np.cumsum(chosen) - 1
-
-    def keep(pairs: IntArray) -> IntArray:
-        kept = pairs[chosen[pairs[:, 0]]]
-        return np.stack((renumbered[kept[:, 0]], kept[:, 1]), axis=1)
-
-    texts = tuple(text for text, wanted in zip(candidates.texts, chosen, strict=True) if wanted)
-    return Vocabulary(
-        texts,
-        keep(candidates.ad_pairs),
-        keep(candidates.query_pairs),
-        keep(candidates.taught_pairs),
-        candidates.taught_log_probs[chosen[candidates.taught_pairs[:, 0]]],
-        candidates.sources[chosen],
+    every = Vocabulary(
+        candidates.texts,
+        candidates.ad_pairs,
+        candidates.query_pairs,
+        candidates.taught_pairs,
+        candidates.taught_log_probs,
+        candidates.sources,
     )
+    return replace(_only(every, chosen), left_out=())
 
 
 def _floor(candidates: Candidates, chosen: NDArray[np.bool_], num_ads: int) -> IntArray:
@@ -117,11 +115,24 @@ def coverage(vocabulary: Vocabulary, num_ads: int, num_queries: int = 0) -> dict
     return facts
 
 
-def merge_equal(vocabulary: Vocabulary, sequences: Sequence[Sequence[int]]) -> Vocabulary:
+def merge_equal(
+    vocabulary: Vocabulary, sequences: Sequence[Sequence[int]], unknown_id: int | None = None
+) -> Vocabulary:
     """Return the vocabulary with intentions of equal token sequence merged into the first of them.
 
-    A tokenizer that drops accents makes one sequence of "café" and "cafe"; a trie can hold it only once.
+    A tokenizer that drops accents makes one sequence of "café" and "cafe"; a trie can hold it only once. Different
+    words are also equal when the tokenizer knows none of their characters: intentions with `unknown_id` are left out,
+    and listed in `left_out`.
     """
+    readable = np.array([unknown_id not in sequence for sequence in sequences], dtype=bool)
+    if not readable.all():
+        vocabulary = _only(vocabulary, readable)
+        sequences = [sequence for sequence, keep in zip(sequences, readable, strict=True) if keep]
+        _log.warning(
+            "%d intentions are left out because the tokenizer lacks their characters, such as %r",
+            len(vocabulary.left_out),
+            vocabulary.left_out[0],
+        )
     first: dict[tuple[int, ...], int] = {}
     kept_as = np.array([first.setdefault(tuple(sequence), i) for i, sequence in enumerate(sequences)], dtype=np.int64)
     kept = np.unique(kept_as)
@@ -140,4 +151,24 @@ def merge_equal(vocabulary: Vocabulary, sequences: Sequence[Sequence[int]]) -> V
     )
     log_probs = np.full(len(taught), -np.inf)
     np.logaddexp.at(log_probs, inverse, vocabulary.taught_log_probs)
-    return Vocabulary(texts, merged(vocabulary.ad_pairs), merged(vocabulary.query_pairs), taught, log_probs, sources)
+    ads, queries = merged(vocabulary.ad_pairs), merged(vocabulary.query_pairs)
+    return Vocabulary(texts, ads, queries, taught, log_probs, sources, vocabulary.left_out)
+
+
+def _only(vocabulary: Vocabulary, keep: NDArray[np.bool_]) -> Vocabulary:
+    """Return the vocabulary of those intentions where `keep (I,)` holds; the others are left out."""
+    renumbered = np.cumsum(keep) - 1
+
+    def of_kept(pairs: IntArray) -> IntArray:
+        pairs = pairs[keep[pairs[:, 0]]]
+        return np.stack((renumbered[pairs[:, 0]], pairs[:, 1]), axis=1)
+
+    return Vocabulary(
+        tuple(text for text, wanted in zip(vocabulary.texts, keep, strict=True) if wanted),
+        of_kept(vocabulary.ad_pairs),
+        of_kept(vocabulary.query_pairs),
+        of_kept(vocabulary.taught_pairs),
+        vocabulary.taught_log_probs[keep[vocabulary.taught_pairs[:, 0]]],
+        vocabulary.sources[keep] if len(vocabulary.sources) else vocabulary.sources,
+        vocabulary.left_out + tuple(text for text, wanted in zip(vocabulary.texts, keep, strict=True) if not wanted),
+    )

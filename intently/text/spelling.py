@@ -1,6 +1,10 @@
-"""Bringing a query's unknown terms to known ones: misspellings corrected, compounds split."""
+"""What a query's word may also mean: misspellings, compounds, and words written apart.
 
-from collections.abc import Mapping
+The speller only ever suggests words to add. The word as typed is searched too, and may be right: a brand that the
+catalogue does not have, a model number, a word of the language.
+"""
+
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -8,60 +12,154 @@ from rapidfuzz.distance import OSA
 from intently.text.normalize import has_han
 
 _CACHE_SIZE = 100_000
+_MAX_LETTERS = 40  # of a word that is looked at
+_MIN_LETTERS = 4  # of a word that may be misspelt
+_MIN_LETTERS_FREE = 6  # from here on any one edit may be a slip, below only a swap or a doubled letter
+_MIN_LETTERS_TWO = 8  # from here on two edits, or one and a wrong first letter
+_RARE_ADS, _TIMES_RARER = 3, 20  # a word in so few ads, so much rarer than a neighbour, may be a slip of an advertiser
+# Of the ads with the rarer half of a compound, how many also have the other half, for it to be split before it is
+# corrected: where both halves have 3 letters or more, and where one is shorter ("wifi").
+_MIN_HALF, _MIN_TOGETHER, _MIN_TOGETHER_SHORT = 3, 0.1, 0.5
+_MIN_SHARE = 1e-5  # of all words of the ads: what is rarer is not what an unknown word is a misspelling of
+_MAX_HAN_WORD = 8
+
+
+class WordTable:
+    """The words of a catalogue, or of a part of it, and how many ads have each. Build it once."""
+
+    def __init__(self, counts: Mapping[str, int], stem: Callable[[str], str] = str) -> None:
+        """`counts` has words as they are written, without accents; `stem` tells which are forms of one."""
+        self.num_words = sum(counts.values())
+        self._of_stem: dict[str, int] = {}
+        self._by_length: dict[int, list[str]] = {}
+        for word, count in counts.items():
+            term = stem(word)
+            self._of_stem[term] = self._of_stem.get(term, 0) + count
+            if len(word) <= _MAX_LETTERS and word.isalpha() and not has_han(word):
+                self._by_length.setdefault(len(word), []).append(word)
+
+    def count(self, stem: str) -> int:
+        """Return how often the forms of a stem occur."""
+        return self._of_stem.get(stem, 0)
+
+    def near(self, word: str, edits: int) -> list[tuple[int, str]]:
+        """Return (distance, other word) within some edits; a swap of neighbours is one."""
+        found: list[tuple[int, str]] = []
+        for length in range(len(word) - edits, len(word) + edits + 1):
+            words = self._by_length.get(length, [])
+            near = process.extract(word, words, scorer=OSA.distance, score_cutoff=edits, limit=None)
+            found += [(int(distance), other) for other, distance, _ in near]
+        return found
 
 
 class Speller:
-    """Corrects terms against those of a catalogue. Known terms and numbers are never touched."""
+    """Suggests words of a catalogue. Cheap to make from its tables; a suggestion costs microseconds, or some 1 ms."""
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        """`counts` gives every known term the number of ads that contain it."""
-        self._counts = counts
-        self._by_length: dict[int, list[str]] = {}
-        for term in counts:
-            if term.isalpha() and not has_han(term):
-                self._by_length.setdefault(len(term), []).append(term)
+    def __init__(
+        self,
+        tables: Sequence[WordTable],
+        known_words: Container[str] = frozenset(),
+        together: Callable[[str, str], int] | None = None,
+        stem: Callable[[str], str] = str,
+    ) -> None:
+        """`tables` are those of the catalogue's parts, and `stem` what they were made with.
+
+        `known_words` are right though no ad has them: those of the language (a tokenizer's whole words, a frequency
+        list), of clicks, brands. `together` tells how many ads have both of two words.
+        """
+        self._tables, self._known, self._together, self._stem = tables, known_words, together, stem
+        self._min_count = max(1, int(_MIN_SHARE * sum(table.num_words for table in tables)))
         self._cache: dict[str, tuple[str, ...]] = {}
 
-    def correct(self, term: str) -> tuple[str, ...]:
-        """Return the known terms that `term` most likely means: itself, its correction, its parts, or nothing.
+    def count(self, word: str) -> int:
+        """Return how often the catalogue has a word, in any of its forms."""
+        stem = self._stem(word)
+        return sum(table.count(stem) for table in self._tables)
 
-        A term of 4 to 7 letters may differ by one edit (a swap of neighbours is one), a longer one by two; the fewest
-        edits win, then the most frequent term. What has no correction is split in two known terms; unknown Chinese is
-        split into its longest known parts.
+    def suggest(self, word: str) -> tuple[str, ...]:
+        """Return the words to search besides `word`, which has no accents: its correction or its parts; usually none.
+
+        A word of the catalogue or of `known_words` is right, unless a neighbour is in far more ads. Another one is
+        split if its halves belong together, else corrected, else split all the same; unknown Chinese has its longest
+        known parts. The fewest edits win, then the most frequent word; a wrong first letter counts as an edit of its
+        own. What is no word of letters is never touched.
         """
-        if term in self._counts:
-            return (term,)
-        found = self._cache.get(term)
+        found = self._cache.get(word)
         if found is None:
-            found = self._han_parts(term) if has_han(term) else self._nearest(term) or self._split(term)
+            found = self._find(word)
             if len(self._cache) >= _CACHE_SIZE:
                 self._cache.clear()
-            self._cache[term] = found
+            if len(word) <= _MAX_LETTERS:
+                self._cache[word] = found
         return found
 
-    def _nearest(self, term: str) -> tuple[str, ...]:
-        if len(term) < 4 or not term.isalpha():
+    def parts(self, word: str) -> tuple[str, ...]:
+        """Return the known words that an unknown one is made of, if they belong together."""
+        if self.count(word):
             return ()
-        edits = 1 if len(term) < 8 else 2
+        if has_han(word):
+            return self._han_parts(word)
+        halves, belong = self._halves(word)
+        return halves if belong else ()
+
+    def _find(self, word: str) -> tuple[str, ...]:
+        num_ads = self.count(word)
+        if has_han(word):
+            return () if num_ads else self._han_parts(word)
+        if len(word) > _MAX_LETTERS or not word.isalpha() or word in self._known or num_ads > _RARE_ADS:
+            return ()
+        if num_ads:
+            return tuple(near for near in self._nearest(word) if self.count(near) >= _TIMES_RARER * num_ads)
+        halves, belong = self._halves(word)
+        return halves if belong else self._nearest(word) or halves
+
+    def _nearest(self, word: str) -> tuple[str, ...]:
+        if len(word) < _MIN_LETTERS:
+            return ()
+        edits = 1 if len(word) < _MIN_LETTERS_TWO else 2
         near: list[tuple[int, int, str]] = []
-        for length in range(len(term) - edits, len(term) + edits + 1):
-            known = self._by_length.get(length, [])
-            for other, distance, _ in process.extract_iter(term, known, scorer=OSA.distance, score_cutoff=edits):
-                near.append((int(distance), -self._counts[other], other))
+        for table in self._tables:
+            for distance, other in table.near(word, edits):
+                cost = distance + (other[0] != word[0])
+                if other == word or cost > edits or (count := self.count(other)) < self._min_count:
+                    continue
+                if len(word) >= _MIN_LETTERS_FREE or _is_slip(word, other):
+                    near.append((cost, -count, other))
         return (min(near)[2],) if near else ()
 
-    def _split(self, term: str) -> tuple[str, ...]:
-        if not term.isalpha():
-            return ()
-        halves = [(term[:at], term[at:]) for at in range(3, len(term) - 2)]
-        known = [pair for pair in halves if pair[0] in self._counts and pair[1] in self._counts]
-        return max(known, key=lambda pair: min(self._counts[pair[0]], self._counts[pair[1]])) if known else ()
+    def _halves(self, word: str) -> tuple[tuple[str, ...], bool]:
+        """Return the best two known halves of a word, if any, and whether ads have them together."""
+        best: tuple[bool, int, tuple[str, ...]] = (False, 0, ())
+        if len(word) > _MAX_LETTERS or not word.isalpha():
+            return (), False
+        for at in range(1, len(word) - 1):
+            first, second = word[:at], word[at:]
+            rarer = min(self.count(first), self.count(second))
+            is_long = min(len(first), len(second)) >= _MIN_HALF
+            if not rarer or len(word) < _MIN_LETTERS:
+                continue
+            both = self._together(first, second) if self._together else rarer
+            belong = both >= max(1, (_MIN_TOGETHER if is_long else _MIN_TOGETHER_SHORT) * rarer)
+            if both and (belong or is_long):
+                best = max(best, (belong, both, (first, second)))
+        return best[2], best[0]
 
-    def _han_parts(self, term: str) -> tuple[str, ...]:
+    def _han_parts(self, word: str) -> tuple[str, ...]:
         parts, at = [], 0
-        while at < len(term):
-            end = next((end for end in range(len(term), at, -1) if term[at:end] in self._counts), None)
+        while at < len(word):
+            ends = range(min(len(word), at + _MAX_HAN_WORD), at, -1)
+            end = next((end for end in ends if self.count(word[at:end])), None)
             if end is not None:
-                parts.append(term[at:end])
+                parts.append(word[at:end])
             at = end or at + 1
         return tuple(parts)
+
+
+def _is_slip(word: str, other: str) -> bool:
+    """Return whether a short word is another with two letters swapped, or a doubled letter written once, or back."""
+    if len(word) == len(other):
+        at = next(at for at in range(len(word)) if word[at] != other[at])
+        return word[at : at + 2] == other[at : at + 2][::-1]
+    longer, shorter = (word, other) if len(word) > len(other) else (other, word)
+    doubled = (at for at in range(1, len(longer)) if longer[at] == longer[at - 1])
+    return any(longer[:at] + longer[at + 1 :] == shorter for at in doubled)

@@ -26,7 +26,7 @@ def keyword_generation(task: Task, budget: Budget, work: Path, progress: Progres
     """Train and answer."""
     place = directory_of(work, "keyword-generation", budget)
     tokenizer = load_pretrained(budget.checkpoint)[1].extended_by((*task.ad_texts, *task.queries))
-    vocabulary = merge_equal(task.vocabulary, tokenizer.encode_bare(task.vocabulary.texts))
+    vocabulary = merge_equal(task.vocabulary, tokenizer.encode_bare(task.vocabulary.texts), tokenizer.unknown_id)
     sequences = tokenizer.encode_bare(vocabulary.texts)
     model = build(budget, tokenizer)
     data = build_training_data(task.queries, task.ad_texts, vocabulary, task.clicks, task.irrelevant)

@@ -146,7 +146,7 @@ def _known(said: Sequence[Any], engine: Engine) -> tuple[IntArray, np.ndarray]:
 def equal_budget(task: Task, budget: Budget, work: Path, engine: Engine, progress: Progress) -> Answers:
     """Answer with RARE's intention channel, its student trained with the baselines' steps, on the engine's index."""
     backbone, tokenizer = start(task, budget)
-    vocabulary = merge_equal(task.vocabulary, tokenizer.encode_bare(task.vocabulary.texts))
+    vocabulary = merge_equal(task.vocabulary, tokenizer.encode_bare(task.vocabulary.texts), tokenizer.unknown_id)
     data = build_training_data(task.queries, task.ad_texts, vocabulary, task.clicks, task.irrelevant)
     index, settings = engine.intentions, engine.settings
     identifiers = Identifiers(
