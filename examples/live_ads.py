@@ -14,7 +14,7 @@ import numpy as np
 from intently import Ad, Channel, Engine
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
-from intently.engine.engine import RetrievalSettings
+from intently.engine.settings import RetrievalSettings
 from intently.errors import InputError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings

@@ -195,6 +195,7 @@ class Ranking:
     intentions: tuple[Intention, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     cached: bool = False  # whether the intentions came from the query cache, not from the student
+    read_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # words of the query → what was searched too
     generation: str = ""  # that answered; empty for an engine that was never written
     seq: int = 0  # number of the newest change that the answer shows
 

@@ -37,7 +37,8 @@ from intently.catalog.inputs import skipped_notes
 from intently.catalog.pages import load_pages
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.cache import CACHE_FILE
-from intently.engine.engine import FUSION_FILE, TITLES_FILE, TOKENS, Engine
+from intently.engine.engine import Engine
+from intently.engine.load import FUSION_FILE, TITLES_FILE, TOKENS
 from intently.errors import ArtifactError, InputError
 from intently.files import MANIFEST, open_artifact, write_atomically, write_manifest
 from intently.index.concatenated import concatenate_embeddings

@@ -1,61 +1,62 @@
-"""The online story: a query comes in, ranked ads with reasons go out. Ads come and go meanwhile.
+"""The online story: a request comes in, ranked ads with reasons go out. Ads come and go meanwhile.
 
-query ─ read once by the student ─┬─ decode intentions → postings ─┐
-      │                           └─ embedding ┐                   │
-      ├─ read by an encoder, if there is one ──┴→ nearest vectors ─┼─ eligible only → fuse → ranking (+ why)
-      └─ terms → BM25 ─────────────────────────────────────────────┘
+query ─ read once ┬─ student reads ─┬─ decode intentions → postings ─┐
+                  │                 └─ embedding ┐                   │
+                  ├─ encoder reads, if there is ─┴→ nearest vectors ─┼─ eligible only → fuse → ranking (+ why)
+                  └─ terms → BM25 ───────────────────────────────────┘
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from intently.arrays import Float32Array, IntArray, Mask
+from intently.arrays import Float32Array, Float64Array, IntArray, Mask
 from intently.catalog import Catalog
-from intently.engine.cache import CACHE_FILE, QueryCache
-from intently.engine.fusion_features import Candidates, QueryFacts, features
+from intently.engine.cache import QueryCache
+from intently.engine.channels import ALL_CHANNELS
+from intently.engine.channels.base import Question
+from intently.engine.fusion_features import features
 from intently.engine.learned_fusion import Features, LearnedFusion
-from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
-from intently.engine.search import NUM_EVIDENCE, Found, search
+from intently.engine.search import Searched, continued
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
-from intently.engine.understand import Understood, reader_threads, understand
-from intently.errors import ArtifactError, InputError, SettingsError
-from intently.files import MANIFEST, open_artifact
+from intently.engine.understand import Models, Understood, reader_threads, understand
+from intently.errors import ArtifactError, InputError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
-from intently.index.posting_weights import PostingSettings
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
-from intently.live.applier import LiveAds
+from intently.live.applier import Applier
 from intently.models.encoder.embedder import Embedder
 from intently.models.student import Runtime, Student
-from intently.settings import from_mapping
+from intently.snapshot.attributes import Attributes
 from intently.snapshot.segment import Segment
-from intently.snapshot.snapshot import Ads
+from intently.snapshot.snapshot import Snapshot
 from intently.text.analyze import Analyzer
-from intently.text.chunk import ChunkSettings
-from intently.text.ocr_cleaning import OcrSettings
-from intently.types import Ad, Channel, Intention, Ranking, ScoredAd, UserContext
+from intently.text.query_text import QueryText
+from intently.types import (
+    Ad,
+    Change,
+    Channel,
+    Intention,
+    Ranking,
+    Request,
+    ScoredAd,
+    UserContext,
+)
 
-__all__ = ["MAX_QUERY_LENGTH", "NUM_EVIDENCE", "Engine", "RetrievalSettings"]
-
-MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
-# What an artifact may hold beside what it must: an encoder of the dense channel, a learned fusion, what that looks at.
-ENCODER, TOKENS, FUSION_FILE, TITLES_FILE = "encoder", "tokens", "fusion.json", "titles.npz"
-FUSED_CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)  # that are fused
+FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
 
 
 class Engine:
-    """Retrieves ads for queries from one loaded artifact. Holds no state between queries; safe to share by threads.
+    """Answers requests for ads, and takes changes of them meanwhile. Safe to share by threads, not by a fork.
 
-    `intentions`, `vectors`, `tokens` and `lexical` are as loaded; `catalog` is of the ads as they are now.
+    `intentions`, `vectors`, `tokens` and `lexical` are as loaded; `catalog` has the ads as they are now. `generation`
+    names what was loaded, empty for an engine that was never written.
     """
 
     def __init__(
@@ -73,111 +74,95 @@ class Engine:
         fusion: LearnedFusion | None = None,
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
+        generation: str = "",
     ) -> None:
         """`encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
-        catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build's settings for
-        what an ad is found by, which new ads need. Raises `ArtifactError` for vectors that are not of student and
-        encoder, and for a `fusion` with a lexical index that does not know its statistics.
+        catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
+        affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalogue
+        or of these models, and for a `fusion` with a lexical index that does not know its statistics.
         """
-        readers, dimension = "the student", student.dimension
-        if encoder:
-            readers, dimension = "student and encoder together", dimension + encoder.dimension
-        if (held := vectors.embeddings.shape[1]) != dimension:
-            raise ArtifactError(
-                f"the vectors are of {held} dimensions, those of {readers} of {dimension}; build the engine again"
-            )
-        held = tokens.codes.shape[1] if tokens else 0
-        if held != (wanted := encoder.settings.token_dimension if encoder else 0):
-            raise ArtifactError(
-                f"the tokens' vectors are of {held} dimensions, the encoder's of {wanted}; build the engine again"
-            )
-        if tokens and tokens.num_ads != catalog.num_ads:
-            raise ArtifactError(f"tokens of {tokens.num_ads} ads for {catalog.num_ads}; build the engine again")
+        _check_parts(student, encoder, vectors, tokens, lexical, fusion)
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
-        self.settings, self.cache, self.fusion = settings, cache, fusion
+        self.settings, self.cache, self.fusion, self.generation = settings, cache, fusion, generation
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads)
         self.encoder = encoder.use(settings.runtime, num_threads) if encoder else None
-        self._decoder = student.decoder(intentions.trie)
-        self._analyzer = Analyzer(lexical.settings.stemmer)
-        if fusion and lexical.statistics is None:
-            raise ArtifactError("the lexical index lacks the statistics that the fusion needs; build the engine again")
+        self._models = Models(self.student, self.encoder, student.decoder(intentions.trie), intentions)
         reader = AdReader(
             self.student,
             self.encoder,
-            self._decoder,
+            self._models.decoder,
             intentions,
             catalog,
             lexical,
             indexing or IndexSettings(),
             settings.num_threads,
         )
-        titles = titles or TitleTerms.build(catalog.strings("title"), self._analyzer)
-        self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical, titles, tokens)), reader)
+        titles = titles or TitleTerms.build(catalog.strings("title"), Analyzer(lexical.settings.stemmer))
+        try:
+            segment = Segment.build(catalog, intentions.postings, vectors, lexical, titles, tokens)
+        except ValueError as error:
+            raise ArtifactError(f"{error}; build the engine again") from error
+        snapshot = Snapshot.of(segment, Attributes.of(catalog), student.tokenizer.whole_words)
+        self._live = Applier(snapshot, reader)
+        self._pid = os.getpid()
 
     @classmethod
     def load(cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
-        """Load the artifact at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted.
+        """Load the engine at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted.
 
-        `runtime` and `num_threads` stand in for the artifact's settings, as they belong to the machine it runs on. A
-        query cache is used if there is one.
+        `runtime` and `num_threads` stand in for the settings of the build, as they belong to the machine it runs on.
         """
-        directory = Path(path)
-        manifest = open_artifact(directory)
-        try:
-            told = manifest["settings"]
-            settings = from_mapping(RetrievalSettings, told["retrieval"], "settings")
-            postings = from_mapping(PostingSettings, told.get("postings", {}), "settings")
-            bridge = told.get("bridge", {})
-            indexing = IndexSettings(
-                postings,
-                from_mapping(OcrSettings, told.get("ocr", {}), "settings"),
-                bridge.get("reads_pages", IndexSettings.reads_pages),
-                from_mapping(ChunkSettings, bridge.get("chunks", {}), "settings"),
-            )
-        except (KeyError, AttributeError, SettingsError) as error:
-            place = directory / MANIFEST
-            raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
-        given: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
-        intentions = IntentionIndex.load(directory / "intentions")
-        optional = (TITLES_FILE, ENCODER, TOKENS, FUSION_FILE, CACHE_FILE)
-        titles, encoder, tokens, fusion, cache = (directory / name for name in optional)
-        return cls(
-            catalog=Catalog.load(directory / "catalog.arrow"),
-            student=Student.load(directory / "student"),
-            intentions=intentions,
-            vectors=VectorIndex.load(directory / "vectors.npy"),
-            lexical=LexicalIndex.load(directory / "lexical"),
-            settings=replace(settings, **{name: value for name, value in given.items() if value is not None}),
-            titles=TitleTerms.load(titles) if titles.exists() else None,
-            encoder=Embedder.load(encoder) if encoder.exists() else None,
-            tokens=TokenVectors.load(tokens) if tokens.exists() else None,
-            fusion=LearnedFusion.load(fusion) if fusion.exists() else None,
-            cache=QueryCache(cache, intentions.version) if cache.exists() else None,
-            indexing=indexing,
-        )
+        from intently.engine.load import load_engine  # which makes an engine, and so imports this module
+
+        return load_engine(path, runtime=runtime, num_threads=num_threads)
 
     @property
     def catalog(self) -> Catalog:
-        """The ads that are there now, in order of arrival."""
-        return self._live.ads.catalog
+        """The ads that are there now, in order of arrival. Cost: a copy of every column after a change."""
+        return self._live.snapshot.catalog
 
-    def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> None:
-        """Add ads, findable on every channel once this returns; all of them or none. Nothing is trained.
+    @property
+    def snapshot(self) -> Snapshot:
+        """The ads as they are now, and all that they are found by."""
+        return self._live.snapshot
 
-        The student reads each ad and decodes its intentions from the present vocabulary; those that its title contains
-        or that it bids on are added. With `replace` an ad takes the place of the one with its id, but not what that was
-        clicked for. What depends on the whole catalogue (how rare words and intentions are, how long ads) stays as
-        built. Queries under way are not disturbed; the artifact on disk is not changed. Raises `InputError` naming the
-        first ad that is not valid, comes twice or, without `replace`, is there already.
+    def ad(self, ad_id: str) -> Ad | None:
+        """Return the ad with this id as it is now, None if there is none. Cost: microseconds."""
+        return self._live.ad(ad_id)
+
+    def apply(self, changes: Iterable[Change]) -> int:
+        """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
+
+        A patch of status, bid or targeting costs no model call, and neither does a put whose text did not change: what
+        the ad was clicked for stays with it. Other puts are read once by the student, which decodes their intentions
+        from the present vocabulary. Changes are ordered by when `apply` was called, not by when models were through.
+        What depends on the whole catalogue (how rare words and intentions are, how long ads) stays as built. Queries
+        under way are not disturbed; the engine on disk is not changed. Raises `InputError` naming the first change
+        that is not valid, or that patches an ad that is not there.
         """
-        self._live.add(ads, replace=replace)
+        self._check_process()
+        return self._live.apply(changes)
 
-    def remove_ads(self, ad_ids: Sequence[str]) -> None:
+    def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> int:
+        """Add ads, all of them or none; return the number of the change once queries see them.
+
+        With `replace` an ad takes the place of the one with its id. Raises `InputError` naming the first ad that is not
+        valid, comes twice or, without `replace`, exists already. See `apply` for what it costs.
+        """
+        self._check_process()
+        return self._live.add(ads, replace=replace)
+
+    def remove_ads(self, ad_ids: Sequence[str]) -> int:
         """Remove ads by their ids, all of them or none; raise `InputError` for an id unknown or given twice."""
-        self._live.remove(ad_ids)
+        self._check_process()
+        return self._live.remove(ad_ids)
+
+    def read(self, query: str) -> QueryText:
+        """Return a query as every stage sees it, with the words of the ads that are there now."""
+        return self._live.snapshot.reader.read(query)
 
     def retrieve(
         self,
@@ -187,12 +172,13 @@ class Engine:
         user: UserContext | None = None,
         channel: Channel = Channel.FUSED,
         explain: bool = True,
+        exclude: Iterable[str] = (),
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
-        Raises `InputError` for a query that is empty, enormous or no valid Unicode, and for k < 1.
+        A short form of `answer`. Raises `InputError` for every argument that is not what it should be.
         """
-        return next(self.retrieve_many([query], k, user=user, channel=channel, explain=explain))
+        return self.answer(Request(query, k, user, channel, explain, exclude))  # type: ignore[arg-type]
 
     def retrieve_many(
         self,
@@ -208,17 +194,35 @@ class Engine:
 
         What `retrieve` refuses is refused at once, before the first ranking is asked for.
         """
-        if k < 1:
-            raise InputError(f"k is {k}", cure="ask for at least 1 ad", field="k")
-        for position, query in enumerate(queries):
-            _check(query, position)
-        ads, channel = self._live.ads, Channel(channel)  # one version from the first query to the last
-        eligible = ads.eligible(user)
-        starts = range(0, len(queries), batch_size)
+        if isinstance(queries, str):
+            raise InputError(f"expected a list of queries, got the text {queries!r}", cure=f"pass [{queries!r}]")
+        requests = []
+        for position, query in enumerate(queries, start=1):
+            try:
+                requests.append(Request(query, k, user, channel, explain))
+            except InputError as error:
+                raise InputError(error.problem, cure=error.cure, path="queries", line=position) from None
+        return self.answer_many(requests, batch_size=batch_size)
+
+    def answer(self, request: Request) -> Ranking:
+        """Return the best eligible ads for a request. The first ads do not depend on how many are asked for."""
+        return next(self.answer_many([request]))
+
+    def answer_many(self, requests: Sequence[Request], *, batch_size: int = 32) -> Iterator[Ranking]:
+        """Return the rankings of requests in order, read and decoded in batches, all from one snapshot."""
+        self._check_process()
+        if type(batch_size) is not int or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r}", cure="pass a whole number of at least 1")
+        for position, request in enumerate(requests, start=1):
+            if not isinstance(request, Request):
+                told = f"expected a Request, got {type(request).__name__}"
+                raise InputError(told, cure="pass Request(query)", path="requests", line=position)
+        snapshot = self._live.snapshot  # one from the first request to the last
+        starts = range(0, len(requests), batch_size)
         return (
             ranking
             for start in starts
-            for ranking in self._retrieve_batch(queries[start : start + batch_size], k, ads, eligible, channel, explain)
+            for ranking in self._answer_batch(requests[start : start + batch_size], snapshot)
         )
 
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
@@ -226,10 +230,10 @@ class Engine:
 
         That is before feedback moves them. Refuses what `retrieve` refuses.
         """
-        for position, query in enumerate(queries):
-            _check(query, position)
+        texts = [self.read(Request(query).query) for query in queries]
         embeddings = np.empty((len(queries), self.vectors.embeddings.shape[1]), dtype=np.float32)
-        for row, one in enumerate(self._understand(queries, self._live.ads, (Channel.DENSE,), None)):
+        understood = understand(texts, (Channel.DENSE,), self._models, None, self.settings)
+        for row, one in enumerate(understood):
             embeddings[row] = one.embedding
         return embeddings
 
@@ -242,69 +246,95 @@ class Engine:
         ad with the others, as when it answers. The query cache is not asked: what is to be learned is how to answer
         queries that nobody prepared.
         """
-        ads, settings = self._live.ads, self.settings
-        eligible = ads.eligible(None)
+        snapshot, statistics = self._live.snapshot, self.lexical.statistics
+        assert statistics is not None
+        eligible = snapshot.eligible(None)
         for start in range(0, len(queries), batch_size):
-            part = queries[start : start + batch_size]
-            everything = self._understand(part, ads, FUSED_CHANNELS, None)
-            for query, understood in zip(part, everything, strict=True):
-                found = search(
-                    query, understood, ads, self.intentions, FUSED_CHANNELS, settings.num_candidates, eligible, settings
-                )
-                rows, scores = self._by_reciprocal_ranks(found)
+            texts = [snapshot.reader.read(query) for query in queries[start : start + batch_size]]
+            everything = understand(texts, FUSED_CHANNELS, self._models, None, self.settings)
+            for text, understood in zip(texts, everything, strict=True):
+                searched = self._searched(text, understood, snapshot, Channel.FUSED, eligible)
+                rows, scores = searched.by_reciprocal_ranks()
                 rows = rows[:depth]
-                one = Candidates.of(rows, scores[:depth], found.best, found.scores_of)
-                yield rows, features(one, self._facts(query, found), ads.title_terms(rows))
+                one = searched.candidates(rows, scores[:depth])
+                yield rows, features(one, searched.facts(statistics), searched.title_terms(rows))
 
-    def _understand(
-        self, queries: Sequence[str], ads: Ads, channels: Sequence[Channel], cache: QueryCache | None
-    ) -> list[Understood]:
-        return understand(
-            queries, ads.corrected, channels, self.student, self.encoder, self._decoder, cache, self.settings
-        )
+    def _answer_batch(self, requests: Sequence[Request], snapshot: Snapshot) -> Iterator[Ranking]:
+        texts = [snapshot.reader.read(request.query) for request in requests]
+        everything: list[Understood] = [Understood() for _ in requests]
+        for channel in dict.fromkeys(request.channel for request in requests):
+            asked = [
+                at for at, request in enumerate(requests) if request.channel is channel and not texts[at].says_nothing
+            ]
+            found = understand([texts[at] for at in asked], _names(channel), self._models, self.cache, self.settings)
+            for at, one in zip(asked, found, strict=True):
+                everything[at] = one
+        for request, text, understood in zip(requests, texts, everything, strict=True):
+            yield self._answer(request, text, understood, snapshot)
 
-    def _retrieve_batch(
-        self, queries: Sequence[str], k: int, ads: Ads, eligible: Mask, channel: Channel, explain: bool
-    ) -> Iterator[Ranking]:
-        channels = FUSED_CHANNELS if channel is Channel.FUSED else (channel,)
-        depth = max(k, self.settings.num_candidates)
-        everything = self._understand(queries, ads, channels, self.cache)
-        for query, understood in zip(queries, everything, strict=True):
-            timings = understood.timings_ms
+    def _answer(self, request: Request, text: QueryText, understood: Understood, snapshot: Snapshot) -> Ranking:
+        timings = understood.timings_ms
+        ranked: tuple[ScoredAd, ...] = ()
+        if not text.says_nothing:
+            eligible = self._eligible(request, snapshot)
             with timed(timings, "search"):
-                found = search(query, understood, ads, self.intentions, channels, depth, eligible, self.settings)
+                searched = self._searched(text, understood, snapshot, request.channel, eligible)
             with timed(timings, "fuse"):
-                if channel is Channel.FUSED:
-                    rows, scores = self._fused(query, found)
-                else:
-                    rows, scores = found.hits[channel].rows, found.hits[channel].scores.astype(np.float64)
+                rows, scores = self._ranked(searched, request.channel)
+            searches = [searched]
+            while len(rows) < request.k and searches[-1].may_go_deeper:
+                with timed(timings, "search"):
+                    depth = 2 * searches[-1].depth
+                    searches.append(self._searched(text, understood, snapshot, request.channel, eligible, depth))
+                    deeper = self._ranked(searches[-1], request.channel, learned=False)
+                    rows, scores = continued((rows, scores), deeper)
             with timed(timings, "explain"):
+                best = zip(rows[: request.k].tolist(), scores[: request.k].tolist(), strict=True)
                 ranked = tuple(
-                    ScoredAd(ads.ad_id(row), rank, score, found.reasons(row) if explain else ())
-                    for rank, (row, score) in enumerate(
-                        zip(rows[:k].tolist(), scores[:k].tolist(), strict=True), start=1
+                    ScoredAd(
+                        snapshot.ad_id(row),
+                        rank,
+                        score,
+                        next(filter(None, (one.reasons(row) for one in searches))) if request.explain else (),
                     )
+                    for rank, (row, score) in enumerate(best, start=1)
                 )
-            yield Ranking(query, ranked, self._told(understood), timings, understood.cached)
-
-    def _fused(self, query: str, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
-        """Return all that the channels found and its scores, best first."""
-        rows, scores = self._by_reciprocal_ranks(found)
-        if self.fusion is None:
-            return rows, scores
-        facts = self._facts(query, found)
-        return self.fusion.rank(rows, scores, found.best, found.scores_of, facts, found.ads.title_terms)
-
-    def _by_reciprocal_ranks(self, found: Found) -> tuple[IntArray, NDArray[np.float64]]:
-        settings = self.settings
-        weights = (settings.intention_weight, settings.dense_weight, settings.lexical_weight)
-        return reciprocal_rank_fusion(
-            [found.best[channel] for channel in FUSED_CHANNELS], weights, settings.fusion_constant
+        return Ranking(
+            request.query,
+            ranked,
+            self._told(understood),
+            timings,
+            understood.cached,
+            {correction.word: correction.read_as for correction in text.corrections},
+            self.generation,
+            snapshot.seq,
         )
 
-    def _facts(self, query: str, found: Found) -> QueryFacts:
-        assert self.lexical.statistics is not None
-        return QueryFacts.of(query, found.lexical, found.num_literal, self._analyzer, self.lexical.statistics)
+    def _eligible(self, request: Request, snapshot: Snapshot) -> Mask:
+        eligible = snapshot.eligible(request.user)
+        if request.exclude:
+            eligible[self._live.rows_in(snapshot, request.exclude)] = False
+        return eligible
+
+    def _searched(
+        self,
+        text: QueryText,
+        understood: Understood,
+        snapshot: Snapshot,
+        channel: Channel,
+        eligible: Mask,
+        depth: int | None = None,
+    ) -> Searched:
+        question = Question(text, understood, snapshot, self.intentions, self.settings)
+        channels = [one for one in ALL_CHANNELS if one.name in _names(channel)]
+        return Searched.of(question, channels, eligible, depth or self.settings.num_candidates)
+
+    def _ranked(self, searched: Searched, channel: Channel, learned: bool = True) -> tuple[IntArray, Float64Array]:
+        """Return all that was found and its scores, best first."""
+        if channel is Channel.FUSED:
+            return searched.fused(self.fusion if learned else None, self.lexical.statistics)
+        hits = searched.found[channel].hits
+        return hits.rows, hits.scores.astype(np.float64)
 
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
         """Return a query's decoded intentions as they are shown."""
@@ -314,18 +344,39 @@ class Engine:
         pairs = zip(found.intention_ids.tolist(), found.log_probs.tolist(), strict=True)
         return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
 
+    def _check_process(self) -> None:
+        """Raise `InputError` in a child that was forked: the threads of the libraries below do not come along."""
+        if os.getpid() != self._pid:
+            raise InputError(
+                f"this engine was loaded by process {self._pid}, and this is process {os.getpid()}",
+                cure="start workers by spawn, and load the engine in each of them",
+            )
 
-def _check(query: object, position: int) -> None:
-    place = f"query {position + 1}"
-    if not isinstance(query, str):
-        raise InputError(f"{place} is {type(query).__name__}, not text", cure="pass a string")
-    if not query.strip():
-        raise InputError(f"{place} is empty", cure="pass at least one character that is not a space")
-    if len(query) > MAX_QUERY_LENGTH:
-        raise InputError(
-            f"{place} has {len(query)} characters", cure=f"pass at most {MAX_QUERY_LENGTH}; longer text is a document"
+
+def _names(channel: Channel) -> tuple[Channel, ...]:
+    return FUSED_CHANNELS if channel is Channel.FUSED else (channel,)
+
+
+def _check_parts(
+    student: Student,
+    encoder: Embedder | None,
+    vectors: VectorIndex,
+    tokens: TokenVectors | None,
+    lexical: LexicalIndex,
+    fusion: LearnedFusion | None,
+) -> None:
+    """Raise `ArtifactError` for vectors that these models did not make, and for a fusion without statistics."""
+    readers, dimension = "the student", student.dimension
+    if encoder:
+        readers, dimension = "student and encoder together", dimension + encoder.dimension
+    if (held := vectors.embeddings.shape[1]) != dimension:
+        raise ArtifactError(
+            f"the vectors are of {held} dimensions, those of {readers} of {dimension}; build the engine again"
         )
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{place} is not valid Unicode (a lone surrogate)", cure="pass text read as UTF-8") from error
+    held = tokens.codes.shape[1] if tokens else 0
+    if held != (wanted := encoder.settings.token_dimension if encoder else 0):
+        raise ArtifactError(
+            f"the tokens' vectors are of {held} dimensions, the encoder's of {wanted}; build the engine again"
+        )
+    if fusion and lexical.statistics is None:
+        raise ArtifactError("the lexical index lacks the statistics that the fusion needs; build the engine again")

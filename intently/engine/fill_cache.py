@@ -7,7 +7,6 @@ from intently.engine.cache import QueryCache
 from intently.engine.engine import Engine
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.models.device import intra_op_threads
-from intently.text.normalize import normalize
 
 
 def fill_cache(
@@ -22,18 +21,19 @@ def fill_cache(
     """Decode the intentions of `queries` with the engine's student and write them to `path`, whole or not at all.
 
     With the engine's own decode settings, which stand in for `decode`, a cached query gets what it would get without
-    the cache. Queries that are equal once normalised are decoded once. The engine itself goes on without the cache:
-    set `engine.cache` to what is returned. `progress` is called with the numbers of queries done and in all. Cost: one
-    reading and decoding a query, in batches of similar length.
+    the cache. Queries with the same key are decoded once, read as the engine reads them. The engine itself goes on
+    without the cache: set `engine.cache` to what is returned. `progress` is called with the numbers of queries done and
+    in all. Cost: one reading and decoding a query, in batches of similar length.
     """
-    distinct = sorted({normalize(query) for query in queries}, key=len)
+    texts = {text.key: text for text in map(engine.read, queries) if not text.says_nothing}
+    distinct = sorted(texts.values(), key=lambda text: len(text.for_models))
     decoder = engine.student.decoder(engine.intentions.trie)
     decoded: list[Decoded] = []
     for start in range(0, len(distinct), batch_size):
         with intra_op_threads(engine.settings.num_threads):
-            batch = distinct[start : start + batch_size]
+            batch = [text.for_models for text in distinct[start : start + batch_size]]
             reading = engine.student.read(batch, engine.settings.max_query_tokens)
             decoded += decoder.decode(reading.prompt, decode or engine.settings.decode)
         if progress:
             progress(len(decoded), len(distinct))
-    return QueryCache.build(path, distinct, decoded, engine.intentions.version)
+    return QueryCache.build(path, [text.key for text in distinct], decoded, engine.intentions.version)

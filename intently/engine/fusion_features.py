@@ -16,7 +16,8 @@ from intently.arrays import Float32Array, IntArray, Mask
 from intently.index.bm25 import Statistics
 from intently.index.lexical import LexicalQuery
 from intently.index.title_terms import Codes, term_codes
-from intently.text.analyze import UNITS, Analyzer
+from intently.text.query_text import QueryText
+from intently.text.units import UNITS
 from intently.types import Channel
 
 _RANK_CONSTANT = 10.0  # of the reciprocal ranks
@@ -48,15 +49,14 @@ class QueryFacts:
     @classmethod
     def of(
         cls,
-        query: str,
+        query: QueryText,
         asked: Sequence[LexicalQuery],
         num_literal: int,
-        analyzer: Analyzer,
         statistics: Statistics,
     ) -> "QueryFacts":
-        """Return the facts of a query that became `asked`, one for each of the indexes it was analysed for."""
+        """Return the facts of a query that became `asked`, one for each of the indexes it was asked of."""
         terms = tuple(dict.fromkeys(term for one in asked for term in one.terms))
-        num_corrected = len(set(analyzer.terms(query)).difference(terms))
+        num_corrected = len(set(query.terms).difference(terms))
         return cls(terms, statistics.idf(list(terms)), num_corrected, num_literal)
 
 

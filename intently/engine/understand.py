@@ -1,4 +1,4 @@
-"""From queries to what they are known by: an embedding, and intentions from the cache or from the student."""
+"""From queries to what models make of them: an embedding, and intentions from the cache or from the student."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,55 +7,70 @@ from functools import partial
 
 import numpy as np
 
-from intently.arrays import Float32Array
+from intently.arrays import Float32Array, IntArray
 from intently.engine.cache import QueryCache
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
 from intently.index.concatenated import concatenate_embeddings
+from intently.index.intentions import IntentionIndex
 from intently.index.parallel import in_parallel
 from intently.intentions.decode import ConstrainedDecoder, Decoded
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedQueries, Embedder
 from intently.models.student import Reading, Student
+from intently.text.query_text import QueryText
 from intently.types import Channel
+
+_NO_IDS: IntArray = np.empty(0, dtype=np.int64)
 
 
 @dataclass
 class Understood:
-    """What one query is known by; whatever the asked channels do not need is None."""
+    """What models and the vocabulary make of one query; whatever the channels asked do not need is None."""
 
-    embedding: Float32Array | None = None  # (D,), of unit length: of the student, joined with that of an encoder
+    embedding: Float32Array | None = None  # (D,), of unit length: of the student, with that of an encoder after it
     tokens: Float32Array | None = None  # (S, P), of unit length: of an encoder whose tokens interact with those of ads
     intentions: Decoded | None = None
+    literal: IntArray = field(default_factory=_NO_IDS.copy)  # ids of intentions that the query has word by word
     cached: bool = False  # whether the intentions came from the cache
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Models:
+    """What reads queries: the student, its decoder and, for the dense channel, an encoder beside it."""
+
+    student: Student
+    encoder: Embedder | None
+    decoder: ConstrainedDecoder
+    intentions: IntentionIndex
+
+
 def understand(
-    queries: Sequence[str],
-    correct: Callable[[str], str],
+    queries: Sequence[QueryText],
     channels: Sequence[Channel],
-    student: Student,
-    encoder: Embedder | None,
-    decoder: ConstrainedDecoder,
+    models: Models,
     cache: QueryCache | None,
     settings: RetrievalSettings,
 ) -> list[Understood]:
-    """Return what each query is known by for these channels, in order; a batch gives what its queries give one by one.
+    """Return what each query is known by for these channels, in order.
 
-    Models read queries as `correct` spells them, for that is how ads are written. The dense channel takes the student's
-    embedding, joined with that of an `encoder` if there is one. Queries that the cache knows are not decoded, and the
-    student reads them only if its embedding is asked for. With two threads or more the encoder reads ("embed") at the
-    same time as the student reads and decodes. The time of a stage is shared equally by the queries that went through
-    it.
+    The dense channel takes the student's embedding, with that of an encoder after it if there is one. Queries that the
+    cache knows are not decoded, and the student reads them only if its embedding is asked for. With two threads or more
+    the encoder reads ("embed") at the same time as the student reads and decodes. The time of a stage is shared equally
+    by the queries that went through it. In float32 results do not depend on batching but for rounding; int8 layers
+    scale a batch as a whole, which moves log-probabilities by up to some hundredths.
     """
+    student, encoder, decoder = models.student, models.encoder, models.decoder
     understood = [Understood() for _ in queries]
-    if cache is not None and Channel.INTENTION in channels:
+    if Channel.INTENTION in channels:
         for query, one in zip(queries, understood, strict=True):
-            with timed(one.timings_ms, "cache"):
-                one.intentions = cache.lookup(query)
-            one.cached = one.intentions is not None
-    asked = list(zip(map(correct, queries), understood, strict=True))
+            one.literal = models.intentions.literal(query)
+            if cache is not None:
+                with timed(one.timings_ms, "cache"):
+                    one.intentions = cache.lookup(query.key)
+                one.cached = one.intentions is not None
+    asked = [(query.for_models, one) for query, one in zip(queries, understood, strict=True)]
     to_decode = [pair for pair in asked if Channel.INTENTION in channels and not pair[1].cached]
     to_embed = asked if Channel.DENSE in channels else []
 

@@ -91,10 +91,11 @@ class Applier:
             snapshot, row = self.snapshot, self._row(ad_id)
         return None if row is None else snapshot.ad(row)
 
-    def row(self, ad_id: str) -> tuple[Snapshot, int | None]:
-        """Return the newest snapshot, and the row of an ad in it, None if it is not there."""
-        with self._lock:
-            return self.snapshot, self._row(ad_id)
+    def rows_in(self, snapshot: Snapshot, ad_ids: Iterable[str]) -> list[int]:
+        """Return the rows of those ads that are in `snapshot`, which may be an older one."""
+        numbers = [self._number_of.get(ad_id) for ad_id in ad_ids]
+        rows = [snapshot.row_of(number) for number in numbers if number is not None]
+        return [row for row in rows if row is not None]
 
     def wait(self) -> None:
         """Return once no merge is under way or due."""

@@ -7,6 +7,7 @@ characters that a catalogue uses and the vocabulary lacks are therefore appended
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,11 @@ class StudentTokenizer:
         if token_id is None:
             raise ArtifactError(f"{path} has no token {token}; a BERT-style WordPiece vocabulary is needed")
         return int(token_id)
+
+    @cached_property
+    def whole_words(self) -> frozenset[str]:
+        """The words that are one token: those that the model knows from what it was trained on."""
+        return frozenset(token for token in self._tokenizer.get_vocab() if token.isalpha())
 
     def encode(self, texts: Sequence[str], max_length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return `token_ids (B, S)`, padded to the longest, and `lengths (B,)`; S ≤ max_length, longer text is cut."""

@@ -87,7 +87,7 @@ class Segment:
 
     def warmed(self) -> "Segment":
         """Return this segment after computing what the first query would otherwise wait for."""
-        _ = self.vectors.stage
+        _ = self.vectors.stage, self.lexical.word_table
         return self
 
     def numbered(self, first: int) -> "Segment":

@@ -4,7 +4,8 @@ Ads lie in segments, oldest first: a large one, as it was built or last merged, 
 Removed ads stay in place, masked, until segments are merged. Attributes lie apart from segments, over all rows.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from intently.arrays import IntArray, Mask
 from intently.catalog import Catalog
 from intently.catalog.columns import SCHEMA
+from intently.index.lexical import query_reader
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.segment import Segment
+from intently.text.query_text import QueryReader
 from intently.types import Ad, UserContext
 
 
@@ -27,18 +30,24 @@ class Snapshot:
     """N ads, living and removed, in segments; an `ad_row` counts through them. `alive (N,)`: not removed.
 
     Never changes: what changes ads returns another snapshot. The row of an ad may differ between the two. `seq` is the
-    number of the newest change that this snapshot shows.
+    number of the newest change that this snapshot shows. `reader` reads queries with the words of all segments;
+    `known_words` are right though no ad has them.
     """
 
     segments: tuple[Segment, ...]
     attributes: Attributes
     alive: Mask
+    reader: QueryReader
+    known_words: Container[str] = frozenset()
     seq: int = 0
 
     @classmethod
-    def of(cls, segment: Segment, attributes: Attributes, seq: int = 0) -> "Snapshot":
+    def of(
+        cls, segment: Segment, attributes: Attributes, known_words: Container[str] = frozenset(), seq: int = 0
+    ) -> "Snapshot":
         """Return the snapshot of one segment, all ads living."""
-        return cls((segment.warmed(),), attributes, np.ones(segment.num_rows, dtype=np.bool_), seq)
+        segments, alive = (segment.warmed(),), np.ones(segment.num_rows, dtype=np.bool_)
+        return cls(segments, attributes, alive, _reader(segments, known_words), known_words, seq)
 
     @property
     def num_rows(self) -> int:
@@ -58,10 +67,15 @@ class Snapshot:
         table = pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
         return Catalog(table if self.alive.all() else table.filter(pa.array(self.alive)))
 
+    def place(self, ad_row: int) -> tuple[int, int]:
+        """Return the number of the segment that a row lies in, and the row within it."""
+        at = bisect_right(self.starts, ad_row) - 1
+        return at, ad_row - self.starts[at]
+
     def locate(self, ad_row: int) -> tuple[Segment, int]:
         """Return the segment that a row lies in, and the row within it."""
-        at = int(np.searchsorted(self.starts, ad_row, side="right")) - 1
-        return self.segments[at], ad_row - self.starts[at]
+        at, row = self.place(ad_row)
+        return self.segments[at], row
 
     def ad_id(self, ad_row: int) -> str:
         """Return the id of one row."""
@@ -105,9 +119,11 @@ class Snapshot:
 
     def appended(self, new: Segment, catalog: Catalog) -> "Snapshot":
         """Return these ads and, after them, those of `new`, whose attributes are those of `catalog`."""
+        segments = (*self.segments, new.warmed())
         return replace(
             self,
-            segments=(*self.segments, new.warmed()),
+            segments=segments,
+            reader=_reader(segments, self.known_words),
             attributes=self.attributes.concatenated(catalog),
             alive=np.concatenate((self.alive, np.ones(new.num_rows, dtype=np.bool_))),
         )
@@ -142,9 +158,15 @@ class Snapshot:
         stays = np.ones(self.num_rows, dtype=np.bool_)
         rows = slice(before.starts[first], before.starts[last])
         stays[rows] = before.alive[rows]
+        segments = (*self.segments[:first], merged, *self.segments[last:])
         return replace(
             self,
-            segments=(*self.segments[:first], merged, *self.segments[last:]),
+            segments=segments,
+            reader=_reader(segments, self.known_words),
             attributes=self.attributes.kept(stays),
             alive=self.alive[stays],
         )
+
+
+def _reader(segments: Sequence[Segment], known_words: Container[str]) -> QueryReader:
+    return query_reader([segment.lexical for segment in segments], known_words)

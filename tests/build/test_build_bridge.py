@@ -12,8 +12,9 @@ from intently.build import encoder as building_encoder
 from intently.build import intentions as building_intentions
 from intently.build import pipeline
 from intently.build.settings import BuildSettings
-from intently.engine.engine import ENCODER, FUSION_FILE, TOKENS, Engine
+from intently.engine.engine import Engine
 from intently.engine.learned_fusion import LearnedFusion
+from intently.engine.load import ENCODER, FUSION_FILE, TOKENS
 from intently.errors import InputError
 from intently.files import MANIFEST
 from intently.index.postings import Postings

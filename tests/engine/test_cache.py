@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import ADS, QUERIES, SETTINGS, ids, make_engine, save
 
 from intently.engine import cache as module
 from intently.engine.cache import CACHE_FILE, QueryCache
@@ -14,10 +13,10 @@ from intently.engine.cache_statistics import CacheStatistics
 from intently.engine.engine import Engine
 from intently.engine.fill_cache import fill_cache
 from intently.errors import ArtifactError, InputError
-from intently.index.lexical import corrected
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.text.normalize import normalize
 from intently.types import Ad, Channel
+from tests.engine.small_engine import ADS, QUERIES, SETTINGS, ids, make_engine, save
 
 VERSION, OTHER = "0f" * 32, "f0" * 32
 
@@ -114,7 +113,7 @@ def engine(make_student) -> Engine:
 
 
 def decode(engine: Engine, queries: list[str]) -> list[Decoded]:
-    read = [corrected([engine.lexical], query) for query in queries]
+    read = [engine.read(query).for_models for query in queries]
     reading = engine.student.read(read, SETTINGS.max_query_tokens)
     return engine.student.decoder(engine.intentions.trie).decode(reading.prompt, SETTINGS.decode)
 

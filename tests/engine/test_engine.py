@@ -1,91 +1,34 @@
 """The engine over a dozen ads, English and Chinese, with a student of random weights."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from intently.catalog import Catalog
-from intently.catalog.texts import ad_texts, searchable_texts
-from intently.engine.engine import MAX_QUERY_LENGTH, NUM_EVIDENCE, Engine, RetrievalSettings
+from intently.engine.engine import Engine
+from intently.engine.search import NUM_EVIDENCE
 from intently.errors import ArtifactError, InputError, SettingsError
 from intently.files import write_manifest
-from intently.index.intentions import IntentionIndex
-from intently.index.lexical import LexicalIndex, LexicalSettings, corrected
-from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
-from intently.intentions.decode import DecodeSettings
-from intently.intentions.trie import Trie
 from intently.models.student import Runtime
-from intently.text.analyze import Analyzer
-from intently.types import Ad, Channel, UserContext
-
-ADS = [
-    Ad("robot", "Red robot vacuum", keywords=("robot vacuum",)),
-    Ad("paused", "Red robot vacuum", status="paused"),
-    Ad("ended", "扫地机器人", status="ended"),
-    Ad("zh-robot", "红色扫地机器人", countries=("CN",), languages=("zh",)),
-    Ad("bits", "Drill bit for drill"),
-    Ad("de-bits", "Blue drill bit", countries=("DE",), languages=("de", "en")),
-    Ad("pan", "Red pan"),
-    Ad("kettle", "Electric kettle", description="red or blue", devices=("mobile",)),
-    Ad("zh-kettle", "红色电热水壶", audiences=("cooks",)),
-    Ad("lamp", "LED lamp"),
-    Ad("zh-lamp", "红色 LED 灯"),
-    Ad("shoe", "Blue shoe", day_parts=("mon-fri@9-18",)),
-]
-TEXTS = ("red", "robot vacuum", "drill bit", "drill", "pan", "kettle", "扫地机器人", "红色", "水壶", "led lamp", "shoe")
-GIVEN = [(0, 0), (0, 1), (0, 6), (1, 0), (1, 1), (2, 4), (2, 5), (3, 4), (3, 5), (4, 6), (5, 7), (6, 2), (6, 3)]
-GIVEN += [(7, 3), (7, 8), (7, 10), (8, 8), (9, 9), (10, 11)]
-QUERIES = [
-    "red robot vacuum",
-    "扫地机器人",
-    "drill bits led",
-    "红色水壶 kettle",
-    "robto",
-    "unknown",
-    "?!",
-    "，。",
-    "２ ｐａｎ",
-]
-CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
-SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback_weight=0.0)
-
-
-def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
-    catalog = Catalog.from_ads(ADS)
-    trie = Trie.build(student.tokenizer.encode_bare(TEXTS))
-    pairs, log_probs, embeddings = [], [], np.empty((len(ADS), student.dimension), dtype=np.float32)
-    for rows, reading in student.batches(ad_texts(catalog), 24, batch_size=5):
-        embeddings[rows] = reading.embeddings
-        for row, found in zip(
-            rows, student.decoder(trie).decode(reading.prompt, DecodeSettings(num_beams=3)), strict=True
-        ):
-            pairs += [(intention_id, row) for intention_id in found.intention_ids]
-            log_probs += found.log_probs.tolist()
-    clicked = np.empty((0, 2), dtype=np.int64)
-    ad_intentions = AdIntentions(np.array(GIVEN), clicked, np.array(pairs), np.array(log_probs))
-    postings, statistics = build_postings(ad_intentions, embeddings, student.embed(TEXTS, 24), PostingSettings())
-    lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())
-    intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics)
-    return Engine(catalog, student, intentions, VectorIndex(embeddings), lexical, settings)
+from intently.types import MAX_QUERY_LENGTH, Channel, Request, UserContext
+from tests.engine.small_engine import (
+    ADS,
+    CHANNELS,
+    QUERIES,
+    SAY_NOTHING,
+    SETTINGS,
+    TEXTS,
+    USERS,
+    ids,
+    make_engine,
+    save,
+)
 
 
 @pytest.fixture(scope="module")
 def engine(make_student) -> Engine:
     return make_engine(make_student(3))
-
-
-def ids(ranking) -> list[str]:
-    return [ad.ad_id for ad in ranking.ads]
-
-
-USERS = [
-    (None, {"paused", "ended"}),
-    (UserContext(country="cn"), {"paused", "ended", "de-bits"}),
-    (UserContext(country="DE", language="EN", device="Desktop"), {"paused", "ended", "zh-robot", "kettle"}),
-    (UserContext(audiences=frozenset()), {"paused", "ended", "zh-kettle"}),
-]
 
 
 @pytest.mark.parametrize(("user", "hidden"), USERS)
@@ -216,7 +159,7 @@ def test_the_query_moves_towards_the_first_ads_it_finds(engine, user):
     vectors = dict(zip([ad.ad_id for ad in ADS], np.asarray(engine.vectors.embeddings), strict=True))
     for query in QUERIES:
         before = engine.retrieve(query, 99, channel=Channel.DENSE, user=user)
-        asked = engine.student.read([corrected([engine.lexical], query)], 32).embeddings[0]
+        asked = engine.student.read([engine.read(query).for_models], 32).embeddings[0]
         moved = asked + 0.5 * (vectors[before.ads[0].ad_id] + vectors[before.ads[1].ad_id]) / 2
         moved /= np.linalg.norm(moved)
         after = moving.retrieve(query, 99, channel=Channel.DENSE, user=user)
@@ -241,33 +184,97 @@ def test_a_path_may_be_named(engine):
     assert ids(engine.retrieve("red pan", channel="lexical")) == ids(
         engine.retrieve("red pan", channel=Channel.LEXICAL)
     )
-    with pytest.raises(ValueError, match="magic"):
+    with pytest.raises(InputError, match="field 'channel': 'magic' is not a channel; use one of intention, dense"):
         engine.retrieve("red pan", channel="magic")
 
 
 WRONG = [
-    ("", "query 1 is empty"),
-    (" \t\n　", "query 1 is empty"),
-    ("x" * (MAX_QUERY_LENGTH + 1), "query 1 has 2001 characters"),
-    (5, "query 1 is int, not text"),
-    (None, "query 1 is NoneType, not text"),
-    (b"red", "query 1 is bytes, not text"),
-    ("red \ud800", "query 1 is not valid Unicode"),
+    ("", "is empty"),
+    (" \t\n　", "is empty"),
+    ("x" * (MAX_QUERY_LENGTH + 1), "has 2001 characters"),
+    (5, "expected a text, got int"),
+    (None, "expected a text, got NoneType"),
+    (b"red", "expected a text, got bytes"),
+    ("red \ud800", "is not valid Unicode"),
 ]
 
 
 @pytest.mark.parametrize(("query", "problem"), WRONG)
 def test_wrong_queries(engine, query, problem):
-    with pytest.raises(InputError, match=problem):
+    with pytest.raises(InputError, match=f"field 'query': .*{problem}"):
         engine.retrieve(query)
-    with pytest.raises(InputError, match=problem.replace("query 1", "query 2")):
+    with pytest.raises(InputError, match=f"queries:2: .*{problem}"):
         engine.retrieve_many(["red", query, ""])  # before anything is answered
 
 
-@pytest.mark.parametrize("k", [0, -1])
+@pytest.mark.parametrize("k", [0, -1, "10", 2.5, True, None])
 def test_wrong_k(engine, k):
-    with pytest.raises(InputError, match=f"field 'k': k is {k}; ask for at least 1"):
+    with pytest.raises(InputError, match=f"field 'k': k is {k!r}; ask for a whole number of ads, at least 1"):
         engine.retrieve("red", k)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"user": {"country": "DE"}}, "field 'user': expected a UserContext, got dict"),
+        ({"explain": 1}, "field 'explain': explain is 1"),
+        ({"exclude": "pan"}, "field 'exclude': expected ids, got 'pan'"),
+        ({"exclude": [5]}, "field 'exclude': expected at most 10000 texts"),
+        ({"channel": None}, "field 'channel': None is not a channel"),
+    ],
+)
+def test_wrong_arguments(engine, given, problem):
+    with pytest.raises(InputError, match=problem):
+        engine.retrieve("red", **given)
+
+
+def test_wrong_lists(engine):
+    with pytest.raises(InputError, match="expected a list of queries, got the text 'red pan'"):
+        engine.retrieve_many("red pan")
+    for batch_size in (0, -1, 2.5, "4"):
+        with pytest.raises(InputError, match=r"batch_size is .*; pass a whole number of at least 1"):
+            engine.retrieve_many(["red pan"], batch_size=batch_size)
+    with pytest.raises(InputError, match="requests:1: expected a Request, got str"):
+        engine.answer_many(["red pan"])
+
+
+@pytest.mark.parametrize("channel", Channel)
+@pytest.mark.parametrize("query", SAY_NOTHING)
+def test_a_query_that_says_nothing_finds_nothing(engine, channel, query):
+    ranking = engine.retrieve(query, channel=channel)
+    assert (ranking.ads, ranking.intentions) == ((), ())
+    together = list(engine.retrieve_many(["red pan", query, "drill"], channel=channel))
+    assert [bool(ranking.ads) for ranking in together] == [True, False, True]
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_excluded_ads_are_not_returned(engine, channel):
+    everything = ids(engine.retrieve("red robot vacuum", 99, channel=channel))
+    left = ids(engine.retrieve("red robot vacuum", 99, channel=channel, exclude=[everything[0], "nobody"]))
+    assert everything[0] not in left
+    assert set(left) == set(everything[1:])
+    request = Request("red robot vacuum", 3, channel=channel)
+    assert ids(engine.answer(request)) == everything[:3]
+
+
+def test_a_ranking_says_what_it_is_of(engine):
+    ranking = engine.retrieve("robto vacuum", 2)
+    assert (ranking.generation, ranking.seq, len(ranking)) == ("", 0, 2)
+    assert ranking.read_as == {"robto": ("robot",)}
+    assert [ad.ad_id for ad in ranking] == ids(ranking)
+    assert ranking.to_dict()["ads"][0]["ad_id"] == ranking.ads[0].ad_id
+
+
+@pytest.mark.parametrize("channel", Channel)
+@pytest.mark.parametrize("num_candidates", [1, 2, 5])
+def test_the_first_ads_do_not_depend_on_k(engine, channel, num_candidates):
+    narrow = make_engine(engine.student, replace(SETTINGS, num_candidates=num_candidates, feedback_weight=0.3))
+    for query in QUERIES:
+        everything = narrow.retrieve(query, 99, channel=channel)
+        scores = [ad.score for ad in everything.ads]
+        assert scores == sorted(scores, reverse=True)
+        for k in (1, 2, 3, 6, 10):
+            assert narrow.retrieve(query, k, channel=channel).ads == everything.ads[:k]
 
 
 @pytest.mark.parametrize(
@@ -276,9 +283,6 @@ def test_wrong_k(engine, k):
         "x" * MAX_QUERY_LENGTH,
         "红" * MAX_QUERY_LENGTH,
         "red " * 500,
-        "\u200b",
-        "\0",
-        "🦊🎉",
         "[SEP] [CLS]",
         "ﷺ\u0301\u0345",
     ],
@@ -289,19 +293,6 @@ def test_odd_queries_are_answered(engine, query):
 
 def test_no_queries(engine):
     assert list(engine.retrieve_many([])) == []
-
-
-def save(engine: Engine, directory, **settings) -> list:
-    """Save an engine with settings beside those of retrieval, and what else is in the directory; return the files."""
-    engine.catalog.save(directory / "catalog.arrow")
-    engine.student.save(directory / "student")
-    engine.intentions.save(directory / "intentions")
-    engine.vectors.save(directory / "vectors.npy")
-    engine.lexical.save(directory / "lexical")
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    told = {"retrieval": asdict(engine.settings), **settings}
-    write_manifest(directory, files, {"settings": told, "fingerprints": {}, "facts": {}, "notes": []})
-    return files
 
 
 def test_saved_and_loaded(engine, tmp_path, monkeypatch):

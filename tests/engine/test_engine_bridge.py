@@ -7,19 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_engine import ADS, CHANNELS, QUERIES, SETTINGS, ids, make_engine, save
 
 from intently.build.training.fusion import FusionExample, FusionSettings, train_fusion
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.engine.engine import ENCODER, FUSED_CHANNELS, FUSION_FILE, TITLES_FILE, Engine
+from intently.engine.channels.dense import DenseQuery, _nearest
+from intently.engine.engine import FUSED_CHANNELS, Engine
 from intently.engine.fusion_features import feature_names, rising
 from intently.engine.learned_fusion import LearnedFusion
+from intently.engine.load import ENCODER, FUSION_FILE, TITLES_FILE
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
 from intently.errors import ArtifactError, InputError
 from intently.index.coarse import CoarseEngine, CoarseSettings
 from intently.index.concatenated import concatenate_embeddings
-from intently.index.lexical import LexicalIndex, corrected
+from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
@@ -34,10 +35,10 @@ from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.student import Runtime
 from intently.models.tokenizer import StudentTokenizer
-from intently.snapshot.snapshot import DenseQuery
 from intently.text.analyze import Analyzer
 from intently.text.chunk import ChunkSettings
 from intently.types import Ad, Channel, Span
+from tests.engine.small_engine import ADS, CHANNELS, QUERIES, SETTINGS, ids, make_engine, save
 
 EAGER = replace(SETTINGS, runtime=Runtime.TORCH)
 TEXTS = ad_texts(Catalog.from_ads(ADS))
@@ -100,9 +101,9 @@ def by_id(ranking) -> dict[str, float]:
     return {ad.ad_id: ad.score for ad in ranking.ads}
 
 
-def both_say(plain: Engine, encoder: Embedder, query: str, texts: list[str], own_texts: list[str]) -> list[float]:
-    """Return the mean of both cosines of a query with ads: `texts` read by the student, `own_texts` by the encoder."""
-    text = [corrected([plain.lexical], query)]
+def both_say(plain: Engine, encoder: Embedder, text: str, texts: list[str], own_texts: list[str]) -> list[float]:
+    """Return the mean cosines of a query's text with ads: `texts` read by the student, `own_texts` by the encoder."""
+    text = [text]
     ads = plain.student.embed(texts, PostingSettings().max_ad_tokens)
     of_student = ads @ plain.student.read(text, EAGER.max_query_tokens).embeddings[0]
     of_encoder = encoder.embed_ads(own_texts) @ encoder.embed_queries(text)[0]
@@ -111,7 +112,7 @@ def both_say(plain: Engine, encoder: Embedder, query: str, texts: list[str], own
 
 def test_student_and_encoder_answer_the_dense_path_and_the_student_the_intention_path(engine, plain, encoder):
     for query in QUERIES:
-        means = both_say(plain, encoder, query, TEXTS, TEXTS)
+        means = both_say(plain, encoder, plain.read(query).for_models, TEXTS, TEXTS)
         expected = {ad.ad_id: mean for ad, mean in zip(ADS, means, strict=True)}
         found = by_id(engine.retrieve(query, 99, channel=Channel.DENSE))
         assert found == pytest.approx({ad_id: expected[ad_id] for ad_id in found}, abs=1e-5)
@@ -141,7 +142,7 @@ def test_queries_are_embedded_as_the_dense_path_does_it(plain, encoder, with_enc
         cosines = dict(zip([ad.ad_id for ad in ADS], engine.vectors.scores(embedding).tolist(), strict=True))
         found = by_id(engine.retrieve(query, 99, channel=Channel.DENSE))
         assert found == pytest.approx({ad_id: cosines[ad_id] for ad_id in found}, abs=1e-5)
-    with pytest.raises(InputError, match="query 2 is empty"):
+    with pytest.raises(InputError, match="the query is empty"):
         engine.embed_queries(["red", " "])
 
 
@@ -158,7 +159,7 @@ class Cache:
 
     def __init__(self, engine: Engine, queries: list[str]) -> None:
         reading = engine.student.read(queries, EAGER.max_query_tokens)
-        found = engine._decoder.decode(reading.prompt, DecodeSettings(num_beams=2))
+        found = engine._models.decoder.decode(reading.prompt, DecodeSettings(num_beams=2))
         self.known = dict(zip(queries, found, strict=True))
 
     def lookup(self, query: str):
@@ -242,7 +243,7 @@ def test_cached_queries_of_a_batch_get_both_embeddings_too(plain, encoder):
     assert [ranking.cached for ranking in rankings] == [False, True, False, True]
     for query, ranking in zip(queries, rankings, strict=True):
         assert ("decode" in ranking.timings_ms) != ranking.cached
-        means = both_say(plain, encoder, query, TEXTS, TEXTS)
+        means = both_say(plain, encoder, plain.read(query).for_models, TEXTS, TEXTS)
         expected = {ad.ad_id: mean for ad, mean in zip(ADS, means, strict=True)}
         found = {ad.ad_id: why.score for ad in ranking.ads for why in ad.reasons if why.channel is Channel.DENSE}
         assert len(found) == 10
@@ -420,7 +421,7 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     engine.add_ads(new[:3])
     engine.add_ads(new[3:])
     engine.remove_ads(["pan", "n3"])
-    ads = engine._live.ads
+    ads = engine.snapshot
     assert len(ads.segments) == 2
     titles = [ad.title for ad in new]
     of_student = plain.student.embed(titles, PostingSettings().max_ad_tokens)
@@ -429,15 +430,16 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     query = rng.normal(size=both.shape[1]).astype(np.float32)
     query /= np.linalg.norm(query)
     cosines = both @ query
+    asking = DenseQuery(query, None, 0.0, 1)
     for eligible in (ads.eligible(None), rng.random(16) < 0.5, np.zeros(16, bool), np.arange(16) >= 12):
         expected = sorted(np.flatnonzero(eligible).tolist(), key=lambda row: (-round(float(cosines[row]), 5), row))
         for k in (1, 3, 99):
-            rows, scores = ads.dense_search(query, k, eligible)
+            rows, scores = _nearest(asking, ads, k, eligible)
             assert rows.tolist() == expected[:k]
             assert scores.tolist() == pytest.approx(cosines[expected[:k]].tolist(), abs=1e-5)
     for asked in (np.arange(16), rng.permutation(16), np.array([13, 2]), np.array([3]), np.array([15]), np.arange(0)):
-        assert ads.cosines(query, asked).tolist() == pytest.approx(cosines[asked].tolist(), abs=1e-5)
-        assert ads.dense_scores(DenseQuery(query), asked).tolist() == ads.cosines(query, asked).tolist()
+        assert asking.cosines(ads, asked).tolist() == pytest.approx(cosines[asked].tolist(), abs=1e-5)
+        assert asking.late_shares(ads, asked).tolist() == [0.0] * len(asked)
 
 
 def test_new_ads_are_embedded_by_both_and_weighed_by_the_student(plain, encoder):
@@ -447,7 +449,7 @@ def test_new_ads_are_embedded_by_both_and_weighed_by_the_student(plain, encoder)
         engine.add_ads([new])
     texts = ad_texts(Catalog.from_ads([new]))
     for query in QUERIES:
-        (mean,) = both_say(plain, encoder, ours._live.ads.corrected(query), texts, texts)
+        (mean,) = both_say(plain, encoder, ours.read(query).for_models, texts, texts)
         assert by_id(ours.retrieve(query, 99, channel=Channel.DENSE))["new"] == pytest.approx(mean, abs=1e-5)
         for channel in (Channel.INTENTION, Channel.LEXICAL):
             found, expected = (by_id(one.retrieve(query, 99, channel=channel)) for one in (ours, theirs))
@@ -463,9 +465,9 @@ def test_the_learned_fusion_ranks_new_ads_as_if_they_were_built_with(plain, fusi
         ((rows, table),) = engine.candidates([query])
         before = dict(zip(rows.tolist(), table, strict=True))
         ranked = ids(engine.retrieve(query, 99))
-        merged = engine._live.ads.merged()
+        merged = engine.snapshot.merged(0, len(engine.snapshot.segments))
         one = Engine(
-            merged.catalog, plain.student, replace(plain.intentions, postings=merged.postings),
+            engine.catalog, plain.student, replace(plain.intentions, postings=merged.postings),
             merged.vectors, merged.lexical, EAGER, fusion=fusion, titles=merged.titles,
         )  # fmt: skip
         ((rows, table),) = one.candidates([query])

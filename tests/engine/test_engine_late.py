@@ -7,26 +7,26 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from test_engine import ADS, QUERIES, SETTINGS, USERS, ids, make_engine, save
-from test_engine_bridge import make_encoder as some_encoder
 
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.engine.engine import ENCODER, TOKENS, Engine
+from intently.engine.channels.dense import DenseQuery
+from intently.engine.engine import Engine
+from intently.engine.load import ENCODER, TOKENS
 from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
 from intently.files import MANIFEST
 from intently.index.concatenated import concatenate_embeddings
-from intently.index.lexical import corrected
 from intently.index.posting_weights import PostingSettings
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
-from intently.live import applier as live
+from intently.live import merging as live
 from intently.models.encoder.embedder import Embedder
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.student import Runtime
-from intently.snapshot.snapshot import DenseQuery
 from intently.types import Ad, Channel
+from tests.engine.small_engine import ADS, QUERIES, SETTINGS, USERS, ids, make_engine, save
+from tests.engine.test_engine_bridge import make_encoder as some_encoder
 
 EAGER = replace(SETTINGS, runtime=Runtime.TORCH)
 TEXTS = ad_texts(Catalog.from_ads(ADS))
@@ -67,12 +67,12 @@ class Twin:
 
     def __init__(self, engine: Engine, query: str) -> None:
         self.settings = engine.settings
-        text = [corrected([engine.lexical], query)]
+        text = [engine.read(query).for_models]
         own = engine.student.read(text, engine.settings.max_query_tokens).embeddings
         read = engine.encoder.read_queries(text)
         self.query = concatenate_embeddings(own, read.embeddings)[0].astype(np.float64)
         self.tokens = read.tokens[0].astype(np.float64)
-        (segment,) = engine._live.ads.segments
+        (segment,) = engine.snapshot.segments
         self.vectors = np.asarray(segment.vectors.embeddings, dtype=np.float64)
         codes, offsets = segment.tokens.codes, segment.tokens.offsets
         self.ads = [codes[start:end] / 127 for start, end in pairwise(offsets)]
@@ -99,7 +99,12 @@ class Twin:
 @pytest.mark.parametrize("depth", [1, 2, 3, 99])
 def test_the_dense_path_is_the_loop_over_all_ads(plain, encoder, late_weight, feedback_weight, depth):
     engine = engine_with(
-        plain, encoder, late_weight=late_weight, feedback_weight=feedback_weight, num_feedback_ads=2, num_candidates=1
+        plain,
+        encoder,
+        late_weight=late_weight,
+        feedback_weight=feedback_weight,
+        num_feedback_ads=2,
+        num_candidates=depth,
     )
     for user, hidden in USERS:
         eligible = [row for row, ad in enumerate(ADS) if ad.ad_id not in hidden]
@@ -131,7 +136,7 @@ def test_late_interaction_changes_the_order(plain, encoder):
 def test_without_a_weight_nothing_interacts(plain, encoder, tokenizer_json, feedback_weight, channel):
     unweighted = engine_with(plain, encoder, late_weight=0.0, feedback_weight=feedback_weight)
     without = engine_with(plain, make_encoder(tokenizer_json, 0), feedback_weight=feedback_weight)
-    assert without._live.ads.segments[0].tokens is None
+    assert without.snapshot.segments[0].tokens is None
     for query in QUERIES:
         assert unweighted.retrieve(query, 99, channel=channel).ads == without.retrieve(query, 99, channel=channel).ads
 
@@ -185,22 +190,24 @@ def test_fusions_learn_from_the_scores_that_queries_are_answered_by(engine):
 def test_scores_of_some_rows_of_two_segments(engine, encoder):
     new = [Ad("n1", "Red pan"), Ad("n2", "红色 水壶"), Ad("n3", "Blue shoe novelty")]
     engine.add_ads(new)
-    ads = engine._live.ads
+    ads = engine.snapshot
     texts = [*TEXTS, *ad_texts(Catalog.from_ads(new))]
     one = encoder.read_ads(texts).tokens
     (tokens,) = encoder.read_queries(["红色 robot pan"]).tokens
     expected = one.scores_of(tokens, np.arange(15))
-    query = DenseQuery(np.asarray(engine.vectors.embeddings)[3], tokens, 0.7)
+    query = DenseQuery(np.asarray(engine.vectors.embeddings)[3], tokens, 0.7, 1)
     for rows in (np.arange(15), np.arange(15)[::-1], np.array([13, 2]), np.array([3]), np.array([14]), np.arange(0)):
-        late = ads.late_shares(query, rows)
+        late = query.late_shares(ads, rows)
         assert late.tolist() == pytest.approx((0.7 * expected[rows]).tolist(), abs=2e-2)  # bfloat16
-        both = ads.cosines(query.embedding, rows) + late
-        assert ads.dense_scores(query, rows).tolist() == pytest.approx(both.tolist(), abs=1e-6)
+        alone = query.cosines(ads, rows)
+        assert alone.tolist() == pytest.approx(
+            [float(query.cosines(ads, rows[at : at + 1])[0]) for at in range(len(rows))]
+        )
 
 
 def test_saved_and_loaded(plain, encoder, engine, tmp_path):
     encoder.save(tmp_path / ENCODER)
-    engine._live.ads.segments[0].tokens.save(tmp_path / TOKENS)
+    engine.snapshot.segments[0].tokens.save(tmp_path / TOKENS)
     files = save(engine, tmp_path)
     loaded = Engine.load(tmp_path)
     for query in QUERIES:
@@ -267,7 +274,7 @@ def assert_as_built(engine: Engine, encoder: Embedder, ads: list[Ad]) -> None:
     assert engine.catalog.strings("ad_id") == catalog.strings("ad_id")
     texts = ad_texts(catalog)
     own = engine.student.embed(texts, PostingSettings().max_ad_tokens)
-    merged, read = engine._live.ads.merged(), encoder.read_ads(texts)
+    merged, read = engine.snapshot.merged(0, len(engine.snapshot.segments)), encoder.read_ads(texts)
     assert merged.tokens.num_ads == len(ads)
     assert merged.tokens.offsets.tolist() == read.tokens.offsets.tolist()
     one = Engine(
@@ -306,7 +313,7 @@ def test_all_ads_may_go_and_come_again(engine, encoder, monkeypatch):
     monkeypatch.setattr(live, "MIN_LOOSE", 0)
     engine.remove_ads([ad.ad_id for ad in ADS])
     engine._live.wait()
-    assert engine._live.ads.segments[0].tokens.num_ads == 0
+    assert engine.snapshot.segments[0].tokens.num_ads == 0
     assert ids(engine.retrieve("red robot", channel=Channel.DENSE)) == []
     engine.add_ads(ADS)
     engine._live.wait()

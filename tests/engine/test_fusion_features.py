@@ -28,7 +28,8 @@ TERMS = TitleTerms.build(TITLES, ANALYZER)
 
 def facts(query: str) -> QueryFacts:
     index = LexicalIndex.build(TITLES, LexicalSettings())
-    return QueryFacts.of(query, [index.analyze(query)], 2, ANALYZER, index.statistics)
+    text = index.reader.read(query)
+    return QueryFacts.of(text, [index.known(text)], 2, index.statistics)
 
 
 def found(best: dict[Channel, list[int]], scores: dict[Channel, list[float]]) -> Candidates:

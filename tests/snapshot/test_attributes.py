@@ -97,8 +97,8 @@ def test_a_catalogue_of_several_chunks():
 
 
 def test_an_empty_catalogue():
-    assert Attributes.of(Catalog.from_ads([])).eligible(UserContext("DE", "de", "tv", MONDAY, frozenset())).shape ==
-    (0,)
+    nobody = Attributes.of(Catalog.from_ads([]))
+    assert nobody.eligible(UserContext("DE", "de", "tv", MONDAY, frozenset())).shape == (0,)
 
 
 def test_masks_are_not_shared_between_users():

@@ -16,9 +16,9 @@ from intently.build.training.format import query_prompt
 from intently.build.training.pairs import build_training_data
 from intently.catalog import Catalog, Run
 from intently.catalog.texts import ad_texts
+from intently.engine.channels.intention import weighted
 from intently.engine.engine import Engine
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
-from intently.engine.search import weighted_intentions
 from intently.errors import MissingDependencyError
 from intently.evaluation.cache_report import cache_report, zipf_log
 from intently.index.postings import top_rows
@@ -160,7 +160,7 @@ def equal_budget(task: Task, budget: Budget, work: Path, engine: Engine, progres
     student = train(task, budget, (backbone, tokenizer), identifiers, directory, progress, contrastive_weight=1.0)
     decoded = decode(student, index.trie, task.test_queries, budget.num_beams, budget.max_query_tokens, progress)
     rankings = [
-        ranked(task, budget, index.postings.scores(*weighted_intentions(query, found, index, settings)))
+        ranked(task, budget, index.postings.scores(*weighted(found, index.literal(query), settings)))
         for query, found in zip(task.test_queries, decoded, strict=True)
     ]
     return Answers(as_answers(rankings), [len(found.intention_ids) for found in decoded])

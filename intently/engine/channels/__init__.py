@@ -1,0 +1,10 @@
+"""The ways a query can reach an ad, a file each. A new one implements `ChannelSearch` and joins `ALL_CHANNELS`."""
+
+from intently.engine.channels.base import ChannelHits, ChannelSearch, Hits
+from intently.engine.channels.dense import DenseChannel
+from intently.engine.channels.intention import IntentionChannel
+from intently.engine.channels.lexical import LexicalChannel
+
+ALL_CHANNELS: tuple[ChannelSearch, ...] = (IntentionChannel(), DenseChannel(), LexicalChannel())
+
+__all__ = ["ALL_CHANNELS", "ChannelHits", "ChannelSearch", "DenseChannel", "Hits", "IntentionChannel", "LexicalChannel"]
