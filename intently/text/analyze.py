@@ -167,9 +167,11 @@ def _token() -> re.Pattern[str]:
 def _cut(han: str, cut: Callable[[str], list[str]], follows_number: bool) -> list[str]:
     """Cut Chinese characters into words; after a number the first is a unit if it is one by itself."""
     if follows_number:
-        first = rjieba.cut(han[:8])[0]
-        if unit := HAN_UNITS.get(first):
-            rest = han[len(first) :]
-            return [unit, *cut(rest)] if rest else [unit]
+        segments = rjieba.cut(han[:8])
+        for num_segments in (2, 1):  # 毫安时 is cut in two
+            first = "".join(segments[:num_segments])
+            if unit := HAN_UNITS.get(first):
+                rest = han[len(first) :]
+                return [unit, *cut(rest)] if rest else [unit]
     words: list[str] = cut(han)
     return words
