@@ -27,7 +27,11 @@ def speller_of(counts, known=frozenset(), together=None) -> Speller:
         ("headfone", ("headphone",)),  # two edits in a long one
         ("stanles", ()),  # seven letters allow one edit only
         ("stanlessx", ("stainless",)),
-        ("limp", ()),  # too short to be corrected
+        ("limp", ()),  # too short for another letter
+        ("lapm", ()),
+        ("lampp", ("lamp",)),
+        ("robt", ()),
+        ("kttle", ("kettle",)),  # a letter left out
         ("nike", ()),
         ("lego", ()),
         ("twinings", ()),
