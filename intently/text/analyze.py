@@ -71,6 +71,10 @@ class Analyzer:
         stems = self._stems([key for _, key in found])
         return [(word, stem) for (word, _), stem in zip(found, stems, strict=True)]
 
+    def content(self, text: str) -> list[tuple[str, str]]:
+        """Return the (word, stem) pairs of `text` side by side without stop words: what it is about, not what it is."""
+        return [pair for pair in self.phrase(text) if pair[0] not in STOP_WORDS]
+
     def terms(self, text: str) -> list[str]:
         """Return the terms that say what `text` is about: stems without stop words, Chinese words also in parts.
 

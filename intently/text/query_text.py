@@ -63,8 +63,10 @@ class QueryReader:
     def read(self, query: str) -> QueryText:
         """Return the query as every stage sees it. Cost: linear in its length, and a search for each unknown word."""
         normalized = normalize(plain_text(query))
-        phrase = self.analyzer.phrase(normalized)
         tokens = self.analyzer.tokens(normalized)
+        phrase = [(token.word, token.term) for token in tokens if token.kind is not Kind.VARIANT]
+        if has_han(normalized):  # whose words overlap among the tokens
+            phrase = self.analyzer.phrase(normalized)
         weights = _weights(tokens)
         corrections = self._corrections(normalized, phrase, tokens) if self.speller else {}
         for words in corrections.values():

@@ -1,7 +1,7 @@
 """Reading text takes time in proportion to its length, whatever its characters.
 
-Each function reads a quarter of the longest text that it may get, and all of it, which may take at most 10 times as long
-(in a quadratic one it takes 16 times as long), by the best of several tries. What is over at once is not compared.
+Each function reads a quarter of the longest text that it may get, and all of it, which may take at most 10 times as
+long (a quadratic one takes 16 times as long), by the best of several tries. What is over at once is not compared.
 """
 
 import time

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.lexical import LexicalIndex, LexicalSettings, query_reader
 from intently.text.analyze import Analyzer, Kind
 from intently.text.fold import fold
 from intently.text.markup import plain_text
@@ -19,6 +19,104 @@ from intently.text.query_text import QueryReader
 DATA = Path(os.environ.get("INTENTLY_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 CATALOGUES = {"homedepot": "english", "searchads": "english", "qadsm_de": "german", "zh": "english"}
 NUM_TITLES = 2_500  # of each
+BRANDS = [
+    "nike",
+    "adidas",
+    "lego",
+    "canon",
+    "twinings",
+    "sony",
+    "nokia",
+    "samsung",
+    "casio",
+    "asus",
+    "acer",
+    "lenovo",
+    "philips",
+    "braun",
+    "miele",
+    "tesla",
+    "toyota",
+    "honda",
+    "mazda",
+    "nissan",
+    "subaru",
+    "porsche",
+    "ferrari",
+    "audi",
+    "volvo",
+    "gucci",
+    "prada",
+    "chanel",
+    "dior",
+    "hermes",
+    "rolex",
+    "omega",
+    "cartier",
+    "tiffany",
+    "zara",
+    "uniqlo",
+    "levis",
+    "wrangler",
+    "puma",
+    "reebok",
+    "asics",
+    "converse",
+    "vans",
+    "fila",
+    "umbro",
+    "nestle",
+    "nespresso",
+    "lavazza",
+    "starbucks",
+    "lindt",
+    "haribo",
+    "ferrero",
+    "milka",
+    "oreo",
+    "pringles",
+    "doritos",
+    "pepsi",
+    "heinz",
+    "danone",
+    "nivea",
+    "loreal",
+    "garnier",
+    "maybelline",
+    "clinique",
+    "olay",
+    "gillette",
+    "pampers",
+    "huggies",
+    "ikea",
+    "wayfair",
+    "netflix",
+    "spotify",
+    "adobe",
+    "oracle",
+    "logitech",
+    "razer",
+    "corsair",
+    "sandisk",
+    "nikon",
+    "fujifilm",
+    "olympus",
+    "leica",
+    "gopro",
+    "garmin",
+    "fitbit",
+    "bose",
+    "jbl",
+    "sennheiser",
+    "fender",
+    "gibson",
+    "yamaha",
+    "hasbro",
+    "mattel",
+    "barbie",
+    "playmobil",
+    "schleich",
+]
 
 pytestmark = pytest.mark.skipif(
     not all((DATA / name / "ads.tsv.gz").exists() for name in CATALOGUES),
@@ -101,3 +199,13 @@ def test_without_a_speller_a_query_has_the_terms_of_the_title(name):
         assert dict.fromkeys(read.terms) == expected
         assert read.readings == (tuple(stem for _, stem in analyzer.phrase(read.normalized)),)
         assert all(token.kind is not Kind.STOP for token in analyzer.tokens(title)) or min(read.weights) <= 1.0
+
+
+def test_few_brands_get_another_word_and_all_stay_themselves():
+    """Without any list of known words, on a catalogue that has few of them; it was every third, which then vanished."""
+    index = LexicalIndex.build(titles_of("homedepot"), LexicalSettings())
+    read = [index.reader.read(brand) for brand in BRANDS]
+    assert [each.terms[0] for each in read] == [index.reader.analyzer.stem(brand) for brand in BRANDS]
+    assert sum(bool(each.corrections) for each in read) <= len(BRANDS) // 12
+    known = query_reader([index], frozenset(BRANDS))
+    assert not any(known.read(brand).corrections for brand in BRANDS)
