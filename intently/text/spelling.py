@@ -16,7 +16,7 @@ _MAX_LETTERS = 40  # of a word that is looked at
 _MIN_LETTERS_DOUBLED = 4  # of a word that may have a doubled letter too many or too few
 _MIN_LETTERS = 5  # from here on two letters may be swapped, or one left out
 _MIN_LETTERS_FREE = 6  # from here on any one edit may be a slip
-_MIN_LETTERS_TWO = 8  # from here on two edits, or one and a wrong first letter
+_MIN_LETTERS_TWO = 9  # from here on two edits, or one and a wrong first letter
 _RARE_ADS, _TIMES_RARER = 3, 20  # a word in so few ads, so much rarer than a neighbour, may be a slip of an advertiser
 # Of the ads with the rarer half of a compound, how many also have the other half, for it to be split before it is
 # corrected: where both halves have 3 letters or more, and where one is shorter ("wifi").
