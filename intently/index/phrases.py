@@ -61,8 +61,13 @@ class PhraseTable:
         return tuple(joined)
 
     def exact(self, text: str) -> int | None:
-        """Return the id of the intention that is the whole text, None if there is none."""
-        return self._by_terms.get(self._terms(text))
+        """Return the id of the intention that is the whole text, None if there is none.
+
+        The Chinese particle 的 may be left out: 红色的水壶 is 红色水壶.
+        """
+        terms = self._terms(text)
+        found = self._by_terms.get(terms)
+        return self._by_terms.get(tuple(term for term in terms if term != "的")) if found is None else found
 
     def within(self, text: str, *, correct_spelling: bool = False) -> IntArray:
         """Return the ids of the intentions whose words the text contains side by side; longer ones first.

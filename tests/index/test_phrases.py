@@ -43,7 +43,7 @@ def test_exact_by_hand():
         ("the DRILLS", None),  # identity keeps all words
         ("bits drill", None),  # another order
         ("drill for bits", None),
-        ("红色的水壶", None),
+        ("红色的水壶", 4),
         ("红色 水壶", 4),
         ("5-gallon", 6),
         ("drill bit saw", None),
