@@ -13,6 +13,7 @@ from intently.text.query_text import QueryReader, QueryText
 from intently.text.spelling import Speller, WordTable
 
 Terms = tuple[str, ...]
+_SHORT = 2  # letters of a part that is often written apart: "wi fi", "e bike"
 
 
 class PhraseTable:
@@ -31,6 +32,9 @@ class PhraseTable:
             words.update(fold(word) for word, _ in phrase)
             pairs.update(pairwise(terms))
         self._by_terms.pop((), None)
+        self._known = frozenset(term for terms in self._by_terms for term in terms)
+        for terms, intention_id in list(self._by_terms.items()):  # "wi fi router" is also "wifi router"
+            self._by_terms.setdefault(self._joined(terms), intention_id)
         self._longest = max(map(len, self._by_terms), default=0)
         self._speller = Speller(
             [WordTable(words, analyzer.stem)],
@@ -42,9 +46,28 @@ class PhraseTable:
     def _terms(self, text: str) -> Terms:
         return tuple(stem for _, stem in self.analyzer.phrase(text))
 
+    def _joined(self, terms: Terms) -> Terms:
+        """Return terms with neighbours written as one where one is short and some intention writes them so."""
+        joined: list[str] = []
+        may_join = False  # a term that was joined is not joined again
+        for term in terms:
+            if may_join and min(len(joined[-1]), len(term)) <= _SHORT:
+                one = self.analyzer.stem(joined[-1] + term)
+                if one in self._known and not {joined[-1], term} <= self._stop_terms:
+                    joined[-1], may_join = one, False
+                    continue
+            joined.append(term)
+            may_join = True
+        return tuple(joined)
+
     def exact(self, text: str) -> int | None:
-        """Return the id of the intention that is the whole text, None if there is none."""
-        return self._by_terms.get(self._terms(text))
+        """Return the id of the intention that is the whole text, None if there is none.
+
+        The Chinese particle 的 may be left out: 红色的水壶 is 红色水壶.
+        """
+        terms = self._terms(text)
+        found = self._by_terms.get(terms)
+        return self._by_terms.get(tuple(term for term in terms if term != "的")) if found is None else found
 
     def within(self, text: str, *, correct_spelling: bool = False) -> IntArray:
         """Return the ids of the intentions whose words the text contains side by side; longer ones first.
@@ -66,9 +89,10 @@ class PhraseTable:
     def find(self, readings: Iterable[Terms]) -> IntArray:
         """Return the ids of the intentions that are side by side in any of the readings of a text; longer ones first.
 
-        Each reading is also looked through without its stop words. Cost: linear in its length.
+        Each reading is also looked through with short neighbours joined ("wi fi"), and without its stop words. Cost:
+        linear in its length.
         """
-        plain = list(readings)
+        plain = [each for terms in readings for each in (terms, self._joined(terms))]
         plain += [tuple(term for term in terms if term not in self._stop_terms) for terms in plain]
         distinct = list(dict.fromkeys(plain))
         found: dict[int, None] = {}

@@ -134,12 +134,14 @@ def mine_candidates(
     np.add.at(known, distinct[~in_ad, 0], 1)  # ... or three queries
     known[list(stop_terms)] = 3
 
-    def whole(text: str) -> int | None:
+    def whole(text: str, *, stop_words_alone: bool = True) -> int | None:
         """Return the candidate that is the whole text, adding it when it is new; None if the text is none."""
         ids = [corpus.term_ids.get(term) for _, term in analyzer.phrase(text)]
         terms = tuple(term for term in ids if term is not None)
         num_words = len(ids) - sum(term in stop_terms for term in ids)
         if not ids or max(num_words, len(ids) // 2) > settings.max_query_words:
+            return None
+        if not num_words and not stop_words_alone:
             return None
         if len(terms) < len(ids) or any(known[term] < 3 for term in terms):
             return None
@@ -160,7 +162,7 @@ def mine_candidates(
             (row, ad_row, log_prob)
             for ad_row, said in enumerate(taught)
             for text, log_prob in said
-            if (row := whole(text)) is not None and not all(term in stop_terms for term in texts_terms[row])
+            if (row := whole(text, stop_words_alone=False)) is not None
         ]
     )
 

@@ -71,6 +71,10 @@ class Analyzer:
         stems = self._stems([key for _, key in found])
         return [(word, stem) for (word, _), stem in zip(found, stems, strict=True)]
 
+    def content(self, text: str) -> list[tuple[str, str]]:
+        """Return the (word, stem) pairs of `text` side by side without stop words: what it is about, not what it is."""
+        return [pair for pair in self.phrase(text) if pair[0] not in STOP_WORDS]
+
     def terms(self, text: str) -> list[str]:
         """Return the terms that say what `text` is about: stems without stop words, Chinese words also in parts.
 
@@ -167,9 +171,11 @@ def _token() -> re.Pattern[str]:
 def _cut(han: str, cut: Callable[[str], list[str]], follows_number: bool) -> list[str]:
     """Cut Chinese characters into words; after a number the first is a unit if it is one by itself."""
     if follows_number:
-        first = rjieba.cut(han[:8])[0]
-        if unit := HAN_UNITS.get(first):
-            rest = han[len(first) :]
-            return [unit, *cut(rest)] if rest else [unit]
+        segments = rjieba.cut(han[:8])
+        for num_segments in (2, 1):  # 毫安时 is cut in two
+            first = "".join(segments[:num_segments])
+            if unit := HAN_UNITS.get(first):
+                rest = han[len(first) :]
+                return [unit, *cut(rest)] if rest else [unit]
     words: list[str] = cut(han)
     return words

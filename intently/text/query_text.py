@@ -10,7 +10,7 @@ from intently.text.markup import plain_text
 from intently.text.normalize import has_han, normalize
 from intently.text.spelling import Speller
 
-STOP_WEIGHT = 0.2  # of a stop word beside words of content
+STOP_WEIGHT = 0.5  # of a stop word beside words of content
 _RUN = re.compile(r"[^\W_]++")
 _DIGIT = re.compile(r"\d++")
 _MAX_LOOKED_AT = 64  # words of one query that are compared with those of the catalogue
@@ -63,8 +63,10 @@ class QueryReader:
     def read(self, query: str) -> QueryText:
         """Return the query as every stage sees it. Cost: linear in its length, and a search for each unknown word."""
         normalized = normalize(plain_text(query))
-        phrase = self.analyzer.phrase(normalized)
         tokens = self.analyzer.tokens(normalized)
+        phrase = [(token.word, token.term) for token in tokens if token.kind is not Kind.VARIANT]
+        if has_han(normalized):  # whose words overlap among the tokens
+            phrase = self.analyzer.phrase(normalized)
         weights = _weights(tokens)
         corrections = self._corrections(normalized, phrase, tokens) if self.speller else {}
         for words in corrections.values():
@@ -89,9 +91,12 @@ class QueryReader:
         found: dict[str, tuple[str, ...]] = {}
         joined: set[str] = set()
         words = [word for word, _ in phrase]
+        variants = {
+            fold(token.word) for token in tokens if token.kind is Kind.VARIANT
+        }  # "wi-fi" is also "wifi" already
         for first, second in pairwise(words):
             one = fold(first + second)
-            if _may_join(first, second) and f"{first}-{second}" not in normalized and self.speller.count(one):
+            if _may_join(first, second) and one not in variants and self.speller.count(one):
                 found[f"{first} {second}"] = (one,)
                 joined.update((first, second))
         left_alone = joined | _model_numbers(normalized)

@@ -13,14 +13,16 @@ from intently.text.normalize import has_han
 
 _CACHE_SIZE = 100_000
 _MAX_LETTERS = 40  # of a word that is looked at
-_MIN_LETTERS = 4  # of a word that may be misspelt
-_MIN_LETTERS_FREE = 6  # from here on any one edit may be a slip, below only a swap or a doubled letter
-_MIN_LETTERS_TWO = 8  # from here on two edits, or one and a wrong first letter
+_MIN_LETTERS_DOUBLED = 4  # of a word that may have a doubled letter too many or too few
+_MIN_LETTERS = 5  # from here on two letters may be swapped, or one left out
+_MIN_LETTERS_FREE = 6  # from here on any one edit may be a slip
+_MIN_LETTERS_TWO = 9  # from here on two edits, or one and a wrong first letter
 _RARE_ADS, _TIMES_RARER = 3, 20  # a word in so few ads, so much rarer than a neighbour, may be a slip of an advertiser
 # Of the ads with the rarer half of a compound, how many also have the other half, for it to be split before it is
 # corrected: where both halves have 3 letters or more, and where one is shorter ("wifi").
+_MIN_COMPOUND = 4  # letters of a word that may be two: "wifi", "xray"
 _MIN_HALF, _MIN_TOGETHER, _MIN_TOGETHER_SHORT = 3, 0.1, 0.5
-_MIN_SHARE = 1e-5  # of all words of the ads: what is rarer is not what an unknown word is a misspelling of
+_MIN_SHARE = 2e-6  # of all words of the ads: what is rarer is not what an unknown word is a misspelling of
 _MAX_HAN_WORD = 8
 
 
@@ -114,7 +116,7 @@ class Speller:
         return halves if belong else self._nearest(word) or halves
 
     def _nearest(self, word: str) -> tuple[str, ...]:
-        if len(word) < _MIN_LETTERS:
+        if len(word) < _MIN_LETTERS_DOUBLED:
             return ()
         edits = 1 if len(word) < _MIN_LETTERS_TWO else 2
         near: list[tuple[int, int, str]] = []
@@ -136,12 +138,12 @@ class Speller:
             first, second = word[:at], word[at:]
             rarer = min(self.count(first), self.count(second))
             is_long = min(len(first), len(second)) >= _MIN_HALF
-            if not rarer or len(word) < _MIN_LETTERS:
+            if not rarer or len(word) < _MIN_COMPOUND:
                 continue
             both = self._together(first, second) if self._together else rarer
             belong = both >= max(1, (_MIN_TOGETHER if is_long else _MIN_TOGETHER_SHORT) * rarer)
-            if both and (belong or is_long):
-                best = max(best, (belong, both, (first, second)))
+            if belong or (is_long and both) or min(len(first), len(second)) > _MIN_HALF:
+                best = max(best, (belong, both or rarer, (first, second)))
         return best[2], best[0]
 
     def _han_parts(self, word: str) -> tuple[str, ...]:
@@ -156,10 +158,14 @@ class Speller:
 
 
 def _is_slip(word: str, other: str) -> bool:
-    """Return whether a short word is another with two letters swapped, or a doubled letter written once, or back."""
+    """Return whether a short word is another with a doubled letter written once, or back.
+
+    From `_MIN_LETTERS` on also with two letters swapped, or one left out.
+    """
     if len(word) == len(other):
         at = next(at for at in range(len(word)) if word[at] != other[at])
-        return word[at : at + 2] == other[at : at + 2][::-1]
+        return len(word) >= _MIN_LETTERS and word[at : at + 2] == other[at : at + 2][::-1]
     longer, shorter = (word, other) if len(word) > len(other) else (other, word)
     doubled = (at for at in range(1, len(longer)) if longer[at] == longer[at - 1])
-    return any(longer[:at] + longer[at + 1 :] == shorter for at in doubled)
+    is_doubled = any(longer[:at] + longer[at + 1 :] == shorter for at in doubled)
+    return is_doubled or (len(word) < len(other) and len(word) >= _MIN_LETTERS)

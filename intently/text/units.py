@@ -50,7 +50,7 @@ _MARKED = (
     (re.compile(r"\bcu\.? ?(?:ft|feet|foot)\b\.?"), " cuft "),
 )
 _BETWEEN_NUMBERS = re.compile(r"(?<=\d) ?(?:x|×|\*|\bby\b) ?(?=\d)")
-_BETWEEN_MEASURES = re.compile(rf"(?<=\d) ({'|'.join(UNITS)}) {{0,2}}(?:x|×|\*|by) {{0,2}}(?=\d)")
+_BETWEEN_MEASURES = re.compile(rf"(?<=\d) ({'|'.join(UNITS)}) {{0,4}}(?:x|×|\*|by) {{0,4}}(?=\d)")
 _THOUSANDS = re.compile(r"(?<=\d)[,'](?=\d{3}(?!\d))")
 _GERMAN_THOUSANDS = re.compile(r"(?<=\d)\.(?=\d{3}(?!\d))")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,/])(\d++),(\d{1,2})(?![\d,/])")

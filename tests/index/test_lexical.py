@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.errors import ArtifactError, SettingsError
-from intently.index.lexical import LexicalIndex, LexicalSettings, corrected
-from intently.text.analyze import Analyzer
+from intently.index.lexical import LexicalIndex, LexicalSettings, corrected, query_reader
+from intently.text.analyze import Analyzer, Kind
+from intently.text.normalize import normalize
+from intently.text.query_text import STOP_WEIGHT
 
 PLAIN = LexicalSettings(correct_spelling=False)
 TEXTS = [
@@ -26,17 +28,30 @@ TEXTS = [
 
 
 def bm25(texts: list[str], query: str, k1: float, b: float) -> list[float]:
-    """The slow twin: Robertson & Zaragoza's formula, the query's terms counted as often as they occur in it."""
-    terms_of = [Analyzer().terms(text) for text in texts]
-    average = sum(map(len, terms_of)) / len(texts)
+    """The slow twin: Robertson & Zaragoza's formula, the query's terms counted as often as they occur in it.
+
+    A stop word counts `STOP_WEIGHT` once beside other words, and nothing for the length of an ad.
+    """
+    kinds = {token.term: token.kind for text in (*texts, query) for token in Analyzer().tokens(text)}
+    terms_of = [[token.term for token in Analyzer().tokens(text)] for text in texts]
+    lengths = [sum(kinds[term] is Kind.CONTENT for term in terms) for terms in terms_of]
+    average = sum(lengths) / len(texts)
+    asked = [token.term for token in Analyzer().tokens(query)]
+    if any(kinds[term] is Kind.CONTENT for term in asked):
+        asked = list({term: None for term in asked if kinds[term] is not Kind.CONTENT}) + [
+            term for term in asked if kinds[term] is Kind.CONTENT
+        ]
+        weights = {term: STOP_WEIGHT if kinds[term] is Kind.STOP else 1.0 for term in asked}
+    else:
+        weights = dict.fromkeys(asked, 1.0)
     scores = [0.0] * len(texts)
-    for term in Analyzer().terms(query):
+    for term in asked:
         containing = sum(term in terms for terms in terms_of)
         idf = math.log(1 + (len(texts) - containing + 0.5) / (containing + 0.5))
         for row, terms in enumerate(terms_of):
             if frequency := terms.count(term):
-                length = 1 - b + b * len(terms) / average
-                scores[row] += idf * frequency * (k1 + 1) / (frequency + k1 * length)
+                length = 1 - b + b * lengths[row] / max(average, 1e-9)
+                scores[row] += weights[term] * idf * frequency * (k1 + 1) / (frequency + k1 * length)
     return scores
 
 
@@ -84,6 +99,7 @@ def test_spelling_is_corrected_unless_told_not_to():
     corrected, plain = (LexicalIndex.build(TEXTS, replace(PLAIN, correct_spelling=on)) for on in (True, False))
     for misspelt, meant in [("robto vacum", "robot vacuum"), ("robotvacuum", "robot vacuum"), ("ketle", "kettle")]:
         assert corrected.analyze(misspelt).terms == corrected.analyze(meant).terms == plain.analyze(meant).terms
+        assert corrected.reader.read(misspelt).corrections
         assert plain.scores(plain.analyze(misspelt)).max() == 0
         assert corrected.scores(corrected.analyze(misspelt)).max() > 0
 
@@ -101,11 +117,11 @@ WRITTEN = [
 @pytest.mark.parametrize(
     ("query", "read"),
     [
-        ("the stainlss ketle", "the stainless kettles"),  # as ads write it most often, not its stem
-        ("ketle for outdor", "kettles for outdoor"),
-        ("Kettle 5-gallon xyzzy", "Kettle 5-gallon xyzzy"),  # what is known, or has no correction, stays as it is
-        ("birdbath", "bird bath"),
-        ("红色的水壶 ketle", "红色的水壶 kettles"),
+        ("the stainlss ketles", "the stainlss stainless ketles kettles"),  # as ads write it, not its stem
+        ("ketle for outdor", "ketle kettle for outdor outdoor"),
+        ("Kettle 5-gallon xyzzy", "kettle 5-gallon xyzzy"),  # what is known, or has no correction, stays alone
+        ("birdbath", "birdbath bird bath"),
+        ("红色的水壶 ketle", "红色的水壶 ketle kettle"),
         ("蓝色水壶", "蓝色水壶"),
         ("  ", ""),
     ],
@@ -115,17 +131,17 @@ def test_a_query_as_a_model_reads_it(tmp_path, query, read):
     assert corrected([index], query) == read
     index.save(tmp_path)
     assert corrected([LexicalIndex.load(tmp_path)], query) == read
-    assert corrected([LexicalIndex.build(WRITTEN, PLAIN)], query) == query
+    assert corrected([LexicalIndex.build(WRITTEN, PLAIN)], query) == normalize(query)
 
 
 def test_words_of_ads_that_came_and_went():
     first, second = LexicalIndex.build(WRITTEN, LexicalSettings()), LexicalIndex.build(["Faucets"], LexicalSettings())
     assert corrected([first], "faucetts") == "faucetts"
-    assert corrected([first, second], "faucetts ketle") == "faucets kettles"
+    assert corrected([first, second], "faucetts ketle") == "faucetts faucets ketle kettle"
     joined = first.concatenated(second)
-    assert corrected([joined], "faucetts ketle") == "faucets kettles"
+    assert corrected([joined], "faucetts ketle") == "faucetts faucets ketle kettle"
     kept = joined.kept(np.array([False] * len(WRITTEN) + [True]))
-    assert corrected([kept], "faucetts ketle") == "faucets ketle"
+    assert corrected([kept], "faucetts ketle") == "faucetts faucets ketle"
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""], ["the 的"]])
@@ -163,8 +179,8 @@ CONTENT = {"settings": {"k1": 0.9}, "terms": ["robot"]}
         json.dumps(CONTENT | {"settings": {"stemmer": "klingon"}}).encode(),
         json.dumps(CONTENT | {"terms": "robot"}).encode(),
         json.dumps(CONTENT | {"terms": [["robot"]]}).encode(),
-        json.dumps(CONTENT | {"written": ["robot", "robots"]}).encode(),
-        json.dumps(CONTENT | {"written": [1]}).encode(),
+        json.dumps(CONTENT | {"words": ["robot", "robots"]}).encode(),
+        json.dumps(CONTENT | {"words": {"robot": "1"}}).encode(),
     ],
 )
 def test_damaged_terms_are_named(tmp_path, content):
@@ -192,3 +208,57 @@ def test_missing_file_is_named(tmp_path, name):
 def test_unknown_stemmer():
     with pytest.raises(SettingsError, match="klingon"):
         LexicalIndex.build(TEXTS, LexicalSettings(stemmer="klingon"))
+
+
+def test_stop_words_find_where_there_is_nothing_else():
+    index = LexicalIndex.build(["The Who shirt", "IT support", "red lamp", "The The album"], LexicalSettings())
+    for query, row in [("the who", 0), ("it", 1), ("the the", 3), ("IT support", 1)]:
+        assert np.argmax(index.scores(index.analyze(query))) == row, query
+    assert index.scores(index.analyze("!!!")).tolist() == [0.0] * 4
+
+
+def test_writings_of_one_word_find_each_other():
+    texts = [
+        "Wi-Fi router",
+        "wife necklace",
+        "WLAN Router WiFi",
+        "e-bike helmet",
+        "T-Shirt",
+        "X-Ray film",
+        "AT&T phone",
+    ]
+    index = LexicalIndex.build(texts, LexicalSettings())
+    for query, rows in [
+        ("wifi router", {0, 2}),
+        ("wi fi router", {0, 2}),
+        ("wi-fi router", {0, 2}),
+        ("ebike", {3}),
+        ("e bike", {3}),
+        ("tshirt", {4}),
+        ("t shirt", {4}),
+        ("xray", {5}),
+        ("x ray", {5}),
+        ("att", {6}),
+        ("AT & T", {6}),
+    ]:
+        scores = index.scores(index.analyze(query))
+        assert set(np.flatnonzero(scores > 0.3 * scores.max()).tolist()) == rows, query
+    assert index.scores(index.analyze("wifi"))[1] == 0
+
+
+def test_a_word_written_apart_in_ads_is_found_before_another_is_tried():
+    index = LexicalIndex.build(["Wi Fi router", "wife necklace"], LexicalSettings())
+    assert np.flatnonzero(index.scores(index.analyze("wifi router"))).tolist() == [0]
+
+
+def test_a_misspelling_in_one_ad_does_not_hide_the_others():
+    index = LexicalIndex.build(["coffe mug", *["coffee mug"] * 40], LexicalSettings())
+    scores = index.scores(index.analyze("coffe"))
+    assert np.argmax(scores) == 0  # what is literally there stays first
+    assert (scores > 0).all()
+
+
+def test_words_known_elsewhere_are_not_corrected():
+    index = LexicalIndex.build(["matted frame"] * 3, LexicalSettings())
+    assert query_reader([index]).read("mattel").corrections
+    assert not query_reader([index], {"mattel"}).read("mattel").corrections

@@ -20,7 +20,7 @@ from intently.intentions.vocabulary import (
     merge_equal,
     select_vocabulary,
 )
-from intently.text.analyze import UNITS, Analyzer
+from intently.text.analyze import STOP_WORDS, UNITS, Analyzer
 
 ANALYZER = Analyzer()
 Found = dict[str, tuple[int, set[int], set[int]]]
@@ -102,7 +102,24 @@ def test_an_ad_of_words_of_its_own_is_known_by_its_title():
     assert found == {"electric kettle": (2, {0}, set()), "one two three four five six": (6, {1}, set())}
 
 
-@pytest.mark.parametrize("titles", [[], [""], ["the", "的"]])
+def test_a_title_of_stop_words_is_an_intention_only_as_a_whole():
+    assert as_dict(mine(["The The", "的"])) == {"the the": (2, {0}, set()), "的": (1, {1}, set())}
+
+
+def test_identity_keeps_all_words():
+    titles = ["AT&T phone", "IT support", "iPhone X case", "The Who shirt", "vitamin a cream", "3M tape", "H&M shirt"]
+    bids = ["AT&T", "IT support", "iPhone X", "the who", "vitamin a", "3M", "H&M"]
+    found = as_dict(mine(titles, [(bid,) for bid in bids]))
+    for ad_row, text in enumerate(["at&t", "it support", "iphone x", "the who", "vitamin a", "3 m", "h&m"]):
+        assert found[text][1] == {ad_row}, text
+
+
+def test_a_phrase_of_a_title_neither_begins_nor_ends_with_a_stop_word():
+    titles = ["the drill for wood", "the drill for wood and"]
+    assert set(as_dict(mine(titles))) == {"drill", "wood", "drill for wood"}
+
+
+@pytest.mark.parametrize("titles", [[], [""], ["!!!"]])
 def test_nothing_to_find(titles):
     candidates = mine(titles)
     assert candidates.texts == ()
@@ -152,7 +169,7 @@ def sources_of(candidates) -> dict[str, Source]:
 TITLES = ["Red pan", "Red lamp", "红色 水壶", "红色 灯"]
 TAUGHT = [
     # Two ways to say the same, a phrase of two titles' words, one with a word that no title has, and nothing.
-    [("lamp red", math.log(0.5)), ("Lamps in RED", math.log(0.25)), ("red robot", -1.0), ("", -0.1), ("the", -0.1)],
+    [("lamp red", math.log(0.5)), ("Lamps, RED", math.log(0.25)), ("red robot", -1.0), ("", -0.1), ("the", -0.1)],
     [("red lamp", math.log(0.125)), ("red", -2.0)],
     [("水壶", math.log(0.5)), ("红色水壶", math.log(0.5))],
     [],
@@ -244,13 +261,19 @@ def test_equals_counting_in_a_dictionary(ads, queries, clicks, chosen):
     found = {
         gram: rows
         for gram, rows in grams.items()
-        if sum(row < num_ads for row in rows) >= chosen.min_ads and gram[0] not in UNITS
+        if sum(row < num_ads for row in rows) >= chosen.min_ads
+        and gram[0] not in UNITS
+        and not {gram[0], gram[-1]} & STOP_WORDS
     }
 
     def whole(text: str) -> set[int] | None:
         terms = stems(text)
-        vouched = [sum(3 if row < num_ads else 1 for row, d in enumerate(documents) if t in d) for t in terms]
-        if not 0 < len(terms) <= chosen.max_query_words or min(vouched) < 3:
+        vouched = [
+            sum(3 if row < num_ads else 1 for row, d in enumerate(documents) if t in d) + 3 * (t in STOP_WORDS)
+            for t in terms
+        ]
+        num_words = sum(term not in STOP_WORDS for term in terms)
+        if not terms or max(num_words, len(terms) // 2) > chosen.max_query_words or min(vouched) < 3:
             return None
         return found.setdefault(terms, set())
 
@@ -265,11 +288,14 @@ def test_equals_counting_in_a_dictionary(ads, queries, clicks, chosen):
     kept = {
         terms
         for terms, rows in found.items()
-        if sum(row < num_ads for row in rows) <= most and not all(term.isdigit() for term in terms)
+        if sum(row < num_ads for row in rows) <= most
+        and (set(terms) <= STOP_WORDS or not all(term.isdigit() or term in STOP_WORDS for term in terms))
     }
     left_out = set(range(num_ads)).difference(*(found[terms] for terms in kept))
     for ad in left_out:
         if terms := documents[ad][: chosen.max_query_words]:
+            while len(terms) < len(documents[ad]) and terms[-1] in STOP_WORDS and not set(terms) <= STOP_WORDS:
+                terms = terms[:-1]
             kept.add(terms)
             found.setdefault(terms, set()).add(ad)
     expected: Found = {}
@@ -432,3 +458,14 @@ def test_different_sequences_stay_apart():
     assert merged.texts == vocabulary.texts
     assert merged.ad_pairs.tolist() == vocabulary.ad_pairs.tolist()
     assert merged.query_pairs.shape == (0, 2)
+
+
+def test_words_that_the_tokenizer_does_not_know_are_left_out_and_never_merged(caplog):
+    pairs = np.array([[0, 0], [1, 1], [2, 2], [3, 0]])
+    vocabulary = Vocabulary(("爨具", "鑫具", "pan", "PAN"), pairs, np.array([[1, 0], [2, 1]]))
+    merged = merge_equal(vocabulary, [[100, 5], [100, 5], [7], [7]], unknown_id=100)
+    assert (merged.texts, merged.left_out) == (("pan",), ("爨具", "鑫具"))
+    assert merged.ad_pairs.tolist() == [[0, 0], [0, 2]]
+    assert merged.query_pairs.tolist() == [[0, 1]]
+    assert "2 intentions are left out" in caplog.text
+    assert merge_equal(vocabulary, [[100], [5], [7], [8]]).texts == vocabulary.texts

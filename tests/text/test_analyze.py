@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.errors import SettingsError
-from intently.text.analyze import STOP_WORDS, Analyzer
-from intently.text.normalize import HAN, has_han, normalize
+from intently.text.analyze import Analyzer, Kind
+from intently.text.normalize import HAN, normalize
 
 ANALYZER = Analyzer()
 
@@ -43,7 +43,9 @@ def test_spellings_of_one_thing(terms, spellings):
         ("LED灯12W", ["led", "灯", "12", "w"]),
         ("iphone15pro", ["iphone", "15", "pro"]),
         ("红色的水壶", ["红色", "的", "水壶"]),
-        ("6 in stock inks", ["6", "inch", "stock", "inks"]),  # an abbreviation after a number is a unit
+        ("6 in stock inks", ["6", "in", "stock", "inks"]),  # a preposition
+        ("4 in pipe", ["4", "inch", "pipe"]),  # an abbreviation after a number is a unit
+        ("5000毫安时电池", ["5000", "mah", "电池"]),
         ("in 6 innings", ["in", "6", "innings"]),  # the start of a word is not
         ("...!?，。", []),
         ("", []),
@@ -56,7 +58,7 @@ def test_words(text, words):
 def test_stop_words_are_left_out_of_terms_only():
     assert ANALYZER.words("the lamp for 我的 家") == ["the", "lamp", "for", "我", "的", "家"]
     assert ANALYZER.terms("the lamp for 我的 家") == ["lamp", "我", "家"]
-    assert ANALYZER.terms("of the 的") == []
+    assert ANALYZER.terms("of the 的") == ["of", "the", "的"]  # there is nothing else
 
 
 def test_stemming_follows_the_language():
@@ -77,9 +79,10 @@ def test_words_never_mix_numbers_letters_and_chinese(text):
     assert words == ANALYZER.words(normalize(text))
     for word in words:
         number, han = re.fullmatch(r"\d+([./]\d+)?", word), re.fullmatch(f"[{HAN}]+", word)
-        assert number or han or not re.search(rf"[\W\d_{HAN}]", word), word
-    assert [word for word, _ in ANALYZER.phrase(text)] == [word for word in words if word not in STOP_WORDS]
-    assert {stem for _, stem in ANALYZER.phrase(text)} <= {*ANALYZER.terms(text)} | {w for w in words if has_han(w)}
+        assert number or han or not re.search(rf"[\s\d_{HAN}]", word), word
+    assert [word for word, _ in ANALYZER.phrase(text)] == words
+    assert all(ANALYZER.terms(text)) or not words
+    assert bool(words) == bool(ANALYZER.tokens(text))
 
 
 @pytest.mark.parametrize(
@@ -100,3 +103,96 @@ def test_spellings_that_should_be_one(written, meant):
 def test_search_terms_also_hold_the_parts_of_chinese_words():
     assert ANALYZER.terms("扫地机器人") == ["扫地", "机器", "机器人"]
     assert [word for word, _ in ANALYZER.phrase("扫地机器人")] == ["扫地", "机器人"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Dyson™ V15®", "dyson v15"),
+        ("head\u00adphones", "headphones"),
+        ("café L'Oréal Pokémon", "cafe L’Oreal pokemon"),
+        ("貓糧 窗簾", "猫粮 窗帘"),
+        ("כֶּלֶב كِتَاب", "כלב كتاب"),
+        ("mother's day", "mother day"),
+        (".5 mm", "0.5 mm"),
+        ("5\u2011gallon 5–gallon", "5 gal 5 gal"),
+        ("1,7 l", "1.7 l"),
+        ("5 metres 5 meters 5米", "5m 5 m 5 m"),
+        ("1,234,567", "1234567"),
+        ("012345678905", "12345678905"),
+        ("00012345678905", "012345678905"),
+        ("AT & T", "AT&T"),
+        ('6" x 4"', "6 in. 4 in."),
+    ],
+)
+def test_variants_of_writing_meet(written, meant):
+    assert ANALYZER.terms(written) == ANALYZER.terms(meant)
+    assert [stem for _, stem in ANALYZER.phrase(written)] == [stem for _, stem in ANALYZER.phrase(meant)]
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("2 Gürtel", ["2", "gurtel"]),
+        ("2 gурт", ["2", "gурт"]),
+        ("3克拉钻戒", ["3", "克拉", "钻戒"]),
+        ("2022安踏跑鞋", ["2022", "安踏", "跑鞋"]),
+        ("500g大米", ["500", "g", "大米"]),
+        ('"iphone 15"', ["iphon", "15"]),
+        ("'iphone 15'", ["iphon", "15"]),
+        ("“双11”大促", ["双", "11", "大促"]),
+        ("size 10 in white", ["size", "10", "white"]),
+        ("2 in 1", ["2", "1"]),
+        ("2in1", ["2", "1"]),
+        ("2 a day", ["2", "day"]),
+        ("5 in", ["5", "inch"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("!!! 🔥 \u200b", []),
+    ],
+)
+def test_what_is_no_unit_and_no_end_of_a_word(text, terms):
+    assert ANALYZER.terms(text) == terms
+
+
+@pytest.mark.parametrize("stemmer", ["german", "english"])
+def test_an_umlaut_meets_its_two_spellings(stemmer):
+    terms = [{token.term for token in Analyzer(stemmer).tokens(word)} for word in ("Gürtel", "Gurtel", "Guertel")]
+    assert terms[0] & terms[1]
+    assert terms[0] & terms[2]
+
+
+def test_german_thousands():
+    assert Analyzer("german").terms("1.000 W") == ["1000", "w"]
+    assert ANALYZER.terms("1.000 W") == ["1.000", "w"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("AT&T", ["at&t"]),
+        ("H&M", ["h&m"]),
+        ("IT support", ["it", "support"]),
+        ("iPhone X", ["iphone", "x"]),
+        ("the who", ["the", "who"]),
+        ("3M", ["3", "m"]),
+        ("vitamin a", ["vitamin", "a"]),
+        ("black & decker", ["black", "decker"]),
+    ],
+)
+def test_identity_keeps_all_words(text, words):
+    assert ANALYZER.words(text) == [word for word, _ in ANALYZER.phrase(text)] == words
+    assert ANALYZER.terms(text)
+
+
+@pytest.mark.parametrize(
+    ("hyphened", "joined"),
+    [("wi-fi", "wifi"), ("e-bike", "ebike"), ("x-ray", "xray"), ("t-shirt", "tshirt"), ("AT&T", "att"), ("H&M", "hm")],
+)
+def test_a_compound_is_also_indexed_as_one_word(hyphened, joined):
+    assert ANALYZER.terms(joined)[0] in {token.term for token in ANALYZER.tokens(hyphened)}
+
+
+def test_variants_do_not_count_as_words_of_their_own():
+    kinds = [(token.word, token.kind) for token in ANALYZER.tokens("the self-adhesive")]
+    expected = [("the", Kind.STOP), ("self", Kind.CONTENT), ("adhesive", Kind.CONTENT), ("selfadhesive", Kind.VARIANT)]
+    assert kinds == expected

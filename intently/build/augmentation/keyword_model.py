@@ -108,7 +108,7 @@ class LanguageModelKeywords:
         return tuple(kept.values())[: self._settings.num_keywords]
 
     def _key(self, text: str) -> str:
-        return " ".join(stem for _, stem in self._analyzer.phrase(text))
+        return " ".join(stem for _, stem in self._analyzer.content(text))
 
 
 def is_extractive(phrase: Sequence[str], text: Sequence[str]) -> bool:

@@ -125,11 +125,11 @@ class StatisticalKeywords:
     def _idf(self, texts: Sequence[str]) -> dict[str, float]:
         counts: Counter[str] = Counter()
         for text in texts:
-            counts.update({stem for _, stem in self.analyzer.phrase(text)})
+            counts.update({stem for _, stem in self.analyzer.content(text)})
         return {stem: float(np.log1p(len(texts) / count)) for stem, count in counts.items()}
 
     def _key(self, text: str) -> str:
-        return " ".join(stem for _, stem in self.analyzer.phrase(text))
+        return " ".join(stem for _, stem in self.analyzer.content(text))
 
     def _support(self, data: AdsAndClicks) -> _Support:
         own_bids = [frozenset(filter(None, map(self._key, bids))) for bids in data.bids]

@@ -198,7 +198,7 @@ def lexical_rank(index: LexicalIndex, query: str, ad_row: int) -> float:
 
 
 def _key(text: str, analyzer: Analyzer) -> str:
-    return " ".join(stem for _, stem in analyzer.phrase(text)) or normalize(text)
+    return " ".join(stem for _, stem in analyzer.content(text)) or normalize(text)
 
 
 def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:

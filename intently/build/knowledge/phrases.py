@@ -71,7 +71,7 @@ class TitlePhrases:
 
     def pairs(self, text: str) -> list[tuple[str, str]]:
         """Return the (word, stem) pairs of `text`, without stop words."""
-        return self._analyzer.phrase(clean(text))
+        return self._analyzer.content(clean(text))
 
     def stems(self, text: str) -> list[str]:
         """Return the stems of `text`, without stop words."""

@@ -38,7 +38,7 @@ def text_keys(texts: Sequence[str]) -> NDArray[np.int64]:
     """
     keys = np.empty(len(texts), dtype=np.int64)
     for row, text in enumerate(texts):
-        stems = sorted(stem for _, stem in _ANALYZER.phrase(text)) or [normalize(text)]
+        stems = sorted(stem for _, stem in _ANALYZER.content(text)) or [normalize(text)]
         keys[row] = int.from_bytes(hashlib.blake2b(" ".join(stems).encode(), digest_size=8).digest(), signed=True) or 1
     return keys
 

@@ -39,7 +39,7 @@ def test_features_are_their_definitions():
         assert found.length_entropy[row] == pytest.approx(-sum(share * math.log(share) for share in shares))
     # Of "boil" and "quickly now", 15 characters, four are doubted by half; of the text, one word in three is unknown.
     assert found.ocr_noise == pytest.approx([0.0, 4 * 0.5 / 15, 1 / 3, 1.0])
-    assert found.length_entropy[3] == 0
+    assert found.length_entropy[3] == pytest.approx(math.log(2))  # stop words, where there is nothing else
 
 
 def test_repetition_is_not_length():
