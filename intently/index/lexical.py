@@ -223,18 +223,3 @@ def query_reader(indexes: Sequence[LexicalIndex], known_words: Container[str] = 
 
     tables = [index.word_table for index in indexes]
     return QueryReader(analyzer, Speller(tables, known_words, together, analyzer.stem))
-
-
-def analyze(indexes: Sequence[LexicalIndex], query: str) -> list[LexicalQuery]:
-    """Return a query's known terms for each of several indexes over parts of one catalogue, with equal settings."""
-    read = _reader(indexes).read(query)
-    return [index.known(read) for index in indexes]
-
-
-def corrected(indexes: Sequence[LexicalIndex], query: str) -> str:
-    """Return a query as a model should read it: normalized, and what a misspelt word may mean after it."""
-    return _reader(indexes).read(query).for_models
-
-
-def _reader(indexes: Sequence[LexicalIndex]) -> QueryReader:
-    return indexes[0].reader if len(indexes) == 1 else query_reader(indexes)

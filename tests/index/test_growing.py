@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from intently.errors import ArtifactError
 from intently.index.intentions import IntentionIndex
-from intently.index.lexical import LexicalIndex, LexicalSettings, analyze
+from intently.index.lexical import LexicalIndex, LexicalQuery, LexicalSettings, query_reader
 from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
 from intently.index.vectors import VectorIndex
@@ -19,6 +19,12 @@ from intently.text.analyze import Analyzer
 
 NUM_KEYS = 5
 rows_strategy = st.lists(st.dictionaries(st.integers(0, NUM_KEYS - 1), st.integers(1, 9).map(float)), max_size=6)
+
+
+def analyze(indexes: list[LexicalIndex], query: str) -> list[LexicalQuery]:
+    """Return a query's known terms for each of several indexes over parts of one catalogue."""
+    read = query_reader(indexes).read(query)
+    return [index.known(read) for index in indexes]
 
 
 def built(ads: list[dict[int, float]], num_keys: int = NUM_KEYS) -> Postings:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.errors import ArtifactError, SettingsError
-from intently.index.lexical import LexicalIndex, LexicalSettings, corrected, query_reader
+from intently.index.lexical import LexicalIndex, LexicalSettings, query_reader
 from intently.text.analyze import Analyzer, Kind
 from intently.text.normalize import normalize
 from intently.text.query_text import STOP_WEIGHT
@@ -128,20 +128,20 @@ WRITTEN = [
 )
 def test_a_query_as_a_model_reads_it(tmp_path, query, read):
     index = LexicalIndex.build(WRITTEN, LexicalSettings())
-    assert corrected([index], query) == read
+    assert query_reader([index]).read(query).for_models == read
     index.save(tmp_path)
-    assert corrected([LexicalIndex.load(tmp_path)], query) == read
-    assert corrected([LexicalIndex.build(WRITTEN, PLAIN)], query) == normalize(query)
+    assert query_reader([LexicalIndex.load(tmp_path)]).read(query).for_models == read
+    assert query_reader([LexicalIndex.build(WRITTEN, PLAIN)]).read(query).for_models == normalize(query)
 
 
 def test_words_of_ads_that_came_and_went():
     first, second = LexicalIndex.build(WRITTEN, LexicalSettings()), LexicalIndex.build(["Faucets"], LexicalSettings())
-    assert corrected([first], "faucetts") == "faucetts"
-    assert corrected([first, second], "faucetts ketle") == "faucetts faucets ketle kettle"
+    assert query_reader([first]).read("faucetts").for_models == "faucetts"
+    assert query_reader([first, second]).read("faucetts ketle").for_models == "faucetts faucets ketle kettle"
     joined = first.concatenated(second)
-    assert corrected([joined], "faucetts ketle") == "faucetts faucets ketle kettle"
+    assert query_reader([joined]).read("faucetts ketle").for_models == "faucetts faucets ketle kettle"
     kept = joined.kept(np.array([False] * len(WRITTEN) + [True]))
-    assert corrected([kept], "faucetts ketle") == "faucetts faucets ketle"
+    assert query_reader([kept]).read("faucetts ketle").for_models == "faucetts faucets ketle"
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""], ["the 的"]])
