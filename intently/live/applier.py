@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from intently.catalog import Catalog
 from intently.errors import InputError
@@ -234,20 +235,25 @@ class Applier:
         """Return the snapshot with the ads that arrived after it, and their numbers."""
         kept = np.zeros(segment.num_rows, dtype=np.bool_)
         kept[[at for at, _ in arrived]] = True
-        ads = [self._with_newer_fields(effect) for _, effect in sorted(arrived, key=lambda each: each[0])]
         segment = segment.kept(kept).numbered(self._next_number)
-        self._next_number += len(ads)
-        numbers = dict(zip((ad.ad_id for ad in ads), segment.numbers.tolist(), strict=True))
-        return snapshot.appended(segment, Catalog.from_ads(ads)), numbers
+        catalog = catalog if kept.all() else Catalog(catalog.table.filter(pa.array(kept)))
+        snapshot = snapshot.appended(segment, catalog)
+        self._next_number += segment.num_rows
+        numbers = dict(zip(catalog.strings("ad_id"), segment.numbers.tolist(), strict=True))
+        newer = [(numbers[effect.ad.ad_id], fields) for _, effect in arrived if (fields := self._newer_fields(effect))]
+        if newer:
+            first = snapshot.num_rows - segment.num_rows - int(segment.numbers[0])
+            snapshot = snapshot.patched([first + number for number, _ in newer], [fields for _, fields in newer])
+        return snapshot, numbers
 
-    def _with_newer_fields(self, effect: Full) -> Ad:
-        """Return an ad with the values of patches that came after it and were shown before it."""
-        values = {
+    def _newer_fields(self, effect: Full) -> dict[str, Any]:
+        """Return the values of patches that came after a put and were shown before it."""
+        fields = self._overtaken.fields
+        return {
             name: newer[1]
             for name in ATTRIBUTE_FIELDS
-            if (newer := self._overtaken.fields.get((effect.ad.ad_id, name))) and newer[0] > effect.seq
+            if (newer := fields.get((effect.ad.ad_id, name))) and newer[0] > effect.seq
         }
-        return replace(effect.ad, **values) if values else effect.ad
 
     def _remember(self, effects: Sequence[Effect]) -> None:
         """Note what was shown, for readings under way that came before it."""
