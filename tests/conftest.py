@@ -5,6 +5,7 @@ need beside them.
 """
 
 import json
+import os
 import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intently.errors import ArtifactError
+
+# Before PyTorch is imported, here or in a process that a test starts. The models of the tests are so small that threads
+# only wait for each other: with two of them a test takes up to ten times as long, on a busy machine longer still.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     import torch

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -430,11 +431,17 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     query /= np.linalg.norm(query)
     cosines = both @ query
     for eligible in (ads.eligible(None), rng.random(16) < 0.5, np.zeros(16, bool), np.arange(16) >= 12):
-        expected = sorted(np.flatnonzero(eligible).tolist(), key=lambda row: (-round(float(cosines[row]), 5), row))
+        best = np.sort(cosines[eligible])[::-1]
         for k in (1, 3, 99):
             rows, scores = ads.dense_search(query, k, eligible)
-            assert rows.tolist() == expected[:k]
-            assert scores.tolist() == pytest.approx(cosines[expected[:k]].tolist(), abs=1e-5)
+            assert len(rows) == len(set(rows.tolist())) == min(k, int(eligible.sum()))
+            assert eligible[rows].all()
+            # Two ads of one title, read in batches of different shapes, may differ in the last bit, which depends on
+            # the CPU: either may come first. Of two that are equal to the last bit the earlier row does.
+            assert cosines[rows].tolist() == pytest.approx(best[:k].tolist(), abs=1e-5)
+            assert scores.tolist() == pytest.approx(cosines[rows].tolist(), abs=1e-5)
+            found = zip(scores.tolist(), rows.tolist(), strict=True)
+            assert all(row < after for (score, row), (same, after) in pairwise(found) if score == same)
     for asked in (np.arange(16), rng.permutation(16), np.array([13, 2]), np.array([3]), np.array([15]), np.arange(0)):
         assert ads.cosines(query, asked).tolist() == pytest.approx(cosines[asked].tolist(), abs=1e-5)
         assert ads.dense_scores(DenseQuery(query), asked).tolist() == ads.cosines(query, asked).tolist()
