@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("peft")
 
-from tests.knowledge.test_endpoint import said, serving
+from tests.build.knowledge.test_endpoint import said, serving
 
 from intently.build.augmentation.augment import AugmentSettings, allotment, augment, augment_catalog
 from intently.build.augmentation.augmentation import Augmentation

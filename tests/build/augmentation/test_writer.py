@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests.knowledge.test_endpoint import serving
+from tests.build.knowledge.test_endpoint import serving
 
 from intently.build.augmentation.sample import line_ends, sample
 from intently.build.augmentation.writer import (
