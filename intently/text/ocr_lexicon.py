@@ -32,6 +32,7 @@ MAX_LATIN, MAX_HAN = 24, 6  # characters of the longest word that a piece is com
 _RUN = re.compile(rf"([{HAN}]+)|[^\W\d_{HAN}]+")
 _SPEAKING = re.compile(r"[\w,.!?\s]")  # what stands for itself, and for no misread Chinese character
 _CACHE_SIZE = 300_000
+_END = 4  # characters of a key's beginning and end that tell whether any word has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class OcrLexicon:
                 self._by_length.setdefault(len(folded), []).append(folded)
             for key in _keys(word):
                 self._index.setdefault(key, []).append(word)
+        self._beginnings = {key[:_END] for key in self._index}
+        self._ends = {key[-_END:] for key in self._index}
         self._cache: dict[str, tuple[Reading, ...]] = {}
 
     @classmethod
@@ -130,10 +133,19 @@ class OcrLexicon:
         if len(piece) < 2:
             return ()
         near: set[str] = set()
-        for key in _keys((_only_han(piece) if has_han(piece) else "") or piece):
-            if words := self._index.get(key):
-                near.update(words)
+        text = (_only_han(piece) if has_han(piece) else "") or piece
+        for form in {fold_lookalikes(text), fold_characters(text)}:
+            for key in (form, *(self._shortened(form) if _edits(text) else ())):
+                if words := self._index.get(key):
+                    near.update(words)
         return self._within_reach(piece, near)
+
+    def _shortened(self, form: str) -> Iterator[str]:
+        """Yield those of the form's keys with a character less that may be a word's: most have no such beginning or end."""
+        first = 0 if form[-_END:] in self._ends else max(0, len(form) - _END)
+        last = len(form) if form[:_END] in self._beginnings else _END
+        for at in range(first, min(last, len(form))):
+            yield form[:at] + form[at + 1 :]
 
     def _within_reach(self, piece: str, words: Iterable[str]) -> tuple[Reading, ...]:
         readings = [
