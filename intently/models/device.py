@@ -32,7 +32,7 @@ def require_device(device: str, place: str) -> None:
 
 
 # What oneDNN may be limited to (ONEDNN_MAX_CPU_ISA) that has no bfloat16 products; from AVX512_CORE_BF16 on all have.
-_WITHOUT_BF16 = frozenset("SSE41 AVX AVX2 AVX2_VNNI AVX2_VNNI_2 AVX512_CORE AVX512_CORE_VNNI".split())
+_WITHOUT_BF16 = frozenset(["SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"])
 
 
 def has_fast_bf16(device: torch.device) -> bool:

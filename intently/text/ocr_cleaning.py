@@ -33,7 +33,7 @@ MAX_DOUBTFUL = 10_000  # characters of doubtful spans that are read on one page
 
 _LETTER = rf"[^\W\d_{HAN}]"
 _CHUNK = re.compile(r"\S+")
-# Letters and digits in one, such as X5-200. It begins where they begin, and what it repeats it never gives back: linear.
+# Letters and digits in one, such as X5-200. Linear: it begins only where they begin, and gives back nothing it took.
 _CODE = re.compile(rf"(?<![^\W{HAN}])[^\W\d{HAN}]*+\d(?:[^\W{HAN}]|[-./,:×](?=[^\W{HAN}]))*+")
 _NUMBER = re.compile(
     rf"{_CODE.pattern}|[{''.join(sorted(NUMERALS))}]"

@@ -141,7 +141,7 @@ class OcrLexicon:
         return self._within_reach(piece, near)
 
     def _shortened(self, form: str) -> Iterator[str]:
-        """Yield those of the form's keys with a character less that may be a word's: most have no such beginning or end."""
+        """Yield the form without each of its characters, where a key with such a beginning and end exists."""
         first = 0 if form[-_END:] in self._ends else max(0, len(form) - _END)
         last = len(form) if form[:_END] in self._beginnings else _END
         for at in range(first, min(last, len(form))):
