@@ -89,8 +89,8 @@ def choose_chunks(document: Document, interests: ArrayLike, settings: ChunkSetti
     Chunks are chosen greedily from all runs within `max_chunk_length` and `MAX_RUN`: the one with the highest product
     of length and score, less the threshold and its likeness to those chosen before (maximal marginal relevance), until
     `num_chunks` or `max_length` is reached or no run adds anything; one is always chosen. A sentence longer than a
-    chunk may be is cut. Ties go to the earlier and shorter run. Cost: O(R·D) time, once more for each chunk if `diversity` is not 0,
-    and O(T·D + R) memory; R ≤ T · sentences that fit a chunk ≤ T · `MAX_RUN`.
+    chunk may be is cut. Ties go to the earlier and shorter run. Cost: O(R·D) time, once more for each chunk if
+    `diversity` is not 0, and O(T·D + R) memory; R ≤ T · sentences that fit a chunk ≤ T · `MAX_RUN`.
     Raises InputError for interests of another dimension or not finite.
     Source: BRIDGE, section 4.4; the paper gives no formula for coherence, informativeness or the choice.
     """
