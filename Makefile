@@ -21,8 +21,10 @@ experiment: .venv/experiments
 experiment-bridge: .venv/bridge
 	$(BIN)/intently experiment bridge --out bridge
 
+# A process for each of two cores, each with one thread; PROCESSES=0 runs all tests in one.
+PROCESSES ?= 2
 test: .venv/dev lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -132,16 +132,20 @@ class OcrCleaner:
 
         A new span takes about a millisecond, its chunks are remembered; time and memory are linear in its length.
         """
-        return self._clean(span, MAX_DOUBTFUL)
+        return self._clean(span, MAX_DOUBTFUL)[0]
 
-    def _clean(self, span: Span, budget: int) -> CleanedSpan:
+    def _clean(self, span: Span, budget: int) -> tuple[CleanedSpan, int]:
+        """Return what is left of a span, and how many characters of the budget it took to find out."""
         if span.confidence >= self.settings.high:
-            return CleanedSpan(span.text, Fate.KEPT)
+            return CleanedSpan(span.text, Fate.KEPT), 0
         text = normalize(span.text)
         if span.confidence < self.settings.low or not _LETTERS.search(text):
-            return CleanedSpan("", Fate.DROPPED)
-        if len(span.text) > budget or len(text) > MAX_DOUBTFUL:
-            return CleanedSpan("", Fate.UNREAD)
+            return CleanedSpan("", Fate.DROPPED), 0
+        if len(text) > budget:
+            return CleanedSpan("", Fate.UNREAD), 0
+        return self._repaired(span, text), len(text)
+
+    def _repaired(self, span: Span, text: str) -> CleanedSpan:
         read = self._read(text)
         if self._is_known(read) and self._within_budget(text, read.text):
             if read.text == text:
@@ -156,15 +160,14 @@ class OcrCleaner:
     def clean_page(self, spans: Sequence[Span]) -> tuple[str, OcrReport]:
         """Return the text of a page, its spans cleaned and joined by spaces, and what became of them.
 
-        Reading doubtful text costs up to half a millisecond a character, so that a page has `MAX_DOUBTFUL` of them: a
-        doubtful span that goes beyond is dropped unread, and reported so. What was read surely is kept whatever came
-        before it.
+        Reading doubtful text takes up to half a millisecond a character, so that a page has a budget of `MAX_DOUBTFUL`,
+        counted once normalised: a doubtful span that does not fit into what is left is dropped unread, and reported so.
         """
-        budget, cleaned = MAX_DOUBTFUL, []
+        cleaned, budget = [], MAX_DOUBTFUL
         for span in spans:
-            cleaned.append(self._clean(span, budget))
-            if self.settings.low <= span.confidence < self.settings.high and cleaned[-1].fate is not Fate.UNREAD:
-                budget -= len(span.text)
+            one, spent = self._clean(span, budget)
+            cleaned.append(one)
+            budget -= spent
         return " ".join(span.text for span in cleaned if span.text), OcrReport.of(span.fate for span in cleaned)
 
     def _is_known(self, read: _Parsed) -> bool:
