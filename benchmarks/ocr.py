@@ -78,7 +78,7 @@ def measure(noise: str, language: str, level: float, spans: Sequence[Noised], cl
     truths = [normalize(each.truth) for each in spans]
     before = np.array([cer(each.span.text, truth) for each, truth in zip(spans, truths, strict=True)])
     after = np.array([cer(each.text, truth) for each, truth in zip(cleaned, truths, strict=True)])
-    kept = np.array([each.fate is not Fate.DROPPED for each in cleaned])
+    kept = np.array([each.fate not in (Fate.DROPPED, Fate.UNREAD) for each in cleaned])
     doubtful = np.array([each.span.confidence < settings.high for each in spans])
     below_half = np.array([each.span.confidence < 0.5 for each in spans])
     real = np.array([bool(truth) for truth in truths])

@@ -5,14 +5,26 @@ need beside them.
 """
 
 import json
+import os
 import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from intently.errors import ArtifactError
+
+# Before PyTorch is imported, here or in a process that a test starts. The models of the tests are so small that threads
+# only wait for each other: with two of them a test takes up to ten times as long, on a busy machine longer still.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "suite", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 if TYPE_CHECKING:
     import torch

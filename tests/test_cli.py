@@ -70,6 +70,7 @@ checkpoint_steps = 4
 num_beams = 4
 """
 CHANNELS = ("fused", "intention", "dense", "lexical")
+HANGS_S = 600  # after which a process hangs, however busy the machine is
 
 
 @dataclass(frozen=True)
@@ -359,17 +360,19 @@ def test_killed_build_resumes(engine, inputs, tmp_path):
     """A real process, ended by a real signal; it is given so many steps that it cannot finish before."""
     text = (inputs / "settings.toml").read_text().replace("= 12", "= 100000").replace("steps = 4", "steps = 2")
     (tmp_path / "long.toml").write_text(text)
-    command = [sys.executable, "-c", "from intently.cli import main; main()", "build", "--ads", inputs / "ads.tsv",
+    # A shell's background processes ignore SIGINT, and so would their children, this one included.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from intently.cli import main"
+    command = [sys.executable, "-c", f"{start}; main()", "build", "--ads", inputs / "ads.tsv",
                "--out", tmp_path / "engine", "--settings", tmp_path / "long.toml"]  # fmt: skip
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     ) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANGS_S
         while not (tmp_path / "engine" / ".build" / "checkpoint.pt").exists() and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted; the same command goes on where it was"
     assert "Traceback" not in err

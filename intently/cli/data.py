@@ -50,7 +50,7 @@ def augment(
     out.print(f"  keywords: {report.num_keywords:,} for {report.num_ads_with_keywords:,} ads")
     out.print(f"  costs: {report_path(report.path)}", soft_wrap=True)
     if report.query_model is None:
-        err.print("note: no language model is named ('queries.model.name'), so no queries were written")
+        err.print("note: no language model is named ('queries.model.name'), so no queries were written", soft_wrap=True)
     for note in report.notes:
         err.print(f"note: {note}", soft_wrap=True)
 

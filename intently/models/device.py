@@ -1,6 +1,7 @@
 """Which devices there are, and which precision suits which."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
@@ -30,6 +31,10 @@ def require_device(device: str, place: str) -> None:
         ) from error
 
 
+# What oneDNN may be limited to (ONEDNN_MAX_CPU_ISA) that has no bfloat16 products; from AVX512_CORE_BF16 on all have.
+_WITHOUT_BF16 = frozenset(["SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"])
+
+
 def has_fast_bf16(device: torch.device) -> bool:
     """Return whether the device multiplies bfloat16 natively (recent x86 servers and GPUs do; AVX2 CPUs do not)."""
     if device.type == "cuda":
@@ -40,7 +45,10 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def _cpu_has_bf16_instructions() -> bool:
-    # oneDNN "supports" bf16 on any AVX-512 machine by emulation, which is slower than float32.
+    # oneDNN "supports" bf16 on any AVX-512 machine by emulation, which is slower than float32. It emulates too when it
+    # is told to use less than the CPU has, which is also how this machine can be made to behave like a plainer one.
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BF16:
+        return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False))
 

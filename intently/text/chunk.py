@@ -5,7 +5,7 @@ contiguous run of sentences that could be a chunk).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,8 @@ from intently.errors import InputError, SettingsError
 from intently.settings import check_range
 from intently.text.sentences import join_texts, sentence_length
 
+MAX_RUN = 64  # sentences of a chunk, at most, however short they are
+_BLOCK = 4_096  # runs whose means are in memory at once
 _TIE = 1e-9  # sums of the same numbers in another order differ in the last digits; such are equal
 
 
@@ -84,10 +86,11 @@ def choose_chunks(document: Document, interests: ArrayLike, settings: ChunkSetti
     *informativeness* the cosine of s_t with the nearest interest, 0 without any. Smoothing lends a sentence that OCR
     garbled the sense of what it stands in.
 
-    Chunks are chosen greedily from all runs within `max_chunk_length`: the one with the highest product of length and
-    score, less the threshold and its likeness to those chosen before (maximal marginal relevance), until `num_chunks`
-    or `max_length` is reached or no run adds anything; one is always chosen. A sentence longer than a chunk may be is
-    cut. Ties go to the earlier and shorter run. Cost: O(R·D), time and memory; R ≤ T · sentences that fit a chunk.
+    Chunks are chosen greedily from all runs within `max_chunk_length` and `MAX_RUN`: the one with the highest product
+    of length and score, less the threshold and its likeness to those chosen before (maximal marginal relevance), until
+    `num_chunks` or `max_length` is reached or no run adds anything; one is always chosen. A sentence longer than a
+    chunk may be is cut. Ties go to the earlier and shorter run. Cost: O(R·D) time, once more for each chunk if
+    `diversity` is not 0, and O(T·D + R) memory; R ≤ T · sentences that fit a chunk ≤ T · `MAX_RUN`.
     Raises InputError for interests of another dimension or not finite.
     Source: BRIDGE, section 4.4; the paper gives no formula for coherence, informativeness or the choice.
     """
@@ -97,8 +100,9 @@ def choose_chunks(document: Document, interests: ArrayLike, settings: ChunkSetti
         return []
     budget = min(settings.max_length, settings.max_chunk_length)
     starts, ends, lengths = _runs(document.lengths, budget)
-    scores, means = _scores(document, wanted, starts, ends, settings)
-    whole, _ = _scores(document, wanted, np.array([0]), np.array([len(document.sentences)]), settings)
+    smoothed = _cumulated(document, _smooth(document.embeddings, settings.smoothing))
+    scores = _scores(document, wanted, starts, ends, settings)
+    whole = _scores(document, wanted, np.array([0]), np.array([len(document.sentences)]), settings)
     worth = scores - settings.threshold * whole[0]
     penalty, left, free = np.zeros(len(starts)), float(settings.max_length), np.ones(len(starts), np.bool_)
     chosen: list[Chunk] = []
@@ -111,15 +115,20 @@ def choose_chunks(document: Document, interests: ArrayLike, settings: ChunkSetti
         chosen.append(Chunk(_read(document, start, end, budget), start, end, float(scores[best])))
         left -= lengths[best]
         free &= (ends <= start) | (starts >= end)
-        penalty = np.maximum(penalty, means @ means[best])
+        if settings.diversity:
+            mean = _unit(_between(smoothed, starts[best : best + 1], ends[best : best + 1]))[0]
+            for block in _blocks(len(starts)):
+                alike = _unit(_between(smoothed, starts[block], ends[block])) @ mean
+                penalty[block] = np.maximum(penalty[block], alike)
     return chosen
 
 
 def fixed_windows(document: Document, size: int, stride: int) -> list[Chunk]:
     """Return windows of whole sentences of up to `size` in length, a new one every `stride`: the usual way to chunk.
 
-    A window holds at least one sentence, cut at `size` if it is longer; the last one reaches the end. Raises
-    SettingsError unless 1 ≤ stride ≤ size.
+    A window holds at least one sentence, cut at `size` if it is longer; the last one reaches the end. Time is linear in
+    what is returned, which holds each sentence up to `size` / `stride` times. Raises SettingsError unless
+    1 ≤ stride ≤ size.
     """
     if not 1 <= stride <= size:
         raise SettingsError(f"stride {stride} and size {size} must be 1 ≤ stride ≤ size")
@@ -145,7 +154,7 @@ def score_chunks(
     if not chunks:
         return []
     starts, ends = np.array([(chunk.start, chunk.end) for chunk in chunks]).T
-    scores, _ = _scores(document, wanted, starts, ends, settings or ChunkSettings())
+    scores = _scores(document, wanted, starts, ends, settings or ChunkSettings())
     return [replace(chunk, score=score) for chunk, score in zip(chunks, scores.tolist(), strict=True)]
 
 
@@ -165,10 +174,10 @@ def best_text(sentences: Sequence[str], chunks: Iterable[Chunk]) -> str:
 
 
 def _runs(lengths: Float64Array, budget: float) -> tuple[IntArray, IntArray, Float64Array]:
-    """Return starts, ends and lengths (R,) of all runs within the budget; one sentence always is a run."""
+    """Return starts, ends and lengths (R,) of all runs within the budgets; one sentence always is a run."""
     before = np.concatenate(([0.0], np.cumsum(lengths)))
     last = np.searchsorted(before, before[:-1] + budget, side="right") - 1
-    counts = np.maximum(last - np.arange(len(lengths)), 1)
+    counts = np.clip(last - np.arange(len(lengths)), 1, MAX_RUN)
     starts = np.repeat(np.arange(len(lengths)), counts)
     ends = starts + 1 + np.arange(len(starts)) - np.repeat(np.cumsum(counts) - counts, counts)
     return starts, ends, np.minimum(before[ends] - before[starts], budget)
@@ -176,19 +185,25 @@ def _runs(lengths: Float64Array, budget: float) -> tuple[IntArray, IntArray, Flo
 
 def _scores(
     document: Document, interests: Float64Array, starts: IntArray, ends: IntArray, settings: ChunkSettings
-) -> tuple[Float64Array, Float64Array]:
-    """Return the scores (R,) of runs, and the directions (R, D) of their smoothed means."""
+) -> Float64Array:
+    """Return the scores (R,) of runs."""
     smoothed = _smooth(document.embeddings, settings.smoothing)
-    weights = document.lengths
-    lengths = _sums(weights, starts, ends)
-    means = _unit(_sums(weights[:, None] * smoothed, starts, ends))
-    sentences = _sums(weights[:, None] * document.embeddings, starts, ends)
-    coherence = np.einsum("rd,rd->r", sentences, means) / lengths
-    scores = settings.coherence_weight * coherence
+    of_smoothed, of_sentences = _cumulated(document, smoothed), _cumulated(document, document.embeddings)
+    lengths = _between(_cumulated(document, np.ones((len(smoothed), 1))), starts, ends)[:, 0]
+    scores = np.empty(len(starts))
+    for block in _blocks(len(starts)):
+        means = _unit(_between(of_smoothed, starts[block], ends[block]))
+        scores[block] = np.einsum("rd,rd->r", _between(of_sentences, starts[block], ends[block]), means)
+    scores *= settings.coherence_weight / lengths
     if len(interests):
         nearest = (_unit(smoothed) @ interests.T).max(axis=1)
-        scores += (1 - settings.coherence_weight) * _sums(weights * nearest, starts, ends) / lengths
-    return scores, means
+        informativeness = _between(_cumulated(document, nearest[:, None]), starts, ends)[:, 0] / lengths
+        scores += (1 - settings.coherence_weight) * informativeness
+    return scores
+
+
+def _blocks(num_runs: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, num_runs, _BLOCK))
 
 
 def _smooth(embeddings: Float64Array, smoothing: float) -> Float64Array:
@@ -199,9 +214,13 @@ def _smooth(embeddings: Float64Array, smoothing: float) -> Float64Array:
     return smoothed
 
 
-def _sums(values: Float64Array, starts: IntArray, ends: IntArray) -> Float64Array:
-    before = np.concatenate((np.zeros_like(values[:1]), np.cumsum(values, axis=0)))
-    sums: Float64Array = before[ends] - before[starts]
+def _cumulated(document: Document, values: Float64Array) -> Float64Array:
+    """Return the sums (T + 1, D) of the values (T, D) of the sentences before each, weighed by their lengths."""
+    return np.concatenate((np.zeros_like(values[:1]), np.cumsum(document.lengths[:, None] * values, axis=0)))
+
+
+def _between(cumulated: Float64Array, starts: IntArray, ends: IntArray) -> Float64Array:
+    sums: Float64Array = cumulated[ends] - cumulated[starts]
     return sums
 
 
@@ -212,7 +231,8 @@ def _read(document: Document, start: int, end: int, budget: float) -> str:
     if end - start > 1 or length <= budget:
         return text
     at = max(1, math.floor(len(text) * budget / length))
-    while text[at - 1 : at + 1].isascii() and text[at - 1 : at + 1].isalnum() and " " in text[:at]:
+    first_space = text.find(" ")
+    while text[at - 1 : at + 1].isascii() and text[at - 1 : at + 1].isalnum() and -1 < first_space < at:
         at -= 1
     return text[:at].rstrip()
 

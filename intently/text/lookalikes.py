@@ -5,6 +5,8 @@ Lookalikes are folded into one form, so that two texts which OCR could confuse a
 `misreading_cost` says how likely that is, on the texts as they are.
 """
 
+import math
+
 # Groups of lookalikes. A character may be in several.
 _LATIN = """
 o0q
@@ -38,6 +40,7 @@ _HAN = """
 _MERGED = (("ri", "n"), ("rn", "m"), ("nn", "m"), ("in", "m"), ("cl", "d"), ("vv", "w"), ("ii", "u"))
 SPECKS = frozenset("~^`´¨_•·˙*")  # marks that OCR sees where there are none; they say nothing of an ad
 HAN_SPECKS = SPECKS | frozenset("|'.°\"")  # and those that stand in no Chinese word
+MAX_COMPARED = 256  # characters of texts of which one may be a misreading of the other
 NUMERALS = frozenset("零〇一二两三四五六七八九十百千万亿半双")
 
 
@@ -97,8 +100,13 @@ def misreading_cost(read: str, meant: str, *, lookalike: float, other: float) ->
     """Return the least cost of reading `meant` (length M) as `read` (length R): edits, cheaper between lookalikes.
 
     A character taken for a lookalike, or two for one ("rn" for "m") and back, cost `lookalike`; a character taken for
-    any other, lost, or read where there is none, costs `other`, a speck only `lookalike`. O(R·M).
+    any other, lost, or read where there is none, costs `other`, a speck only `lookalike`. O(R·M), within `MAX_COMPARED`
+    characters: longer texts were no misreading of each other, and the cost is infinite unless they are equal.
     """
+    if read == meant:
+        return 0.0
+    if max(len(read), len(meant)) > MAX_COMPARED:
+        return math.inf
     before: list[float] = []
     row = [other * column for column in range(len(meant) + 1)]
     for at, char in enumerate(read, 1):

@@ -6,6 +6,7 @@ the lexicon leaves unknown a language model may repair, within a budget of edits
 they were read or dropped with their span, and never changed: nothing about an ad is invented here.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -26,16 +27,20 @@ Repair = Callable[[str], str]  # a language model's correction of one doubtful t
 
 # What it costs to believe, in nats: that a space was lost; that a word is one nobody listed, and each letter of it.
 _LOST_SPACE, _UNKNOWN, _UNKNOWN_LETTER, _UNKNOWN_HAN, _MARK = 3.0, 9.0, 1.6, 9.0, 2.0
-_CACHE_SIZE = 200_000
+_CACHE_SIZE, _CACHED_LENGTH = 200_000, 64  # chunks that are remembered, and the characters of the longest of them
+
+MAX_DOUBTFUL = 10_000  # characters of doubtful spans that are read on one page
 
 _LETTER = rf"[^\W\d_{HAN}]"
 _CHUNK = re.compile(r"\S+")
-_CODE = re.compile(rf"[^\W{HAN}]*\d(?:[^\W{HAN}]|[-./,:×](?=[^\W{HAN}]))*")  # letters and digits in one, such as X5-200
+# Letters and digits in one, such as X5-200. Linear: it begins only where they begin, and gives back nothing it took.
+_CODE = re.compile(rf"(?<![^\W{HAN}])[^\W\d{HAN}]*+\d(?:[^\W{HAN}]|[-./,:×](?=[^\W{HAN}]))*+")
 _NUMBER = re.compile(
     rf"{_CODE.pattern}|[{''.join(sorted(NUMERALS))}]"
     r"|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|half|double|hundred|thousand)\b"
 )
-_RUN = re.compile(rf"[{HAN}]|{_LETTER}+")
+_RUN = re.compile(rf"{_LETTER}+")
+_HAN_CHARACTER = re.compile(rf"[{HAN}]")
 _MEASURE = re.compile(r"\d+(\D+)")
 _LETTERS = re.compile(rf"[{HAN}]|{_LETTER}")
 
@@ -48,6 +53,7 @@ class Fate(StrEnum):
     LEXICON = "repaired by lexicon"
     MODEL = "repaired by model"
     DROPPED = "dropped"
+    UNREAD = "over the budget"  # doubtful, and dropped unread: the page had too much that was
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class OcrReport:
     repaired_by_lexicon: int = 0
     repaired_by_model: int = 0
     dropped: int = 0
+    unread: int = 0
 
     @classmethod
     def of(cls, fates: Iterable[Fate]) -> "OcrReport":
@@ -96,7 +103,7 @@ class OcrReport:
     def recovered(self) -> float:
         """The share of the doubtful spans that were not dropped; 0 if there was none."""
         saved = self.confirmed + self.repaired_by_lexicon + self.repaired_by_model
-        return saved / (saved + self.dropped) if saved else 0.0
+        return saved / (saved + self.dropped + self.unread) if saved else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +128,24 @@ class OcrCleaner:
         self._cache: dict[str, _Parsed] = {}
 
     def clean(self, span: Span) -> CleanedSpan:
-        """Return what is left of one span. A new span takes about a millisecond, its chunks are remembered."""
+        """Return what is left of one span, as if it were alone on its page.
+
+        A new span takes about a millisecond, its chunks are remembered; time and memory are linear in its length.
+        """
+        return self._clean(span, MAX_DOUBTFUL)[0]
+
+    def _clean(self, span: Span, budget: int) -> tuple[CleanedSpan, int]:
+        """Return what is left of a span, and how many characters of the budget it took to find out."""
         if span.confidence >= self.settings.high:
-            return CleanedSpan(span.text, Fate.KEPT)
+            return CleanedSpan(span.text, Fate.KEPT), 0
         text = normalize(span.text)
         if span.confidence < self.settings.low or not _LETTERS.search(text):
-            return CleanedSpan("", Fate.DROPPED)
+            return CleanedSpan("", Fate.DROPPED), 0
+        if len(text) > budget:
+            return CleanedSpan("", Fate.UNREAD), 0
+        return self._repaired(span, text), len(text)
+
+    def _repaired(self, span: Span, text: str) -> CleanedSpan:
         read = self._read(text)
         if self._is_known(read) and self._within_budget(text, read.text):
             if read.text == text:
@@ -139,8 +158,16 @@ class OcrCleaner:
         return CleanedSpan("", Fate.DROPPED)
 
     def clean_page(self, spans: Sequence[Span]) -> tuple[str, OcrReport]:
-        """Return the text of a page, its spans cleaned and joined by spaces, and what became of them."""
-        cleaned = [self.clean(span) for span in spans]
+        """Return the text of a page, its spans cleaned and joined by spaces, and what became of them.
+
+        Reading doubtful text takes up to half a millisecond a character, so that a page has a budget of `MAX_DOUBTFUL`,
+        counted once normalised: a doubtful span that does not fit into what is left is dropped unread, and reported so.
+        """
+        cleaned, budget = [], MAX_DOUBTFUL
+        for span in spans:
+            one, spent = self._clean(span, budget)
+            cleaned.append(one)
+            budget -= spent
         return " ".join(span.text for span in cleaned if span.text), OcrReport.of(span.fate for span in cleaned)
 
     def _is_known(self, read: _Parsed) -> bool:
@@ -178,6 +205,8 @@ class OcrCleaner:
     def _chunk(self, chunk: str) -> _Parsed:
         found = self._cache.get(chunk)
         if found is None:
+            if len(chunk) > _CACHED_LENGTH:
+                return self._parse(chunk)
             if len(self._cache) >= _CACHE_SIZE:
                 self._cache.clear()
             found = self._cache[chunk] = self._parse(chunk)
@@ -186,12 +215,13 @@ class OcrCleaner:
     def _parse(self, chunk: str) -> _Parsed:
         """Return the cheapest way to read `chunk` as known words, unknown ones, codes and marks.
 
-        `best[i]` is the cost of the cheapest reading of the first i characters, `last[i]` its last piece.
+        `best[i]` is the cost of the cheapest reading of the first i characters, `last[i]` its last piece; infinite is
+        that of an i that no piece ends at, as within a word, where no piece begins either.
         """
         length = len(chunk)
         codes = {code.start(): code.end() for code in _CODE.finditer(chunk) if not self._reads_as_word(code[0])}
         in_code = {at for start, end in codes.items() for at in range(start, end)}
-        best = [0.0] + [float("inf")] * length
+        best = [0.0] + [math.inf] * length
         last: list[tuple[int, str, int]] = [(0, "", 0)] * (length + 1)  # start of the piece, its text, known letters
 
         def offer(start: int, end: int, text: str, known: int, cost: float) -> None:
@@ -206,19 +236,21 @@ class OcrCleaner:
         for start in range(length):
             if start in codes:
                 offer(start, codes[start], chunk[start : codes[start]], 0, 0.0)
-            if start in in_code:
+            if start in in_code or best[start] == math.inf:
                 continue
-            run = _RUN.match(chunk, start)
-            after_letter = start > 0 and _is_latin(chunk[start - 1])
-            if run is None:
-                offer(start, start + 1, _mark(chunk, start), 0, _MARK)
-            elif has_han(run[0]):
-                offer(start, start + 1, run[0], 0, _UNKNOWN_HAN)
-            elif not after_letter:
-                offer(start, run.end(), run[0], 0, _UNKNOWN + _UNKNOWN_LETTER * len(run[0]))
-                for reading in self._lexicon.nearest(run[0]):
-                    offer_word(start, run.end(), reading)
-            longest = MAX_HAN if has_han(chunk[start]) else MAX_LATIN
+            if _HAN_CHARACTER.match(chunk, start):
+                longest = MAX_HAN
+                offer(start, start + 1, chunk[start], 0, _UNKNOWN_HAN)
+            else:
+                longest = MAX_LATIN
+                if not _LETTERS.match(chunk, start):
+                    offer(start, start + 1, _mark(chunk, start), 0, _MARK)
+                elif start == 0 or not _is_latin(chunk[start - 1]):
+                    run = _RUN.match(chunk, start)
+                    assert run is not None
+                    offer(start, run.end(), run[0], 0, _UNKNOWN + _UNKNOWN_LETTER * len(run[0]))
+                    for reading in self._lexicon.nearest(run[0]):
+                        offer_word(start, run.end(), reading)
             for end in range(start + 1, min(start + longest, length) + 1):
                 if end - 1 in in_code:
                     break

@@ -32,6 +32,7 @@ MAX_LATIN, MAX_HAN = 24, 6  # characters of the longest word that a piece is com
 _RUN = re.compile(rf"([{HAN}]+)|[^\W\d_{HAN}]+")
 _SPEAKING = re.compile(r"[\w,.!?\s]")  # what stands for itself, and for no misread Chinese character
 _CACHE_SIZE = 300_000
+_END = 4  # characters of a key's beginning and end that tell whether any word has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,9 @@ class OcrLexicon:
         """`counts` gives every word, normalised, the number of times it occurs. Takes about 1.5 KB of memory a word."""
         self.counts = dict(counts)
         self._total = math.log(sum(self.counts.values()) + len(self.counts) + 1)
+        # A misread word is never longer than the longest by more characters than its misreading may cost.
+        longest = max(self.counts, key=len, default="")
+        self._longest_piece = len(longest) + int(_allowed(longest) / LOOKALIKE_COST)
         self._index: dict[str, list[str]] = {}
         self._by_length: dict[int, list[str]] = {}
         for word in self.counts:
@@ -67,6 +71,8 @@ class OcrLexicon:
                 self._by_length.setdefault(len(folded), []).append(folded)
             for key in _keys(word):
                 self._index.setdefault(key, []).append(word)
+        self._beginnings = {key[:_END] for key in self._index}
+        self._ends = {key[-_END:] for key in self._index}
         self._cache: dict[str, tuple[Reading, ...]] = {}
 
     @classmethod
@@ -114,6 +120,8 @@ class OcrLexicon:
         """
         if piece in self.counts:
             return (Reading(piece, 0.0, self.rarity(piece)),)
+        if len(piece) > self._longest_piece:
+            return ()
         found = self._cache.get(piece)
         if found is None:
             if len(self._cache) >= _CACHE_SIZE:
@@ -124,10 +132,20 @@ class OcrLexicon:
     def _search(self, piece: str) -> tuple[Reading, ...]:
         if len(piece) < 2:
             return ()
-        near: dict[str, None] = {}
-        for key in _keys(_only_han(piece) or piece):
-            near.update(dict.fromkeys(self._index.get(key, ())))
+        near: set[str] = set()
+        text = (_only_han(piece) if has_han(piece) else "") or piece
+        for form in {fold_lookalikes(text), fold_characters(text)}:
+            for key in (form, *(self._shortened(form) if _edits(text) else ())):
+                if words := self._index.get(key):
+                    near.update(words)
         return self._within_reach(piece, near)
+
+    def _shortened(self, form: str) -> Iterator[str]:
+        """Yield the form without each of its characters, where a key with such a beginning and end exists."""
+        first = 0 if form[-_END:] in self._ends else max(0, len(form) - _END)
+        last = len(form) if form[:_END] in self._beginnings else _END
+        for at in range(first, min(last, len(form))):
+            yield form[:at] + form[at + 1 :]
 
     def _within_reach(self, piece: str, words: Iterable[str]) -> tuple[Reading, ...]:
         readings = [
@@ -143,7 +161,7 @@ class OcrLexicon:
         This finds what differs in two characters far from each other, in about a millisecond for 50,000 words.
         """
         found = self.readings(word)
-        if found or len(word) < 6:
+        if found or not 6 <= len(word) <= self._longest_piece:
             return found
         folded = fold_lookalikes(word)
         near = [
@@ -160,7 +178,7 @@ def _phrases(words: list[str]) -> Iterator[str]:
     """Yield each row of two Chinese words or more that is no longer than a word may be."""
     for start in range(len(words)):
         phrase = words[start] if has_han(words[start]) else ""
-        for word in words[start + 1 :] if phrase else ():
+        for word in words[start + 1 : start + MAX_HAN] if phrase else ():
             phrase += word
             if len(phrase) > MAX_HAN:
                 break

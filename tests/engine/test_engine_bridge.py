@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -432,11 +433,19 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     cosines = both @ query
     asking = DenseQuery(query, None, 0.0, 1)
     for eligible in (ads.eligible(None), rng.random(16) < 0.5, np.zeros(16, bool), np.arange(16) >= 12):
-        expected = sorted(np.flatnonzero(eligible).tolist(), key=lambda row: (-round(float(cosines[row]), 5), row))
+        best = np.sort(cosines[eligible])[::-1]
         for k in (1, 3, 99):
             rows, scores = _nearest(asking, ads, k, eligible)
-            assert rows.tolist() == expected[:k]
-            assert scores.tolist() == pytest.approx(cosines[expected[:k]].tolist(), abs=1e-5)
+            assert len(rows) == len(set(rows.tolist())) == min(k, int(eligible.sum()))
+            assert eligible[rows].all()
+            assert cosines[rows].tolist() == pytest.approx(best[:k].tolist(), abs=1e-5)
+            assert scores.tolist() == pytest.approx(cosines[rows].tolist(), abs=1e-5)
+            found = zip(scores.tolist(), rows.tolist(), strict=True)
+            assert all(row < after for (score, row), (same, after) in pairwise(found) if score == same)
+            # Two ads of one title, read in batches of different shapes, may differ in the last bit, which depends on
+            # the CPU: they are equal all the same, and the earlier row comes first.
+            if {12, 15} <= set(rows.tolist()):
+                assert rows.tolist().index(12) < rows.tolist().index(15)
     for asked in (np.arange(16), rng.permutation(16), np.array([13, 2]), np.array([3]), np.array([15]), np.arange(0)):
         assert asking.cosines(ads, asked).tolist() == pytest.approx(cosines[asked].tolist(), abs=1e-5)
         assert asking.late_shares(ads, asked).tolist() == [0.0] * len(asked)

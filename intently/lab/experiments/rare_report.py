@@ -50,7 +50,7 @@ def _table1(measured: Measured, report: Report) -> Section:
     systems = measured.systems
     fused = [name for name in systems if " + " in name]
     alone = [name for name in systems if name not in fused]
-    ours = [name for name in alone if name.startswith("RARE") or name.endswith(" path")]
+    ours = [name for name in alone if name.startswith("RARE") or name.endswith(" channel")]
     built = float(measured.facts["build"].get("costs", {}).get("seconds", 0.0))
     of_engine = [name for name in ours if name != "RARE, the baselines' budget"]
     costs = {name: seconds_of(result) + built * (name in of_engine) for name, result in systems.items()}
@@ -80,7 +80,7 @@ def _fusion(report: Report) -> Section:
     pairs = (("BM25 + dense", "BM25 + dense + RARE"), ("lexical + dense", "lexical + dense + RARE"))
     return Section(
         "What RARE adds to lexical and dense retrieval",
-        ("By reciprocal ranks. BM25 is bm25s, lexical this project's path; dense is the same trained student.",),
+        ("By reciprocal ranks. BM25 is bm25s, lexical this project's channel; dense is the same trained student.",),
         gains(report, pairs, _METRICS),
     )
 

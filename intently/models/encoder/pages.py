@@ -12,6 +12,7 @@ from intently.text.sentences import split_sentences
 from intently.types import Progress
 
 MAX_SENTENCE_TOKENS = 48  # of a sentence that count when it is embedded
+MAX_SENTENCES = 1_000  # of a page that are looked at, its first; what comes after is not read by the encoder
 _BLOCK = 2_000  # ads whose sentences are embedded at once
 
 # Texts to embeddings (len(texts), D).
@@ -38,7 +39,7 @@ def encoder_texts(
     rows = [row for row, text in enumerate(landing) if text]
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
-        sentences = [split_sentences(landing[row]) for row in block]
+        sentences = [split_sentences(landing[row])[:MAX_SENTENCES] for row in block]
         seen = _embedded(embed, [*sentences, *([titles[row], *asked[row], *bids[row]] for row in block)])
         for row, own, embeddings, interests in zip(
             block, sentences, seen[: len(block)], seen[len(block) :], strict=True

@@ -8,8 +8,6 @@ import pytest
 
 pytest.importorskip("peft")
 
-from tests.knowledge.test_endpoint import said, serving
-
 from intently.build.augmentation.augment import AugmentSettings, allotment, augment, augment_catalog
 from intently.build.augmentation.augmentation import Augmentation
 from intently.build.augmentation.keyword_model import KeywordModelSettings
@@ -24,6 +22,7 @@ from intently.models.causal_lm import LanguageModelSettings
 from intently.settings import from_mapping
 from intently.text.analyze import Analyzer
 from tests.build.augmentation.conftest import ADS, CLICKS, QUERIES
+from tests.build.knowledge.test_endpoint import said, serving
 from tests.conftest import Interruption, Told
 
 # PEFT 0.21 asks transformers 5.23 a question under its old name.

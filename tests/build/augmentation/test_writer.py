@@ -8,8 +8,6 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests.knowledge.test_endpoint import serving
-
 from intently.build.augmentation.sample import line_ends, sample
 from intently.build.augmentation.writer import (
     EndpointWriter,
@@ -21,6 +19,7 @@ from intently.build.augmentation.writer import (
     write_all,
 )
 from intently.build.knowledge.endpoint import EndpointSettings
+from tests.build.knowledge.test_endpoint import serving
 from tests.conftest import Interruption, Told
 
 SAMPLING = SamplingSettings(max_text_tokens=12, max_new_tokens=5, top_k=30, seed=3)

@@ -169,7 +169,7 @@ def test_every_system_answers_its_queries(done):
     for name in ("RARE", "RARE's student"):
         assert len(done.step(name, "language-models")["facts"]["intentions"]) == NUM_LM
     assert done.step("RARE", "language-models")["num_identifiers"] == [4] * NUM_LM
-    dense = read_run(next((done.out / "all" / "steps").glob("dense-path-*.trec.gz")))
+    dense = read_run(next((done.out / "all" / "steps").glob("dense-channel-*.trec.gz")))
     assert len(dense.query_ids) == NUM_JUDGED
 
 

@@ -91,3 +91,12 @@ def test_what_users_ask_for_decides_what_is_read():
     for query, chosen in (("zebra zoo", "Zebra zoo."), ("quick fox", "Quick fox."), ("mud bath", "Mud bath.")):
         (text,) = encoder_texts(Catalog.from_ads([ad]), [""], [[query]], Embedding(), only)
         assert text == f"Lamp. {chosen}"
+
+
+def test_the_first_sentences_of_a_page_are_looked_at(monkeypatch):
+    monkeypatch.setattr(encoder_pages, "MAX_SENTENCES", 2)
+    embed = Embedding()
+    page = "Robot with bag. Quiet robot. Red robot vacuum."
+    (text,) = encoder_texts(Catalog.from_ads(ADS[-1:]), [page], [["red robot vacuum"]], embed, SETTINGS)
+    assert "Red robot vacuum." not in embed.calls[0]
+    assert text == "Pan. Quiet robot."
