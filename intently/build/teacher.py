@@ -25,7 +25,7 @@ from intently.build.training.pairs import Taught, TrainingData
 from intently.catalog.jsonl import whole_lines
 from intently.engine.cache import QueryCache
 from intently.errors import InputError
-from intently.files import sha256_of, write_atomically
+from intently.files import sha256_of, write_text
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.intentions.candidates import merge_said
@@ -183,7 +183,7 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
         "format", lm, format_examples(lm, data, settings.examples), settings.format, work, progress
     )
     lm.save(done)
-    write_atomically(
+    write_text(
         done / "training.json", json.dumps({"made_of": made_of, "settings": asdict(settings), **histories}, indent=1)
     )
     for checkpoint in work.glob("*.pt"):

@@ -13,6 +13,7 @@ from intently.catalog.fields import SPANS_TYPE, Field, Rows, match_fields
 from intently.catalog.lines import Lines, read_lines
 from intently.catalog.problems import RowCheck
 from intently.errors import InputError
+from intently.files import write_text
 
 
 def parse_json(text: str) -> Any:
@@ -48,7 +49,7 @@ def whole_lines(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1]
     if len(whole) < len(text):
-        path.write_text(whole, encoding="utf-8")
+        write_text(path, whole)
     return whole.split("\n")[:-1]  # a line may hold other line breaks
 
 

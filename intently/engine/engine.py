@@ -7,28 +7,26 @@ query ─ read once by the student ─┬─ decode intentions → postings ─�
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray, Mask
 from intently.catalog import Catalog
-from intently.engine.cache import CACHE_FILE, QueryCache
+from intently.engine.cache import QueryCache
 from intently.engine.fusion_features import Candidates, QueryFacts, features
 from intently.engine.learned_fusion import Features, LearnedFusion
+from intently.engine.load import load_engine
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
 from intently.engine.search import NUM_EVIDENCE, Found, search
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
 from intently.engine.understand import Understood, reader_threads, understand
-from intently.errors import ArtifactError, InputError, SettingsError
-from intently.files import MANIFEST, open_artifact
+from intently.errors import ArtifactError, InputError
+from intently.generation import Generation
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
-from intently.index.posting_weights import PostingSettings
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
@@ -36,19 +34,14 @@ from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import LiveAds
 from intently.models.encoder.embedder import Embedder
 from intently.models.student import Runtime, Student
-from intently.settings import from_mapping
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Ads
 from intently.text.analyze import Analyzer
-from intently.text.chunk import ChunkSettings
-from intently.text.ocr_cleaning import OcrSettings
 from intently.types import Ad, Channel, Intention, Ranking, ScoredAd, UserContext
 
 __all__ = ["MAX_QUERY_LENGTH", "NUM_EVIDENCE", "Engine", "RetrievalSettings"]
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
-# What an artifact may hold beside what it must: an encoder of the dense channel, a learned fusion, what that looks at.
-ENCODER, TOKENS, FUSION_FILE, TITLES_FILE = "encoder", "tokens", "fusion.json", "titles.npz"
 FUSED_CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)  # that are fused
 
 
@@ -57,6 +50,9 @@ class Engine:
 
     `intentions`, `vectors`, `tokens` and `lexical` are as loaded; `catalog` is of the ads as they are now.
     """
+
+    generation: str = ""  # the id of the generation it was loaded from
+    _opened: Generation | None = None  # which keeps that on disk
 
     def __init__(
         self,
@@ -118,46 +114,21 @@ class Engine:
         self._live = LiveAds(Ads.of(Segment(catalog, intentions.postings, vectors, lexical, titles, tokens)), reader)
 
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
-        """Load the artifact at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted.
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        generation: str | None = None,
+        runtime: Runtime | None = None,
+        num_threads: int | None = None,
+    ) -> "Engine":
+        """Load the engine in directory `path` after checking all of it: its current generation, or the one named.
 
-        `runtime` and `num_threads` stand in for the artifact's settings, as they belong to the machine it runs on. A
-        query cache is used if there is one.
+        `runtime` and `num_threads` stand in for the settings it was built with, as they belong to the machine it runs
+        on. Raises `ArtifactError` naming what cannot be trusted. The generation stays on disk as long as the engine is
+        in use.
         """
-        directory = Path(path)
-        manifest = open_artifact(directory)
-        try:
-            told = manifest["settings"]
-            settings = from_mapping(RetrievalSettings, told["retrieval"], "settings")
-            postings = from_mapping(PostingSettings, told.get("postings", {}), "settings")
-            bridge = told.get("bridge", {})
-            indexing = IndexSettings(
-                postings,
-                from_mapping(OcrSettings, told.get("ocr", {}), "settings"),
-                bridge.get("reads_pages", IndexSettings.reads_pages),
-                from_mapping(ChunkSettings, bridge.get("chunks", {}), "settings"),
-            )
-        except (KeyError, AttributeError, SettingsError) as error:
-            place = directory / MANIFEST
-            raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
-        given: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
-        intentions = IntentionIndex.load(directory / "intentions")
-        optional = (TITLES_FILE, ENCODER, TOKENS, FUSION_FILE, CACHE_FILE)
-        titles, encoder, tokens, fusion, cache = (directory / name for name in optional)
-        return cls(
-            catalog=Catalog.load(directory / "catalog.arrow"),
-            student=Student.load(directory / "student"),
-            intentions=intentions,
-            vectors=VectorIndex.load(directory / "vectors.npy"),
-            lexical=LexicalIndex.load(directory / "lexical"),
-            settings=replace(settings, **{name: value for name, value in given.items() if value is not None}),
-            titles=TitleTerms.load(titles) if titles.exists() else None,
-            encoder=Embedder.load(encoder) if encoder.exists() else None,
-            tokens=TokenVectors.load(tokens) if tokens.exists() else None,
-            fusion=LearnedFusion.load(fusion) if fusion.exists() else None,
-            cache=QueryCache(cache, intentions.version) if cache.exists() else None,
-            indexing=indexing,
-        )
+        return load_engine(cls, Path(path), generation=generation, runtime=runtime, num_threads=num_threads)
 
     @property
     def catalog(self) -> Catalog:

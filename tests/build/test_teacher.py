@@ -24,7 +24,8 @@ from intently.build.teacher import (
 from intently.build.training.format import FormatSettings
 from intently.build.training.language_model import FineTuningSettings
 from intently.build.training.pairs import TrainingData, build_training_data
-from intently.engine.cache import CACHE_FILE, QueryCache
+from intently.engine.cache import QueryCache
+from intently.engine.layout import CACHE_FILE
 from intently.errors import InputError, SettingsError
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable

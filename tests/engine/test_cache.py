@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from test_engine import ADS, QUERIES, SETTINGS, ids, make_engine, save
 
 from intently.engine import cache as module
-from intently.engine.cache import CACHE_FILE, QueryCache
+from intently.engine.cache import QueryCache
 from intently.engine.cache_statistics import CacheStatistics
 from intently.engine.engine import Engine
 from intently.engine.fill_cache import fill_cache
+from intently.engine.layout import CACHE_FILE
 from intently.errors import ArtifactError, InputError
 from intently.index.lexical import corrected
 from intently.intentions.decode import Decoded, DecodeSettings

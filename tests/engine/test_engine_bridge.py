@@ -12,8 +12,9 @@ from test_engine import ADS, CHANNELS, QUERIES, SETTINGS, ids, make_engine, save
 from intently.build.training.fusion import FusionExample, FusionSettings, train_fusion
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.engine.engine import ENCODER, FUSED_CHANNELS, FUSION_FILE, TITLES_FILE, Engine
+from intently.engine.engine import FUSED_CHANNELS, Engine
 from intently.engine.fusion_features import feature_names, rising
+from intently.engine.layout import ENCODER, FUSION_FILE, TITLES_FILE
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
 from intently.errors import ArtifactError, InputError

@@ -12,7 +12,8 @@ from test_engine_bridge import make_encoder as some_encoder
 
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.engine.engine import ENCODER, TOKENS, Engine
+from intently.engine.engine import Engine
+from intently.engine.layout import ENCODER, TOKENS
 from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
 from intently.files import MANIFEST
