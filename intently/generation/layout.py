@@ -59,8 +59,8 @@ def current_id(root: Path) -> str | None:
             line = file.read(_MOST_BYTES)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read ({error.strerror}); {_point_again(root)}") from error
+    except IsADirectoryError as error:
+        raise ArtifactError(f"{path} is a directory; {_point_again(root)}") from error
     name = line.decode(errors="replace").removesuffix("\n")
     if not is_id(name):
         raise ArtifactError(f"{path} holds {name[:50]!r}, which is no id of a generation; {_point_again(root)}")

@@ -1,6 +1,7 @@
 """Opening a generation: pinned first, then checked, and used only as far as its manifest goes."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -13,6 +14,8 @@ from intently.generation.lock import share
 from intently.generation.manifest import MANIFEST, Manifest, parse_manifest
 
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+# A name that leads nowhere, through something that is no directory, or over a link.
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR)
 _ATTEMPTS = 20  # to pin what CURRENT says, while others publish and prune
 _BLOCK_BYTES = 1 << 20
 
@@ -127,7 +130,9 @@ def _pin(directory: Path) -> int | None:
     path = directory / MANIFEST
     try:
         pin = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NO_LINKS)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_SUCH_FILE:  # such as too many open files: that says nothing of the generation
+            raise
         return None
     try:
         if stat.S_ISREG(os.fstat(pin).st_mode):
@@ -183,6 +188,8 @@ def _open_inside(root: int, name: str, directory: Path) -> int:
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; {_REPAIR}") from None
     except OSError as error:
+        if error.errno not in _NO_SUCH_FILE:
+            raise
         raise ArtifactError(f"{path} is no regular file ({error.strerror}); {_REPAIR}") from None
     finally:
         os.close(current)

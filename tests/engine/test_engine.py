@@ -8,8 +8,9 @@ import pytest
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import MAX_QUERY_LENGTH, NUM_EVIDENCE, Engine, RetrievalSettings
+from intently.engine.layout import write_engine
 from intently.errors import ArtifactError, InputError, SettingsError
-from intently.files import write_manifest
+from intently.generation import MANIFEST, About, Draft, build_lock, digest_of_ids
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings, corrected
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
@@ -17,6 +18,7 @@ from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.models.student import Runtime
+from intently.text import TEXT_RULES_VERSION
 from intently.text.analyze import Analyzer
 from intently.types import Ad, Channel, UserContext
 
@@ -291,17 +293,17 @@ def test_no_queries(engine):
     assert list(engine.retrieve_many([])) == []
 
 
-def save(engine: Engine, directory, **settings) -> list:
-    """Save an engine with settings beside those of retrieval, and what else is in the directory; return the files."""
-    engine.catalog.save(directory / "catalog.arrow")
-    engine.student.save(directory / "student")
-    engine.intentions.save(directory / "intentions")
-    engine.vectors.save(directory / "vectors.npy")
-    engine.lexical.save(directory / "lexical")
-    files = [path for path in directory.rglob("*") if path.is_file()]
+def save(engine: Engine, root, *, parts: dict | None = None, **settings) -> list:
+    """Publish an engine with settings beside those of retrieval; `parts` are what it has beside what it must."""
     told = {"retrieval": asdict(engine.settings), **settings}
-    write_manifest(directory, files, {"settings": told, "fingerprints": {}, "facts": {}, "notes": []})
-    return files
+    ads = digest_of_ids(engine.catalog.strings("ad_id"))
+    about = About(engine.catalog.num_ads, ads, TEXT_RULES_VERSION, {}, told, {})
+    with build_lock(root), Draft(root, about) as draft:
+        write_engine(
+            draft, engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical, **(parts or {})
+        )
+        draft.publish()
+    return [path for path in draft.directory.rglob("*") if path.is_file() and path.name != MANIFEST]
 
 
 def test_saved_and_loaded(engine, tmp_path, monkeypatch):
@@ -326,11 +328,12 @@ def test_saved_and_loaded(engine, tmp_path, monkeypatch):
         elsewhere.retrieve("red pan", channel=Channel.DENSE)
     assert asked == [2, 2]
     del loaded, elsewhere
-    for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):
-        facts = {"settings": {"retrieval": retrieval}, "fingerprints": {}, "facts": {}, "notes": []}
-        write_manifest(tmp_path, files, facts)
+    for number, retrieval in enumerate(
+        ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None)
+    ):
+        save(engine, tmp_path / f"bad-{number}", retrieval=retrieval)
         with pytest.raises(ArtifactError, match=r"manifest\.json does not hold retrieval settings"):
-            Engine.load(tmp_path)
+            Engine.load(tmp_path / f"bad-{number}")
     for file in files:
         content = file.read_bytes()
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
