@@ -90,8 +90,8 @@ def build_engine(
 
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
-    newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or that another build
-    is writing into; `SettingsError` for a device that this machine lacks.
+    newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
+    another build writes; `SettingsError` for a device that this machine lacks.
     """
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)

@@ -23,7 +23,7 @@ def generations(
     ] = None,
     keep: Annotated[
         int | None,
-        typer.Option("--prune", metavar="N", help="Keep the N newest, the current one, and those in use; remove others."),
+        typer.Option("--prune", metavar="N", help="Remove all but the N newest, the current one and those in use."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -82,7 +82,7 @@ def test_a_disk_that_stays_full_leaves_the_old(tmp_path, kill):
     for at in range(1, 40, 3):
         root = tmp_path / str(at)
         publish(root, 1)
-        with pytest.raises(OSError), injected(Faults(at, lasting=True)):  # noqa: PT011
+        with pytest.raises(OSError), injected(Faults(at, lasting=True)):
             publish(root, 2)
         assert answer(root) in (1, 2)
         publish(root, 3)
