@@ -710,3 +710,30 @@ def test_evaluate_shows_every_value_on_a_narrow_terminal(runs, inputs):
     for columns in (200, 80):
         outcome = intently("evaluate", "--qrels", qrels, "--run", *runs, "--clicks", clicks, columns=columns)
         assert len(re.findall(r"\d\.\d{4}|–", outcome.out)) == len(runs) * 9, columns
+
+
+def test_generations_are_listed_rolled_back_and_pruned(inputs, copied, tmp_path):
+    old = current(copied).name
+    text = (inputs / "settings.toml").read_text() + "[retrieval.decode]\nnum_beams = 3\n"
+    (tmp_path / "fewer.toml").write_text(text)
+    assert build(inputs, copied, tmp_path / "fewer.toml").code == 0
+    new = current(copied).name
+    assert new > old
+    first, second = intently("generations", copied).out.splitlines()
+    assert first.startswith(f"{new}  20")
+    assert "MB, 9 ads, " in first
+    assert first.endswith("  [current]")
+    assert second.startswith(old)
+    assert not second.endswith("]")
+
+    rolled = intently("generations", copied, "--rollback")
+    assert rolled.err == f"current: {old}\n"
+    assert intently("generations", copied, "--rollback", new).code == 0
+    listed = json.loads(intently("generations", copied, "--json").out)["generations"]
+    assert [(each["id"], each["is_current"], each["problem"]) for each in listed] == [(new, True, ""), (old, False, "")]
+    assert listed[0]["facts"]["num_ads"] == 9
+    assert intently("generations", copied, "--prune", 1).err == f"removed: {old}\n"
+    assert_refused(intently("generations", copied, "--rollback"), "no whole generation to roll back to")
+    assert_refused(intently("generations", copied, new), "add --rollback")
+    assert_refused(intently("generations", copied, "--prune", 0), "keep at least 1")
+    assert_refused(intently("generations", tmp_path / "none"), "is not a directory")
