@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import secrets
 import stat
 import sys
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from intently.errors import ArtifactError, InputError
 
 PARTIAL = ".partial"  # the end of the name of a file or directory that is being written
+_TOKEN_BYTES = 4
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
 _recorded: ContextVar[list[Path] | None] = ContextVar("recorded", default=None)
@@ -49,7 +51,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield place
             place.flush()
             return
-        unfinished = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}{PARTIAL}")
+        unfinished = place.with_name(f".{place.name[:100]}.{secrets.token_hex(_TOKEN_BYTES)}{PARTIAL}")
         try:
             descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as error:  # named by what the user asked for
@@ -83,6 +85,14 @@ def _stream(path: Path, opened: contextlib.ExitStack) -> Path | IO[bytes]:
     if not stat.S_ISREG(kind) or path.absolute().parts[:2] in (("/", "dev"), ("/", "proc")):
         return opened.enter_context(path.open("wb"))
     return path.resolve() if path.is_symlink() else path
+
+
+def is_unfinished(path: Path, name: str) -> bool:
+    """Return whether a path is what `atomic_write` leaves of a file `name` when its process is killed."""
+    return (
+        re.fullmatch(rf"\.{re.escape(name[:100])}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}{re.escape(PARTIAL)}", path.name)
+        is not None
+    )
 
 
 def write_text(path: Path, text: str) -> None:

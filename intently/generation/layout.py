@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from intently.errors import ArtifactError, InputError
-from intently.files import PARTIAL, write_text
+from intently.files import PARTIAL, is_unfinished, write_text
 from intently.generation.manifest import MANIFEST
 
 CURRENT, GENERATIONS, WORK, LOCK = "CURRENT", "generations", ".build", "intently.lock"
@@ -131,7 +131,7 @@ def _is_ours(root: Path) -> bool:
 
     A build that died while it created the directory leaves nothing but a lock file, which may be torn.
     """
-    names = [name for name in os.listdir(root) if not (name.startswith(".") and name.endswith(PARTIAL))]  # noqa: PTH208
+    names = [name for name in os.listdir(root) if not is_unfinished(Path(name), LOCK)]  # noqa: PTH208
     if not names:
         return True
     lock = root / LOCK
@@ -151,5 +151,5 @@ def remove_leftovers(root: Path) -> None:
         if is_id(path.name.removesuffix(PARTIAL)) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
     for path in root.glob(f".*{PARTIAL}"):
-        if re.fullmatch(rf"\.({CURRENT}|{re.escape(LOCK)})\.[0-9a-f]{{8}}{re.escape(PARTIAL)}", path.name):
+        if is_unfinished(path, CURRENT) or is_unfinished(path, LOCK):
             path.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ import numpy as np
 
 from intently.catalog import Run, read_run, write_run
 from intently.errors import InputError
-from intently.files import sha256_of, write_text
+from intently.files import is_unfinished, sha256_of, write_text
 
 VERSION = 1
 _MARK = "experiment.json"
@@ -197,7 +197,7 @@ def _claim(directory: Path, made_of: dict[str, Any]) -> None:
                 cure="name a new directory, delete this one, or go back to what it was made with",
                 path=directory,
             )
-    elif directory.is_dir() and any(path.name != _MARK + ".partial" for path in directory.iterdir()):
+    elif directory.is_dir() and any(not is_unfinished(path, _MARK) for path in directory.iterdir()):
         raise InputError("holds files that are not an experiment", cure="name a new or empty directory", path=directory)
     (directory / "steps").mkdir(parents=True, exist_ok=True)
     if not mark.is_file():
