@@ -8,7 +8,7 @@ import pytest
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import MAX_QUERY_LENGTH, NUM_EVIDENCE, Engine, RetrievalSettings
-from intently.engine.layout import write_engine
+from intently.engine.layout import CACHE_FILE, write_engine
 from intently.errors import ArtifactError, InputError, SettingsError
 from intently.generation import MANIFEST, About, Draft, build_lock, digest_of_ids
 from intently.index.intentions import IntentionIndex
@@ -293,7 +293,7 @@ def test_no_queries(engine):
     assert list(engine.retrieve_many([])) == []
 
 
-def save(engine: Engine, root, *, parts: dict | None = None, **settings) -> list:
+def save(engine: Engine, root, *, parts: dict | None = None, cache=None, **settings) -> list:
     """Publish an engine with settings beside those of retrieval; `parts` are what it has beside what it must."""
     told = {"retrieval": asdict(engine.settings), **settings}
     ads = digest_of_ids(engine.catalog.strings("ad_id"))
@@ -302,6 +302,8 @@ def save(engine: Engine, root, *, parts: dict | None = None, **settings) -> list
         write_engine(
             draft, engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical, **(parts or {})
         )
+        if cache:
+            draft.copy(CACHE_FILE, cache)
         draft.publish()
     return [path for path in draft.directory.rglob("*") if path.is_file() and path.name != MANIFEST]
 
