@@ -122,7 +122,7 @@ def test_without_knowledge_only_the_format_is_learnt(make_lm, data, tmp_path):
     customise(make_lm(std=0.05), data, SETTINGS, tmp_path / "work", told)
     assert {stage for stage, *_ in told.stages} == {"Learning the format"}
     kept = json.loads((tmp_path / "work" / "teacher" / "training.json").read_text(encoding="utf-8"))
-    assert set(kept) == {"made_of", "settings", "format"}
+    assert set(kept) == {"made_of", "settings", "format", "files"}
 
 
 @pytest.mark.parametrize(
