@@ -55,6 +55,7 @@ from torch import Tensor
 
 from intently.arrays import Float64Array, IntArray
 from intently.catalog import read_queries
+from intently.generation import open_generation
 from intently.intentions.decode import ConstrainedDecoder, DecodeSettings, ScoreMode
 from intently.intentions.decode import Prompt as PromptProtocol
 from intently.intentions.live import LiveTrie
@@ -111,9 +112,10 @@ def student_cases(options: argparse.Namespace, num_queries: int) -> Iterator[Cas
     num_queries = 5 if options.quick else num_queries
     yield pretrained_case(1_000 if options.quick else 100_000, num_queries)
     if options.engine:
-        trie = Trie.load(options.engine / "intentions" / "intentions.trie")
         queries = read_queries(options.queries).texts[:num_queries]
-        yield Case("engine", Student.load(options.engine / "student"), trie, queries)
+        with open_generation(options.engine) as found:
+            trie, student = Trie.load(found.path("intentions") / "intentions.trie"), Student.load(found.path("student"))
+        yield Case("engine", student, trie, queries)
 
 
 class _Counted:

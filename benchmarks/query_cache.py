@@ -27,8 +27,8 @@ from rich.table import Table
 
 from intently import Engine
 from intently.catalog import read_queries
-from intently.engine.cache import CACHE_FILE
 from intently.engine.fill_cache import fill_cache
+from intently.engine.layout import CACHE_FILE
 from intently.evaluation.cache_report import cache_report, zipf_log
 from intently.evaluation.latency import measure_latency
 from intently.text.normalize import normalize

@@ -5,6 +5,7 @@ on the quality of an answer.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -30,7 +31,7 @@ from intently.build.pipeline import build_engine
 from intently.build.settings import BuildSettings
 from intently.catalog import read_ads, read_judgements, read_qrels, read_queries, read_run
 from intently.cli import main
-from intently.files import MANIFEST, VERSION
+from intently.generation import FORMAT, MANIFEST, current_id
 from intently.settings import read_settings
 
 ADS = """\
@@ -171,10 +172,39 @@ def copied(engine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(engine, tmp_path / "engine"))
 
 
+def current(engine: Path) -> Path:
+    """Return the directory of the generation that is loaded from an engine's directory."""
+    return engine / "generations" / str(current_id(engine))
+
+
 def files_of(engine: Path) -> dict[str, object]:
-    """Return the files of an artifact with their sizes and checksums."""
-    files: dict[str, object] = json.loads((engine / MANIFEST).read_text(encoding="utf-8"))["files"]
+    """Return the files of the current generation with their sizes and checksums."""
+    files: dict[str, object] = json.loads((current(engine) / MANIFEST).read_text(encoding="utf-8"))["files"]
     return files
+
+
+def all_files(engine: Path) -> set[str]:
+    """Return the names of all files below the directory of an engine."""
+    return {path.relative_to(engine).as_posix() for path in engine.rglob("*") if path.is_file()}
+
+
+def whole(engine: Path) -> set[str]:
+    """Return the names that `all_files` has if nothing lies there but generations that are whole."""
+    ids = [path.name for path in (engine / "generations").iterdir()]
+    listed = {
+        f"generations/{each}/{name}"
+        for each in ids
+        for name in (MANIFEST, *json.loads((engine / "generations" / each / MANIFEST).read_text())["files"])
+    }
+    return listed | {"CURRENT", "intently.lock"}
+
+
+def write_manifest(path: Path, told: dict[str, object]) -> None:
+    """Write a manifest whose checksum is right, whatever it says."""
+    del told["checksum"]
+    text = json.dumps(told, sort_keys=True)
+    told["checksum"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def test_world_writes_a_world_that_the_readers_read(tmp_path):
@@ -195,9 +225,7 @@ def test_world_writes_a_world_that_the_readers_read(tmp_path):
 
 
 def test_build_leaves_only_the_artifact(engine):
-    assert set(files_of(engine)) | {MANIFEST} == {
-        path.relative_to(engine).as_posix() for path in engine.rglob("*") if path.is_file()
-    }
+    assert all_files(engine) == whole(engine)
     assert not (engine / ".build").exists()
 
 
@@ -342,7 +370,7 @@ def test_interrupted_build_resumes(engine, inputs, tmp_path, stage, done, steps_
     arguments = (inputs / "ads.tsv", inputs / "clicks.tsv", tmp_path / "engine", settings)
     with pytest.raises(KeyboardInterrupt):
         build_engine(*arguments, progress=interrupting(stage, done))
-    assert_refused(intently("query", tmp_path / "engine", "drill"), MANIFEST, "did not finish")
+    assert_refused(intently("query", tmp_path / "engine", "drill"), "CURRENT", "did not finish")
 
     steps: list[int] = []
 
@@ -368,7 +396,7 @@ def test_killed_build_resumes(engine, inputs, tmp_path):
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     ) as process:
         deadline = time.monotonic() + HANGS_S
-        while not (tmp_path / "engine" / ".build" / "checkpoint.pt").exists() and process.poll() is None:
+        while not any((tmp_path / "engine").glob(".build/*/checkpoint.pt")) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -376,7 +404,7 @@ def test_killed_build_resumes(engine, inputs, tmp_path):
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted; the same command goes on where it was"
     assert "Traceback" not in err
-    assert not (tmp_path / "engine" / MANIFEST).exists()
+    assert not (tmp_path / "engine" / "CURRENT").exists()
     # Other input or settings make it another build, which starts afresh.
     assert build(inputs, tmp_path / "engine").code == 0
     assert files_of(tmp_path / "engine") == files_of(engine)
@@ -490,21 +518,24 @@ def flip(path: Path) -> None:
 )
 @pytest.mark.parametrize("name", ARTIFACT_FILES)
 def test_damaged_artifact_is_refused(copied, name, damage, told):
-    damage(copied / name)
-    assert_refused(intently("query", copied, "drill"), str(copied / name), told)
+    path = current(copied) / name
+    damage(path)
+    assert_refused(intently("query", copied, "drill"), str(path), told)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text: text.replace(f'"version": {VERSION}', f'"version": {VERSION + 1}'), f"version {VERSION + 1}"),
-        (lambda text: text.replace("intently engine", "something else"), "does not describe an Intently engine"),
+        (lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'), f"format {FORMAT + 1}"),
+        (lambda text: text.replace("intently generation", "something else"), "does not describe a generation"),
+        (lambda text: text.replace('"seq": 0', '"seq": 1'), "has been altered"),
+        (lambda text: text.replace("\n", "\n ", 1), "has been altered"),
         (lambda text: text[: len(text) // 2], "not valid JSON"),
     ],
-    ids=["version", "kind", "torn"],
+    ids=["format", "kind", "altered", "blank", "torn"],
 )
 def test_foreign_manifest_is_refused(copied, change, told):
-    path = copied / MANIFEST
+    path = current(copied) / MANIFEST
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     assert_refused(intently("query", copied, "drill"), str(path), told)
 
@@ -520,7 +551,7 @@ def test_all_of_the_artifact_is_damaged_in_turn(engine):
         ("query {engine} " + "x" * 2_001, ["2001 characters"]),
         ("query {engine} drill -k 0", ["k is 0"]),
         ("query {tmp}/nowhere drill", ["nowhere", "is not a directory"]),
-        ("query {tmp} drill", [MANIFEST, "is missing"]),
+        ("query {tmp} drill", ["CURRENT", "is missing"]),
         ("run {engine} --queries {tmp}/none.tsv --out {tmp}/r.trec", ["none.tsv", "no such file"]),
         ("run {engine} --queries {bad}/query.tsv --out {tmp}/r.trec", ["query.tsv:2", "empty"]),
         ("evaluate --qrels {tmp}/none.trec --run {bad}/good.trec", ["none.trec", "no such file"]),
@@ -607,17 +638,17 @@ def test_nothing_but_the_error_is_told_of_a_missing_file(tmp_path):
 
 def test_damaged_artifact_is_built_again(inputs, copied):
     """The refusal says "build the engine again", so doing that has to help."""
-    flip(copied / "vectors.npy")
+    flip(current(copied) / "vectors.npy")
     assert build(inputs, copied).code == 0
     assert intently("query", copied, "drill").code == 0
 
 
 @pytest.mark.parametrize("key", ["files", "settings", "fingerprints", "facts", "notes"])
 def test_manifest_without_a_key_is_refused_and_built_again(inputs, copied, key):
-    path = copied / MANIFEST
+    path = current(copied) / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     del manifest[key]
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    write_manifest(path, manifest)
     assert_refused(intently("query", copied, "drill"), str(path), key)
     assert build(inputs, copied).code == 0
     assert intently("query", copied, "drill").code == 0
@@ -682,3 +713,30 @@ def test_evaluate_shows_every_value_on_a_narrow_terminal(runs, inputs):
     for columns in (200, 80):
         outcome = intently("evaluate", "--qrels", qrels, "--run", *runs, "--clicks", clicks, columns=columns)
         assert len(re.findall(r"\d\.\d{4}|–", outcome.out)) == len(runs) * 9, columns
+
+
+def test_generations_are_listed_rolled_back_and_pruned(inputs, copied, tmp_path):
+    old = current(copied).name
+    text = (inputs / "settings.toml").read_text() + "[retrieval.decode]\nnum_beams = 3\n"
+    (tmp_path / "fewer.toml").write_text(text)
+    assert build(inputs, copied, tmp_path / "fewer.toml").code == 0
+    new = current(copied).name
+    assert new > old
+    first, second = intently("generations", copied).out.splitlines()
+    assert first.startswith(f"{new}  20")
+    assert "MB, 9 ads, " in first
+    assert first.endswith("  [current]")
+    assert second.startswith(old)
+    assert not second.endswith("]")
+
+    rolled = intently("generations", copied, "--rollback")
+    assert rolled.err == f"current: {old}\n"
+    assert intently("generations", copied, "--rollback", new).code == 0
+    listed = json.loads(intently("generations", copied, "--json").out)["generations"]
+    assert [(each["id"], each["is_current"], each["problem"]) for each in listed] == [(new, True, ""), (old, False, "")]
+    assert listed[0]["facts"]["num_ads"] == 9
+    assert intently("generations", copied, "--prune", 1).err == f"removed: {old}\n"
+    assert_refused(intently("generations", copied, "--rollback"), "no whole generation to roll back to")
+    assert_refused(intently("generations", copied, new), "add --rollback")
+    assert_refused(intently("generations", copied, "--prune", 0), "keep at least 1")
+    assert_refused(intently("generations", tmp_path / "none"), "is not a directory")

@@ -18,10 +18,10 @@ from intently.build.interactions import Interactions
 from intently.build.settings import BackboneKind, BridgeSettings
 from intently.build.training.bridge import TrainedEncoder, train_bridge
 from intently.build.training.sources import BridgeData, Source
-from intently.build.work import ENCODER, finish, is_finished
+from intently.build.work import ENCODER, begin, finish, is_finished
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
-from intently.files import write_atomically
+from intently.files import atomic_write, write_text
 from intently.index.lexical import LexicalIndex
 from intently.index.token_vectors import TokenVectors
 from intently.intentions.vocabulary import Vocabulary
@@ -171,11 +171,12 @@ def build_encoder(
     several encoders may share that read the same and start from the same.
     """
     features = _features(material, settings, features_directory or work / "features", show, device)
-    directory, history = work / ENCODER, work / "training.json"
+    directory = work / ENCODER
     if not is_finished(directory):
+        begin(directory)
         trained, tokenizer = _train(material, features, settings, work, show, device)
         Embedder(trained.encoder, tokenizer).save(directory)
-        write_atomically(history, json.dumps(_told(trained), indent=1))
+        write_text(directory / "training.json", json.dumps(_told(trained), indent=1))
         finish(directory)
     embedder, read = Embedder.load(directory), work / "read"
     embeddings, tokens = read / "vectors.npy", read / "tokens"
@@ -185,12 +186,14 @@ def build_encoder(
             features,
             progress=lambda _, done, total, note: show("Embedding the ads", done, total, note),
         )
-        read.mkdir(exist_ok=True)
-        np.save(embeddings, ads.embeddings)
+        begin(read)
+        with atomic_write(embeddings) as file:
+            np.save(file, ads.embeddings)
         if ads.tokens:
             ads.tokens.save(tokens)
         finish(read)
     ads = EmbeddedAds(np.load(embeddings), TokenVectors.load(tokens) if tokens.is_dir() else None)
+    history = directory / "training.json"  # not there where the encoder came from an earlier generation
     training = json.loads(history.read_text(encoding="utf-8")) if history.is_file() else {}
     return BuiltEncoder(embedder, ads, training)
 
@@ -236,6 +239,7 @@ def _features(
     if material.augmentation is None or not settings.encoder.reads_augmentation:
         return None
     if not is_finished(directory):
+        begin(directory)
         backbone, tokenizer = start_encoder(material, settings)
         build_features(backbone, tokenizer, material.augmentation, settings, show, device=device).save(directory)
         finish(directory)

@@ -13,8 +13,10 @@ from intently.build.settings import BuildSettings
 from intently.build.teacher import Lessons, take_lessons
 from intently.build.training.pairs import Taught, TrainingData, build_training_data
 from intently.build.training.student import train_student
-from intently.build.work import STUDENT, finish, is_finished
+from intently.build.work import STUDENT, begin, finish, is_finished
 from intently.catalog import Catalog
+from intently.errors import ArtifactError
+from intently.files import read_sealed, sealed_write, set_aside
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
@@ -76,6 +78,7 @@ def build_intentions(
 
     directory = work / STUDENT
     if not is_finished(directory):
+        begin(directory)
         trained = train_student(
             backbone.to(torch.device(settings.device)),
             tokenizer,
@@ -145,7 +148,11 @@ def read_all_ads(
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
         path = work / f"ads-{settings.num_beams}-{settings.max_ad_tokens}-{student.runtime}-{start}.npz"
-        if not path.exists():
+        try:
+            content = read_sealed(path)
+        except (FileNotFoundError, ArtifactError) as error:
+            if isinstance(error, ArtifactError):
+                set_aside(path, str(error))
             vectors = np.empty((len(chunk), student.dimension), dtype=np.float32)
             ids = np.full((len(chunk), settings.num_beams), -1, dtype=np.int64)
             probs = np.full((len(chunk), settings.num_beams), -np.inf)
@@ -157,11 +164,10 @@ def read_all_ads(
                     probs[row, : len(found.log_probs)] = found.log_probs
                 done += len(rows)
                 show("Reading the ads", done, len(texts), "")
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
+            with sealed_write(path) as file:
                 np.savez(file, ids=ids, probs=probs, vectors=vectors)
-            partial.replace(path)
-        with np.load(path) as stored:
+            content = read_sealed(path)
+        with np.load(content) as stored:
             row, beam = np.nonzero(stored["ids"] >= 0)
             pairs.append(np.stack((stored["ids"][row, beam], row + start), axis=1))
             log_probs.append(stored["probs"][row, beam])

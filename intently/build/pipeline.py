@@ -2,17 +2,16 @@
 
     ads, clicks → vocabulary → trie → student (trained) → ads' intentions ┐
                     └ teacher, if one is named, says intentions ──────────┤
-                → terms ──────────────────────────────────────────────────┼→ indexes → fusion (learned) → manifest
+                → terms ──────────────────────────────────────────────────┼→ indexes → fusion (learned) → generation
                 → encoder, if the dense channel has one (trained) → vectors ─┘
 
 Every stage is a function of the one before. What is expensive (what is trained, the ads' intentions) is kept under
-`.build` while the build runs, together with a fingerprint of all that decided it, so that an interrupted build resumes,
-a build with other inputs starts afresh, and one with other settings trains again only if these touch training. The
-manifest is written last.
+`.build` while the build runs, named by a fingerprint of all that decided it, so that an interrupted build resumes, a
+build with other inputs starts afresh, and one with other settings trains again only if these touch training. The result
+is published as a generation, which does not disturb whoever has an earlier one loaded.
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -31,16 +30,27 @@ from intently.build.interactions import Interactions, match_interactions
 from intently.build.settings import BuildSettings
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
-from intently.build.work import ENCODER, STUDENT, Fingerprints, fingerprints_of, prepare
+from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
 from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
 from intently.catalog.inputs import skipped_notes
 from intently.catalog.pages import load_pages
 from intently.catalog.texts import ad_texts, searchable_texts
-from intently.engine.cache import CACHE_FILE
 from intently.engine.engine import Engine
-from intently.engine.load import FUSION_FILE, TITLES_FILE, TOKENS
+from intently.engine.layout import CACHE_FILE, FUSION_FILE, write_engine
 from intently.errors import ArtifactError, InputError
-from intently.files import MANIFEST, open_artifact, write_atomically, write_manifest
+from intently.generation import (
+    KEEP,
+    About,
+    Draft,
+    Generation,
+    build_lock,
+    current_id,
+    digest_of_ids,
+    open_generation,
+    prune,
+    roll_back,
+)
+from intently.generation.layout import CURRENT, WORK, ids_of, remove_leftovers
 from intently.index.concatenated import concatenate_embeddings
 from intently.index.lexical import LexicalIndex
 from intently.index.title_terms import TitleTerms
@@ -50,6 +60,7 @@ from intently.live.landing_pages import CleanedPages, clean_landing_pages, domai
 from intently.models.device import require_device
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
+from intently.text.rules import TEXT_RULES_VERSION
 from intently.types import Progress
 
 
@@ -60,6 +71,7 @@ class BuildReport:
     directory: Path
     facts: dict[str, float]
     notes: tuple[str, ...]
+    generation: str = ""  # the id under which it is current now
 
 
 def build_engine(
@@ -71,20 +83,21 @@ def build_engine(
     queries: Path | None = None,
     pages: Path | None = None,
     skip_bad: bool = False,
+    keep: int = KEEP,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Build an engine from files of ads and clicks (or judgements) into the directory `out`.
+    """Build an engine from files of ads and clicks (or judgements) into the directory `out`, as its next generation.
 
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
-    clicks the student learns from the ads alone. An engine that is in `out` answers until the new one is there. Raises
-    `InputError` for wrong input, and for an `out` that holds something else; `SettingsError` for a device that this
-    machine lacks.
+    clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
+    newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
+    another build writes; `SettingsError` for a device that this machine lacks.
     """
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
     show("Reading", 0, 0, "")
     fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
-    done = _finished(out, fingerprints, settings)
+    done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
     _require_devices(settings)
@@ -98,88 +111,95 @@ def build_engine(
     learnt = interactions.of_queries(~aside)
     if aside.any() and settings.bridge.enabled and settings.bridge.augmentation_file:
         _check_held_out(Path(settings.bridge.augmentation_file), settings.fusion)
-    work = prepare(out, fingerprints)
+    with build_lock(out):
+        work = prepare(out, fingerprints)
+        said = build_intentions(catalog, texts, learnt, settings, work.student, show)
+        analyzer = Analyzer(settings.lexical.stemmer)
+        landing = _cleaned(catalog, said.vocabulary.texts, settings, show)
+        show("Indexing", 0, 0, "")
+        lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
+        titles = TitleTerms.build(catalog.strings("title"), analyzer)
+        encoder, embeddings, tokens = None, said.embeddings, None
+        if settings.bridge.enabled:
+            file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
+            material = EncoderMaterial(
+                tuple(read_by_encoder(catalog, landing.texts, learnt, reader, settings.bridge, show)),
+                tuple(catalog.strings("title")),
+                learnt,
+                said.vocabulary,
+                chosen_augmentation(Augmentation.load(Path(file), catalog), settings.bridge) if file else None,
+                lexical,
+                settings.checkpoint,
+                Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), said.embeddings),
+            )
+            built = build_encoder(material, settings.bridge, work.encoder, show, device=settings.device)
+            encoder, tokens = built.embedder, built.ads.tokens
+            embeddings = concatenate_embeddings(said.embeddings, built.ads.embeddings)
+        vectors = VectorIndex.build(embeddings, settings.coarse, show)
+        learned = Learned(None, {})
+        if aside.any():
+            draft = Engine(
+                catalog,
+                said.student,
+                said.index(learnt, settings.postings),
+                vectors,
+                lexical,
+                replace(settings.retrieval, num_threads=torch.get_num_threads()),
+                titles=titles,
+                encoder=encoder,
+                tokens=tokens,
+            )
+            learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
+        intentions = said.index(interactions, settings.postings)
+        head, cache = interactions.by_frequency(), work.student / CACHE_FILE
+        num_cached = fill_query_cache(said.lessons, intentions, head, cache, settings.teacher, show)
 
-    said = build_intentions(catalog, texts, learnt, settings, work, show)
-    analyzer = Analyzer(settings.lexical.stemmer)
-    landing = _cleaned(catalog, said.vocabulary.texts, settings, show)
-    show("Indexing", 0, 0, "")
-    lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
-    titles = TitleTerms.build(catalog.strings("title"), analyzer)
-    encoder, embeddings, tokens = None, said.embeddings, None
-    if settings.bridge.enabled:
-        file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
-        material = EncoderMaterial(
-            tuple(read_by_encoder(catalog, landing.texts, learnt, reader, settings.bridge, show)),
-            tuple(catalog.strings("title")),
-            learnt,
-            said.vocabulary,
-            chosen_augmentation(Augmentation.load(Path(file), catalog), settings.bridge) if file else None,
-            lexical,
-            settings.checkpoint,
-            Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), said.embeddings),
+        show("Writing", 0, 0, "")
+        facts = {
+            "num_ads": catalog.num_ads,
+            "num_queries": len(interactions.queries),
+            "num_clicks": len(interactions.clicks),
+            **coverage(said.vocabulary, catalog.num_ads, len(learnt.queries)),
+            "postings": len(intentions.postings.ad_rows),
+            "cached_queries": num_cached,
+            **learned.facts,
+            **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
+        }
+        notes = (*_notes(read.num_skipped, read.problems, judgements, interactions, num_strange), *learned.notes)
+        about = About(
+            catalog.num_ads,
+            digest_of_ids(catalog.strings("ad_id")),
+            TEXT_RULES_VERSION,
+            asdict(fingerprints),
+            asdict(settings),
+            facts,
+            notes,
         )
-        built = build_encoder(material, settings.bridge, work / ENCODER, show, device=settings.device)
-        encoder, tokens = built.embedder, built.ads.tokens
-        embeddings = concatenate_embeddings(said.embeddings, built.ads.embeddings)
-    vectors = VectorIndex.build(embeddings, settings.coarse, show)
-    learned = Learned(None, {})
-    if aside.any():
-        draft = Engine(
-            catalog,
-            said.student,
-            said.index(learnt, settings.postings),
-            vectors,
-            lexical,
-            replace(settings.retrieval, num_threads=torch.get_num_threads()),
-            titles=titles,
-            encoder=encoder,
-            tokens=tokens,
-        )
-        learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
-    intentions = said.index(interactions, settings.postings)
-    head, cache = interactions.by_frequency(), work / CACHE_FILE
-    num_cached = fill_query_cache(said.lessons, intentions, head, cache, settings.teacher, show)
+        with Draft(out, about) as unpublished:
+            write_engine(
+                unpublished,
+                catalog,
+                said.student,
+                intentions,
+                vectors,
+                lexical,
+                titles=titles,
+                encoder=encoder,
+                tokens=tokens,
+                fusion=learned.fusion,
+            )
+            if num_cached:
+                unpublished.copy(CACHE_FILE, cache)
+            unpublished.publish()
+        _tidy(out, keep)
+    return BuildReport(out, facts, notes, unpublished.id)
 
-    show("Writing", 0, 0, "")
-    (out / MANIFEST).unlink(missing_ok=True)  # until here an engine that was there before still answers
-    for optional in (CACHE_FILE, FUSION_FILE):
-        (out / optional).unlink(missing_ok=True)
-    for optional in (ENCODER, TOKENS):
-        shutil.rmtree(out / optional, ignore_errors=True)
-    if num_cached:
-        cache.replace(out / CACHE_FILE)
-    catalog.save(out / "catalog.arrow")
-    said.student.save(out / STUDENT)
-    intentions.save(out / "intentions")
-    vectors.save(out / "vectors.npy")
-    lexical.save(out / "lexical")
-    titles.save(out / TITLES_FILE)
-    if encoder:
-        encoder.save(out / ENCODER)
-    if tokens:
-        tokens.save(out / TOKENS)
-    if learned.fusion:
-        learned.fusion.save(out / FUSION_FILE)
-    facts = {
-        "num_ads": catalog.num_ads,
-        "num_queries": len(interactions.queries),
-        "num_clicks": len(interactions.clicks),
-        **coverage(said.vocabulary, catalog.num_ads, len(learnt.queries)),
-        "postings": len(intentions.postings.ad_rows),
-        "cached_queries": num_cached,
-        **learned.facts,
-        **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
-    }
-    notes = (*_notes(read.num_skipped, read.problems, judgements, interactions, num_strange), *learned.notes)
-    kept = [path for path in out.rglob("*") if path.is_file() and work not in path.parents and path.name != MANIFEST]
-    write_manifest(
-        out,
-        kept,
-        {"fingerprints": asdict(fingerprints), "settings": asdict(settings), "facts": facts, "notes": list(notes)},
-    )
-    shutil.rmtree(work)
-    return BuildReport(out, facts, notes)
+
+def _tidy(out: Path, keep: int) -> None:
+    """Remove the work of finished builds, and generations beyond the `keep` newest; `out` must be locked."""
+    clear(out)
+    remove_leftovers(out)
+    prune(out, keep)
 
 
 def _require_devices(settings: BuildSettings) -> None:
@@ -220,20 +240,61 @@ def _cleaned(catalog: Catalog, intentions: Sequence[str], settings: BuildSetting
     return clean_landing_pages(catalog, OcrCleaner(domain_lexicon(catalog, intentions), settings.ocr, repair), show)
 
 
-def _finished(out: Path, fingerprints: Fingerprints, settings: BuildSettings) -> BuildReport | None:
-    """Return the report of an artifact that is already what was asked for, with the retrieval settings renewed."""
+def _finished(out: Path, fingerprints: Fingerprints, settings: BuildSettings, keep: int) -> BuildReport | None:
+    """Return the report of a generation that is already what was asked for, current and with these settings.
+
+    That of retrieval settings alone is published with others. One that is not whole is passed over.
+    """
+    for generation_id in _newest_first(out):
+        try:
+            with open_generation(out, generation_id, verify=False) as found:
+                if not _is_same(found, fingerprints):
+                    continue
+            with open_generation(out, generation_id) as found:
+                return _renewed(out, found, settings, keep)
+        except ArtifactError:
+            continue
+    return None
+
+
+def _newest_first(out: Path) -> list[str]:
+    """Return the ids of all generations, the current one before all others."""
     try:
-        manifest = open_artifact(out)
+        current = current_id(out)
     except ArtifactError:
-        return None  # of another version, incomplete or damaged: built anew
-    made_of = manifest["fingerprints"]
+        current = None
+    return sorted(ids_of(out), key=lambda each: (each == current, each), reverse=True)
+
+
+def _is_same(found: Generation, fingerprints: Fingerprints) -> bool:
+    made_of = found.manifest.fingerprints
     if made_of.get("artifact") != fingerprints.artifact:
-        return None
-    if (out / FUSION_FILE).exists() and made_of.get("fusion") != fingerprints.fusion:
-        return None
-    manifest["settings"] = asdict(settings)
-    write_atomically(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
-    return BuildReport(out, manifest["facts"], (*manifest["notes"], "already built from the same input and settings"))
+        return False
+    return FUSION_FILE not in found or made_of.get("fusion") == fingerprints.fusion
+
+
+def _renewed(out: Path, found: Generation, settings: BuildSettings, keep: int) -> BuildReport:
+    """Make a generation current with these settings, which is nothing to do if it is."""
+    told, now = found.manifest, found.id
+    note = "already built from the same input and settings"
+    wanted = json.loads(json.dumps(asdict(settings)))
+    is_current = _newest_first(out)[0] == now and (out / CURRENT).is_file()
+    if told.settings != wanted or not is_current or (out / WORK).exists():
+        with build_lock(out):
+            if told.settings != wanted:
+                about = About(
+                    told.num_ads, told.ads, told.text_rules, told.fingerprints, wanted, told.facts, told.notes, told.seq
+                )
+                with Draft(out, about) as draft:
+                    for name, part in told.files.items():
+                        draft.copy(name, found.path(name), rows=part.rows, of_ads=part.ads is not None)
+                    found.check_unchanged()
+                    now = draft.publish()
+            elif not is_current:
+                roll_back(out, now)
+                note += f"; generation {now} is the current one again"
+            _tidy(out, keep)
+    return BuildReport(out, dict(told.facts), (*told.notes, note), now)
 
 
 def _with_pages(catalog: Catalog, path: Path, skip_bad: bool) -> tuple[Catalog, int]:

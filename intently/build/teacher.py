@@ -25,7 +25,7 @@ from intently.build.training.pairs import Taught, TrainingData
 from intently.catalog.jsonl import whole_lines
 from intently.engine.cache import QueryCache
 from intently.errors import InputError
-from intently.files import sha256_of, write_atomically
+from intently.files import set_aside, sha256_of, write_text
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.intentions.candidates import merge_said
@@ -166,13 +166,7 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
     The result, and how the losses went, are kept in `settings.directory` or under `work`; `lm` itself may be used up.
     """
     done, made_of = _home(settings, work), _made_of(data, settings)
-    if (done / "training.json").is_file():
-        if json.loads((done / "training.json").read_text(encoding="utf-8")).get("made_of") != made_of:
-            raise InputError(
-                "holds a teacher that learned from another model, knowledge, clicks or settings",
-                cure="name a new directory, or delete this one",
-                path=done,
-            )
+    if (done / "training.json").is_file() and _is_whole(done, made_of, settings):
         return _reload(lm, done)
     work.mkdir(parents=True, exist_ok=True)
     histories = {}
@@ -183,12 +177,44 @@ def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work:
         "format", lm, format_examples(lm, data, settings.examples), settings.format, work, progress
     )
     lm.save(done)
-    write_atomically(
-        done / "training.json", json.dumps({"made_of": made_of, "settings": asdict(settings), **histories}, indent=1)
-    )
+    told = {"made_of": made_of, "settings": asdict(settings), **histories, "files": _model_files(done)}
+    write_text(done / "training.json", json.dumps(told, indent=1))
     for checkpoint in work.glob("*.pt"):
         checkpoint.unlink()
     return lm
+
+
+def _is_whole(home: Path, made_of: str, settings: TeacherSettings) -> bool:
+    """Return whether `home` holds the teacher that is wanted, undamaged.
+
+    A damaged one is set aside if it is the build's own. Raises `InputError` for a directory that the user named and
+    that is damaged or of another teacher.
+    """
+    problem, cure = "", "name a new directory, or delete this one"
+    try:
+        told = json.loads((home / "training.json").read_bytes())
+        if told.get("made_of") != made_of:
+            problem = "holds a teacher that learned from another model, knowledge, clicks or settings"
+        elif told.get("files", _model_files(home)) != _model_files(home):  # one of before has no checksums
+            problem = "holds a teacher that is torn or has been altered (its checksums differ)"
+    except (OSError, ValueError, AttributeError) as error:
+        problem = f"holds a teacher whose training.json is torn ({error})"
+    if problem and not settings.directory:
+        set_aside(home, f"{home} {problem}")
+        return False
+    if problem:
+        raise InputError(problem, cure=cure, path=home)
+    return True
+
+
+def _model_files(home: Path) -> dict[str, str]:
+    """Return the checksums of the files of a customised model."""
+    names = sorted(path.name for path in home.iterdir() if path.is_file())
+    return {
+        name: sha256_of(home / name)
+        for name in names
+        if name != "training.json" and not name.startswith(("said-", ".")) and ".aside-" not in name
+    }
 
 
 def _made_of(data: TrainingData, settings: TeacherSettings) -> str:

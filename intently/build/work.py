@@ -1,19 +1,31 @@
-"""What a build keeps while it runs, and how it tells whether that, or a finished artifact, is what it would make."""
+"""What a build keeps while it runs, and how it tells whether that, or a finished generation, is what it would make.
+
+    .build/student-<digest>/   of a build whose student has this fingerprint: checkpoint, student, what it says of ads
+    .build/encoder-<digest>/   of one whose encoder has this fingerprint
+
+What belongs to other inputs or settings has another name, so that nothing has to be removed to be sure. A step that is
+done carries the checksums of its files; one that does not agree with them is set aside and done again.
+"""
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from intently.build.settings import BuildSettings
 from intently.errors import ArtifactError, InputError
-from intently.files import MANIFEST, open_artifact, sha256_of
+from intently.files import PARTIAL, atomic_write, set_aside, sha256_of, write_text
+from intently.generation import FORMAT, open_generation
+from intently.generation.layout import WORK, ids_of
 from intently.models.pretrained import checkpoint_directory
+from intently.text.rules import TEXT_RULES_VERSION
 
-STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the work, and of the artifact
-_DONE, _MARK = "done", "fingerprint"
-_FORMAT = 2  # of what a build keeps while it runs: what another one left is not read
+STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the work, and of the generation
+_DONE = "done"
+_FORMAT = 3  # of what a build keeps while it runs: what another one left is not read
+_OURS = re.compile(f"({STUDENT}|{ENCODER})-[0-9a-f]{{16}}(\\.aside-\\d+)?")
 
 
 @dataclass(frozen=True)
@@ -26,26 +38,41 @@ class Fingerprints:
     artifact: str
 
 
+@dataclass(frozen=True)
+class Work:
+    """The directories of a running build."""
+
+    student: Path
+    encoder: Path
+
+
 def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad: bool) -> Fingerprints:
-    """Return digests over the files' bytes and every setting that matters; those of retrieval never do."""
+    """Return digests over the files' bytes, the code's formats and rules, and every setting that matters.
+
+    Settings of retrieval never do.
+    """
     for path in files:
         if path and not path.is_file():
             raise InputError("no such file", cure="check the path", path=path)
-    files = [*files, checkpoint_directory(settings.checkpoint) / "model.safetensors"]
+    files = [*files, *_files_in(checkpoint_directory(settings.checkpoint))]
     if settings.teacher.knowledge_file:
         files.append(Path(settings.teacher.knowledge_file))
-    inputs = [*(sha256_of(path) if path and path.is_file() else "" for path in files), skip_bad]
+    for model in (settings.teacher.model, settings.ocr_model):
+        files += _files_in(Path(model.name)) if model.name else []
+    inputs = [*((path.name, sha256_of(path)) if path and path.is_file() else "" for path in files), skip_bad]
     every = asdict(settings)
     augmentation = Path(settings.bridge.augmentation_file) if settings.bridge.augmentation_file else None
     if augmentation and not augmentation.is_file():
         raise InputError("no such file", cure="check 'bridge.augmentation_file'", path=augmentation)
     augmented = sha256_of(augmentation) if augmentation else ""
-    start = Path(settings.bridge.checkpoint) / "model.safetensors"
-    started = sha256_of(start) if settings.bridge.checkpoint and start.is_file() else ""
+    started = [(path.name, sha256_of(path)) for path in _files_in(Path(settings.bridge.checkpoint or "."))]
+    if not settings.bridge.checkpoint:
+        started = []
+    code = [_FORMAT, FORMAT, TEXT_RULES_VERSION]
 
     def digest(*left_out: str, more: object = None) -> str:
         decisive = {key: value for key, value in every.items() if key not in left_out}
-        return hashlib.sha256(json.dumps([_FORMAT, inputs, decisive, more], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([code, inputs, decisive, more], sort_keys=True).encode()).hexdigest()
 
     indexing = ("postings", "lexical", "coarse", "ocr", "ocr_model", "runtime", "device")
     fusion = settings.fusion
@@ -61,49 +88,113 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
     )
 
 
+def _files_in(checkpoint: Path) -> list[Path]:
+    """Return all files of a checkpoint, which may be one: weights, tokenizer and configuration decide together."""
+    if checkpoint.is_file():
+        return [checkpoint]
+    if not checkpoint.is_dir():
+        return []  # a name that a library resolves
+    return sorted(path for path in checkpoint.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
 def _seen_by_fusion(settings: BuildSettings) -> dict[str, object]:
     """Return the retrieval settings that decide what a fusion learns from."""
     machine = ("runtime", "num_threads")
     return {key: value for key, value in asdict(settings.retrieval).items() if key not in machine}
 
 
-def prepare(out: Path, fingerprints: Fingerprints) -> Path:
-    """Return the work directory inside `out`, holding what an earlier build left that this one can use, and no more."""
-    if out.exists() and not out.is_dir():
-        raise InputError("is a file", cure="name a directory for the engine", path=out)
-    work = out / ".build"
-    if out.is_dir() and any(out.iterdir()) and not any(path.exists() for path in (work, out / MANIFEST)):
-        raise InputError("holds files that are not an Intently engine", cure="name a new or empty directory", path=out)
-    try:
-        made_of = open_artifact(out)["fingerprints"]
-    except ArtifactError:
-        made_of = {}
-    _claim(work, fingerprints.student)
-    _claim(work / ENCODER, fingerprints.encoder)
-    for name, trained, wanted in (
-        (STUDENT, work / STUDENT, fingerprints.student),
-        (ENCODER, work / ENCODER / ENCODER, fingerprints.encoder),
-    ):
-        if made_of.get(name) == wanted and (out / name).is_dir() and not trained.exists():
-            shutil.copytree(out / name, trained)
-            finish(trained)
+def prepare(root: Path, fingerprints: Fingerprints) -> Work:
+    """Return the work directories inside `root`, with what earlier builds left or published that this one can use.
+
+    `root` must be locked (`build_lock`).
+    """
+    work = Work(
+        *(
+            root / WORK / f"{name}-{fingerprint[:16]}"
+            for name, fingerprint in ((STUDENT, fingerprints.student), (ENCODER, fingerprints.encoder))
+        )
+    )
+    for directory in (root / WORK, work.student, work.encoder):
+        if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+            set_aside(directory, f"{directory} is no directory")
+        directory.mkdir(exist_ok=True)
+    wanted = [
+        (name, trained, fingerprint)
+        for name, trained, fingerprint in (
+            (STUDENT, work.student / STUDENT, fingerprints.student),
+            (ENCODER, work.encoder / ENCODER, fingerprints.encoder),
+        )
+        if not is_finished(trained)
+    ]
+    for generation_id in reversed(ids_of(root)) if wanted else ():
+        wanted = [each for each in wanted if not _take_over(root, generation_id, *each)]
     return work
 
 
+def _take_over(root: Path, generation_id: str, name: str, trained: Path, fingerprint: str) -> bool:
+    """Copy what a generation holds of this name and fingerprint, if it does; return whether it did."""
+    try:
+        with open_generation(root, generation_id, verify=False) as found:
+            if found.manifest.fingerprints.get(name) != fingerprint or name not in found:
+                return False
+        with open_generation(root, generation_id) as found:
+            begin(trained)
+            for file in found.manifest.files:
+                if file.startswith(f"{name}/"):
+                    target = trained.parent / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with found.path(file).open("rb") as content, atomic_write(target) as copy:
+                        shutil.copyfileobj(content, copy, 1 << 20)
+            found.check_unchanged()
+    except ArtifactError:  # damaged: trained again, unless another generation has it
+        return False
+    finish(trained)
+    return True
+
+
+def clear(root: Path) -> None:
+    """Remove the work of all builds in `root`, which must be locked."""
+    if not (root / WORK).is_dir() or (root / WORK).is_symlink():
+        return
+    for path in (root / WORK).iterdir():
+        if _OURS.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    if not any((root / WORK).iterdir()):
+        (root / WORK).rmdir()
+
+
+def begin(directory: Path) -> None:
+    """Make a directory empty for a step that is not finished."""
+    if directory.is_dir() and not directory.is_symlink():
+        shutil.rmtree(directory)
+    elif directory.is_symlink() or directory.exists():
+        set_aside(directory, f"{directory} is no directory")
+    directory.mkdir(parents=True)
+
+
 def is_finished(directory: Path) -> bool:
-    """Return whether what was trained into `directory` is complete."""
-    return (directory / _DONE).exists()
+    """Return whether what was made in `directory` is complete; if it was and is damaged, set it aside."""
+    mark = directory / _DONE
+    if not mark.exists():
+        return False
+    try:
+        files = json.loads(mark.read_bytes())["files"]
+        if files and all(sha256_of(directory / name) == digest for name, digest in files.items()):
+            return True
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    set_aside(directory, f"{directory} is torn or has been altered (its checksums differ)")
+    return False
 
 
 def finish(directory: Path) -> None:
-    """Note that what was trained into `directory` is complete."""
-    (directory / _DONE).touch()
-
-
-def _claim(directory: Path, fingerprint: str) -> None:
-    """Make `directory` one of work with this fingerprint, empty if it was of another."""
-    mark = directory / _MARK
-    if directory.exists() and not (mark.is_file() and mark.read_text() == fingerprint):
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    mark.write_text(fingerprint)
+    """Note that what was made in `directory` is complete, with checksums."""
+    files = {
+        path.relative_to(directory).as_posix(): sha256_of(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != _DONE and not path.name.endswith(PARTIAL)
+    }
+    write_text(directory / _DONE, json.dumps({"files": files}, indent=1))

@@ -17,6 +17,7 @@ from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads
 from intently.catalog.fields import BATCH_ROWS
 from intently.catalog.problems import RowCheck
 from intently.errors import ArtifactError, InputError
+from intently.files import atomic_write
 from intently.types import Ad, Span
 
 _VERSION = b"1"
@@ -117,15 +118,9 @@ class Catalog:
 
     def save(self, path: str | Path) -> None:
         """Write the catalogue to `path` as an Arrow IPC file, whole or not at all."""
-        path = Path(path)
-        unfinished = path.with_name(path.name + ".unfinished")
         schema = SCHEMA.with_metadata({_VERSION_KEY: _VERSION})
-        try:
-            with pa.ipc.new_file(str(unfinished), schema) as writer:
-                writer.write_table(self.table.cast(schema))
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with atomic_write(Path(path)) as file, pa.ipc.new_file(file, schema) as writer:
+            writer.write_table(self.table.cast(schema))
 
     @classmethod
     def load(cls, path: str | Path) -> Catalog:

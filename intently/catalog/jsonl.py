@@ -13,6 +13,7 @@ from intently.catalog.fields import SPANS_TYPE, Field, Rows, match_fields
 from intently.catalog.lines import Lines, read_lines
 from intently.catalog.problems import RowCheck
 from intently.errors import InputError
+from intently.files import atomic_write
 
 
 def parse_json(text: str) -> Any:
@@ -42,14 +43,23 @@ def read_values(path: Path, cure: str) -> Iterator[tuple[int, Any]]:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """Return the lines of a file that is written line by line; one torn by an interruption is cut off the file."""
+    """Return the JSON lines of a file that is written line by line; from one that is torn on the file is cut off."""
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        path.write_text(whole, encoding="utf-8")
-    return whole.split("\n")[:-1]  # a line may hold other line breaks
+    content = path.read_bytes()
+    lines, end = [], 0
+    while (stop := content.find(b"\n", end)) >= 0:  # a line may hold other line breaks
+        try:
+            line = content[end:stop].decode()
+            json.loads(line)
+        except ValueError:
+            break
+        lines.append(line)
+        end = stop + 1
+    if end < len(content):
+        with atomic_write(path) as file:
+            file.write(content[:end])
+    return lines
 
 
 def _refuse_constant(name: str) -> None:

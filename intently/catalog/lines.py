@@ -7,6 +7,7 @@ is a wrong row.
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.errors import InputError
+from intently.files import atomic_write
 
 BLOCK_BYTES = 8 << 20
 MAX_LINE_BYTES = 64 << 20  # a longer one is no row: the file is not what its name says
@@ -29,7 +31,13 @@ _OPENERS: dict[str, Callable[[Path, Any], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": lambda path, mode: _zstandard(path, mode),
+    ".zst": lambda path, mode: pa.input_stream(str(path), compression="zstd"),
+}
+_PACKERS: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".gz": lambda file: gzip.GzipFile(filename="", mode="wb", fileobj=file),
+    ".bz2": lambda file: bz2.BZ2File(file, "wb"),
+    ".xz": lambda file: lzma.LZMAFile(file, "wb"),  # noqa: SIM115
+    ".zst": lambda file: pa.CompressedOutputStream(_KeptOpen(file), "zstd"),
 }
 _BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, pa.ArrowException)
 
@@ -43,9 +51,17 @@ class Lines:
     errors: list[InputError]
 
 
-def _zstandard(path: Path, mode: str) -> Any:
-    stream = pa.input_stream if mode == "rb" else pa.output_stream
-    return stream(str(path), compression="zstd")
+class _KeptOpen(io.RawIOBase):
+    """A file that stays open when what writes to it is closed."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        return self._file.write(content)
 
 
 def compression_suffix(path: Path) -> str:
@@ -54,10 +70,15 @@ def compression_suffix(path: Path) -> str:
     return suffix if suffix in _OPENERS else ""
 
 
-def open_output(path: Path, named: Path) -> IO[bytes]:
-    """Open `path` for writing, compressed as the suffix of `named` says."""
-    stream: IO[bytes] = _OPENERS.get(compression_suffix(named), open)(path, "wb")
-    return stream
+@contextmanager
+def open_output(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a binary file as `atomic_write` does, whose content is compressed as the suffix of `path` says."""
+    with atomic_write(path) as file:
+        if suffix := compression_suffix(path):
+            with _PACKERS[suffix](file) as packed:
+                yield packed
+        else:
+            yield file
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from intently.catalog.jsonl import is_spans, read_values
 from intently.errors import InputError
+from intently.files import atomic_write
 from intently.types import Span
 
 _CURE = 'write {"ad_id": "…", "landing_spans": [{"text": "…", "confidence": 0.9}]} on a line'
@@ -25,16 +26,13 @@ def write_pages(pages: Iterable[Page], path: Path) -> int:
 
     Whole or not at all: what was in `path` stays until the last page is written.
     """
-    count, partial = 0, path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            for page in pages:
-                spans = [{"text": span.text, "confidence": round(span.confidence, 4)} for span in page.spans]
-                file.write(json.dumps({"ad_id": page.ad_id, "landing_spans": spans}, ensure_ascii=False) + "\n")
-                count += 1
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    count = 0
+    with atomic_write(path) as file:
+        for page in pages:
+            spans = [{"text": span.text, "confidence": round(span.confidence, 4)} for span in page.spans]
+            line = json.dumps({"ad_id": page.ad_id, "landing_spans": spans}, ensure_ascii=False) + "\n"
+            file.write(line.encode())
+            count += 1
     return count
 
 

@@ -7,6 +7,7 @@ column as written; ranks are distinct, and scores must not grow with the rank.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -74,23 +75,18 @@ class RunWriter:
     def __init__(self, path: str | Path, *, tag: str = "intently"):
         _check_word(tag, "tag")
         self.path, self.tag = Path(path), tag
-        self._unfinished = self.path.with_name(self.path.name + ".unfinished")
         self._written: set[str] = set()
         self._stream: IO[bytes] | None = None
+        self._opened = ExitStack()
 
     def __enter__(self) -> RunWriter:
-        self._stream = open_output(self._unfinished, self.path)
+        self._stream = self._opened.enter_context(open_output(self.path))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._stream is not None
-        self._stream.close()
-        if kind is None:
-            self._unfinished.replace(self.path)
-        else:
-            self._unfinished.unlink()
+        self._opened.__exit__(kind, error, trace)
 
     def write(self, query_id: str, ad_ids: Sequence[str], scores: Sequence[float]) -> None:
         """Write the answer to one query, best ad first; a query without ads leaves no line.

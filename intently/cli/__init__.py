@@ -8,13 +8,14 @@ import typer
 from intently.cli import experiment
 from intently.cli.data import augment, knowledge, read_pages, world
 from intently.cli.engine import build, demo, query
+from intently.cli.generations import generations
 from intently.cli.runs import evaluate, run
 from intently.errors import IntentlyError
 
 _INTERRUPTED = 130  # the exit code into which typer turns a KeyboardInterrupt
 # In the order in which they are listed.
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    world, build, query, run, evaluate, knowledge, augment, read_pages, demo,
+    world, build, generations, query, run, evaluate, knowledge, augment, read_pages, demo,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -56,7 +56,7 @@ def evaluate(
     """Measure runs side by side, with a paired test of each against the first."""
     from intently.catalog import read_judgements, read_qrels, read_run
     from intently.evaluation.evaluation import evaluate_runs
-    from intently.files import write_atomically
+    from intently.files import write_text
 
     paths = [*(run_files or []), *(more_runs or [])]
     if not paths:
@@ -74,4 +74,4 @@ def evaluate(
     else:
         out.print(report.table())
     if json_file:
-        write_atomically(json_file, report.to_json())
+        write_text(json_file, report.to_json())

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from intently.engine.cache_statistics import CacheStatistics, Counter
 from intently.errors import ArtifactError, InputError
+from intently.files import atomic_write
 from intently.intentions.decode import Decoded
 from intently.text.normalize import normalize
 
-CACHE_FILE = "cache.bin"  # inside an engine's directory
 _MAGIC = b"INTENTQ1"
 _HEADER = struct.Struct("<8sQQQ32s")
 _SECTIONS = ("<u8", "<u8", "<u8", "<i4", "<f4", "u1")
@@ -99,8 +99,7 @@ class QueryCache:
         )
         numbers = len(items), len(sections[3]), len(sections[5])
         digest = hashlib.sha256()
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        with atomic_write(path) as file:
             header = _HEADER.pack(_MAGIC, *numbers, bytes.fromhex(version))
             for part in (
                 header,
@@ -109,7 +108,6 @@ class QueryCache:
                 file.write(part)
                 digest.update(part)
             file.write(digest.digest())
-        partial.replace(path)
         return cls(path, version)
 
     def __len__(self) -> int:

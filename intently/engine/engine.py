@@ -24,6 +24,7 @@ from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
 from intently.engine.understand import Models, Understood, reader_threads, understand
 from intently.errors import ArtifactError, InputError
+from intently.generation import Generation
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.title_terms import TitleTerms
@@ -59,6 +60,9 @@ class Engine:
     names what was loaded, empty for an engine that was never written.
     """
 
+    generation: str = ""
+    _opened: Generation | None = None  # which keeps the generation on disk
+
     def __init__(
         self,
         catalog: Catalog,
@@ -74,7 +78,6 @@ class Engine:
         fusion: LearnedFusion | None = None,
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
-        generation: str = "",
     ) -> None:
         """`encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
 
@@ -85,7 +88,7 @@ class Engine:
         """
         _check_parts(student, encoder, vectors, tokens, lexical, fusion)
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
-        self.settings, self.cache, self.fusion, self.generation = settings, cache, fusion, generation
+        self.settings, self.cache, self.fusion = settings, cache, fusion
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads)
         self.encoder = encoder.use(settings.runtime, num_threads) if encoder else None
@@ -110,14 +113,23 @@ class Engine:
         self._pid = os.getpid()
 
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None, num_threads: int | None = None) -> "Engine":
-        """Load the engine at `path` after checking all of it; raise `ArtifactError` naming what cannot be trusted.
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        generation: str | None = None,
+        runtime: Runtime | None = None,
+        num_threads: int | None = None,
+    ) -> "Engine":
+        """Load the engine in directory `path` after checking all of it: its current generation, or the one named.
 
         `runtime` and `num_threads` stand in for the settings of the build, as they belong to the machine it runs on.
+        Raises `ArtifactError` naming what cannot be trusted. The generation stays on disk as long as the engine is
+        used, whatever is built meanwhile.
         """
         from intently.engine.load import load_engine  # which makes an engine, and so imports this module
 
-        return load_engine(path, runtime=runtime, num_threads=num_threads)
+        return load_engine(cls, Path(path), generation=generation, runtime=runtime, num_threads=num_threads)
 
     @property
     def catalog(self) -> Catalog:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intently.arrays import Float32Array, IntArray
 from intently.engine.fusion_features import Candidates, QueryFacts, feature_names, features
 from intently.errors import ArtifactError, MissingDependencyError
-from intently.files import write_atomically
+from intently.files import write_text
 from intently.index.title_terms import Codes
 from intently.types import Channel
 
@@ -108,7 +108,7 @@ class LearnedFusion:
             "weights": self.weights,
             "model": self.model,
         }
-        write_atomically(path, json.dumps(content))
+        write_text(path, json.dumps(content))
 
     @classmethod
     def load(cls, path: Path) -> "LearnedFusion":

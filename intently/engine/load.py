@@ -1,16 +1,31 @@
-"""Loading an engine from disk."""
+"""Loading an engine from a generation on disk."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from intently.catalog import Catalog
-from intently.engine.cache import CACHE_FILE, QueryCache
-from intently.engine.engine import Engine
+from intently.engine.cache import QueryCache
+from intently.engine.layout import (
+    BACKBONE,
+    CACHE_FILE,
+    CATALOG,
+    COARSE,
+    ENCODER,
+    FILES_OF,
+    FUSION_FILE,
+    INTENTIONS,
+    LEXICAL,
+    STUDENT,
+    TITLES_FILE,
+    TOKENS,
+    VECTORS,
+)
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
-from intently.files import MANIFEST, open_artifact
+from intently.generation import MANIFEST, Generation, digest_of_ids, open_generation
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
@@ -23,44 +38,98 @@ from intently.models.student import Runtime, Student
 from intently.settings import from_mapping
 from intently.text.chunk import ChunkSettings
 from intently.text.ocr_cleaning import OcrSettings
+from intently.text.rules import TEXT_RULES_VERSION
 
-# What an artifact may hold beside what it must: an encoder of the dense channel, a learned fusion, what that looks at.
-ENCODER, TOKENS, FUSION_FILE, TITLES_FILE = "encoder", "tokens", "fusion.json", "titles.npz"
+if TYPE_CHECKING:
+    from intently.engine.engine import Engine
 
 
-def load_engine(path: str | Path, *, runtime: Runtime | None = None, num_threads: int | None = None) -> Engine:
-    """Return the engine at `path`; see `Engine.load`."""
-    directory = Path(path)
-    manifest = open_artifact(directory)
+def load_engine(
+    kind: "type[Engine]",
+    directory: Path,
+    *,
+    generation: str | None = None,
+    runtime: Runtime | None = None,
+    num_threads: int | None = None,
+) -> "Engine":
+    """Return the engine of the current generation in `directory`, or of the one named.
+
+    Raises `ArtifactError` naming what cannot be trusted: damage, links, files of another format or of other ads. The
+    generation stays pinned until the engine is garbage.
+    """
+    opened = open_generation(directory, generation)
     try:
-        told = manifest["settings"]
-        settings = from_mapping(RetrievalSettings, told["retrieval"], "settings")
-        postings = from_mapping(PostingSettings, told.get("postings", {}), "settings")
-        bridge = told.get("bridge", {})
-        indexing = IndexSettings(
-            postings,
-            from_mapping(OcrSettings, told.get("ocr", {}), "settings"),
-            bridge.get("reads_pages", IndexSettings.reads_pages),
-            from_mapping(ChunkSettings, bridge.get("chunks", {}), "settings"),
+        engine = _load(kind, opened, runtime, num_threads)
+        opened.check_unchanged()
+    except BaseException:
+        opened.close()
+        raise
+    engine.generation, engine._opened = opened.id, opened
+    return engine
+
+
+def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num_threads: int | None) -> "Engine":
+    place, manifest = opened.directory / MANIFEST, opened.manifest
+    if manifest.text_rules != TEXT_RULES_VERSION:
+        raise ArtifactError(
+            f"{place} is of text rules {manifest.text_rules}, and this Intently reads by {TEXT_RULES_VERSION}; "
+            "build the engine again"
         )
+    try:
+        settings, indexing = _settings(manifest.settings)
     except (KeyError, AttributeError, SettingsError) as error:
-        place = directory / MANIFEST
-        raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build again") from error
+        raise ArtifactError(f"{place} does not hold retrieval settings ({error}); build the engine again") from error
     given: dict[str, Any] = {"runtime": runtime, "num_threads": num_threads}
-    intentions = IntentionIndex.load(directory / "intentions")
-    optional = (TITLES_FILE, ENCODER, TOKENS, FUSION_FILE, CACHE_FILE)
-    titles, encoder, tokens, fusion, cache = (directory / name for name in optional)
-    return Engine(
-        catalog=Catalog.load(directory / "catalog.arrow"),
-        student=Student.load(directory / "student"),
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+    def path_of(part: str) -> Path:
+        for name in FILES_OF.get(part, (part,)):
+            opened.path(name)  # all that is opened is listed
+        return opened.directory / part
+
+    if ENCODER in opened:
+        opened.check_unlisted(BACKBONE)
+    catalog, intentions = Catalog.load(path_of(CATALOG)), IntentionIndex.load(path_of(INTENTIONS))
+    vectors = VectorIndex.load(path_of(VECTORS), coarse=COARSE in opened)
+    lexical = LexicalIndex.load(path_of(LEXICAL))
+    titles = TitleTerms.load(path_of(TITLES_FILE)) if TITLES_FILE in opened else None
+    tokens = TokenVectors.load(path_of(TOKENS)) if TOKENS in opened else None
+    ads = digest_of_ids(catalog.strings("ad_id"))
+    if (catalog.num_ads, ads) != (manifest.num_ads, manifest.ads):
+        raise ArtifactError(f"{opened.directory / CATALOG} holds other ads than {place} says; build the engine again")
+    for part, num_ads in (
+        (INTENTIONS, intentions.postings.num_ads),
+        (VECTORS, len(vectors.embeddings)),
+        (LEXICAL, lexical.postings.num_ads),
+        (TITLES_FILE, len(titles.offsets) - 1 if titles else catalog.num_ads),
+        (TOKENS, tokens.num_ads if tokens else catalog.num_ads),
+    ):
+        if num_ads != catalog.num_ads:
+            raise ArtifactError(
+                f"{opened.directory / part} is of {num_ads} ads, the catalogue of {catalog.num_ads}; "
+                "build the engine again"
+            )
+    return kind(
+        catalog=catalog,
+        student=Student.load(path_of(STUDENT)),
         intentions=intentions,
-        vectors=VectorIndex.load(directory / "vectors.npy"),
-        lexical=LexicalIndex.load(directory / "lexical"),
-        settings=replace(settings, **{name: value for name, value in given.items() if value is not None}),
-        titles=TitleTerms.load(titles) if titles.exists() else None,
-        encoder=Embedder.load(encoder) if encoder.exists() else None,
-        tokens=TokenVectors.load(tokens) if tokens.exists() else None,
-        fusion=LearnedFusion.load(fusion) if fusion.exists() else None,
-        cache=QueryCache(cache, intentions.version) if cache.exists() else None,
+        vectors=vectors,
+        lexical=lexical,
+        settings=settings,
+        titles=titles,
+        encoder=Embedder.load(path_of(ENCODER)) if ENCODER in opened else None,
+        tokens=tokens,
+        fusion=LearnedFusion.load(path_of(FUSION_FILE)) if FUSION_FILE in opened else None,
+        cache=QueryCache(path_of(CACHE_FILE), intentions.version) if CACHE_FILE in opened else None,
         indexing=indexing,
+    )
+
+
+def _settings(told: Mapping[str, Any]) -> tuple[RetrievalSettings, IndexSettings]:
+    bridge = told.get("bridge", {})
+    return from_mapping(RetrievalSettings, told["retrieval"], "settings"), IndexSettings(
+        from_mapping(PostingSettings, told.get("postings", {}), "settings"),
+        from_mapping(OcrSettings, told.get("ocr", {}), "settings"),
+        bridge.get("reads_pages", IndexSettings.reads_pages),
+        from_mapping(ChunkSettings, bridge.get("chunks", {}), "settings"),
     )

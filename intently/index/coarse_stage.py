@@ -16,7 +16,7 @@ import numpy as np
 
 from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError, SettingsError
-from intently.files import read_arrays
+from intently.files import atomic_write, read_arrays
 from intently.index.coarse import CoarseEngine, CoarseIndex, CoarseSettings, Plan
 from intently.index.coarse_flat import MIN_ADS, FlatIndex
 from intently.index.coarse_hnsw import HnswIndex
@@ -89,7 +89,7 @@ class CoarseStage:
         told["engines"] = np.array([str(engine) for engine in self.engines], dtype="U8")
         for index in self.engines.values():
             told |= index.arrays()
-        with path.open("wb") as file:
+        with atomic_write(path) as file:
             np.savez(file, **told)
 
     @classmethod

@@ -11,6 +11,7 @@ import numpy as np
 
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
+from intently.files import write_text
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
@@ -62,7 +63,7 @@ class IntentionIndex:
         """Write intentions.json, intentions.trie, postings.npz and statistics.npz into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         content = {"stemmer": self.analyzer.stemmer, "texts": self.texts}
-        (directory / "intentions.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        write_text(directory / "intentions.json", json.dumps(content, ensure_ascii=False))
         self.trie.save(directory / "intentions.trie")
         self.postings.save(directory / "postings.npz")
         self.statistics.save(directory / "statistics.npz")

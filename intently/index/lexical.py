@@ -16,6 +16,7 @@ import numpy as np
 
 from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError, SettingsError
+from intently.files import write_text
 from intently.index.bm25 import Statistics
 from intently.index.postings import Postings
 from intently.settings import check_range, from_mapping
@@ -178,7 +179,7 @@ class LexicalIndex:
                 "mean_length": self.statistics.mean_length,
                 "num_with": num_with,
             }
-        (directory / "terms.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        write_text(directory / "terms.json", json.dumps(content, ensure_ascii=False))
         self.postings.save(directory / "postings.npz")
 
     @classmethod

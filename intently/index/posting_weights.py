@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray
 from intently.errors import ArtifactError
-from intently.files import read_arrays
+from intently.files import atomic_write, read_arrays
 from intently.index.postings import Postings
 from intently.settings import check_range
 
@@ -69,7 +69,7 @@ class PostingStatistics:
 
     def save(self, path: Path) -> None:
         """Write to one `.npz` file."""
-        with path.open("wb") as file:
+        with atomic_write(path) as file:
             np.savez(file, **vars(self))
 
     @classmethod

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
-from intently.files import read_arrays
+from intently.files import atomic_write, read_arrays
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Postings:
 
     def save(self, path: Path) -> None:
         """Write to one `.npz` file."""
-        with path.open("wb") as file:
+        with atomic_write(path) as file:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import IntArray, Mask
 from intently.errors import ArtifactError
-from intently.files import read_arrays
+from intently.files import atomic_write, read_arrays
 from intently.text.analyze import Analyzer
 
 Codes = NDArray[np.uint32]
@@ -66,7 +66,7 @@ class TitleTerms:
 
     def save(self, path: Path) -> None:
         """Write to one `.npz` file."""
-        with path.open("wb") as file:
+        with atomic_write(path) as file:
             np.savez(file, offsets=self.offsets, codes=self.codes)
 
     @classmethod

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
+from intently.files import atomic_write
 from intently.index.parallel import in_parallel
 
 _CODES, _OFFSETS = "codes.npy", "offsets.npy"
@@ -82,7 +83,7 @@ class TokenVectors:
         """Write `codes.npy` and `offsets.npy` into `directory`."""
         directory.mkdir(exist_ok=True)
         for name, array in ((_CODES, self.codes), (_OFFSETS, self.offsets)):
-            with (directory / name).open("wb") as file:
+            with atomic_write(directory / name) as file:
                 np.save(file, array)
 
     @classmethod

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import ArtifactError
+from intently.files import atomic_write
 from intently.index.coarse import CoarseEngine, CoarseSettings, Plan, import_faiss
 from intently.index.coarse_stage import CoarseStage
 from intently.index.parallel import in_parallel
@@ -141,7 +142,7 @@ class VectorIndex:
 
     def save(self, path: Path) -> None:
         """Write one `.npy` file and, if there are settings, the coarse stage next to it, as `.coarse.npz`."""
-        with path.open("wb") as file:
+        with atomic_write(path) as file:
             np.save(file, self.embeddings)
         coarse = path.with_suffix(".coarse.npz")
         coarse.unlink(missing_ok=True)
@@ -149,8 +150,11 @@ class VectorIndex:
             self.stage.save(coarse)
 
     @classmethod
-    def load(cls, path: Path) -> "VectorIndex":
-        """Map what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
+    def load(cls, path: Path, *, coarse: bool | None = None) -> "VectorIndex":
+        """Map what `save` wrote; raise `ArtifactError` naming the file if it is not that.
+
+        `coarse` says whether the file of a coarse stage belongs to it; None: if it is there.
+        """
         try:
             embeddings = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError) as error:
@@ -159,8 +163,8 @@ class VectorIndex:
             raise ArtifactError(
                 f"{path} holds {embeddings.dtype} {embeddings.shape}, not float32 (N, D); build the engine again"
             )
-        coarse = path.with_suffix(".coarse.npz")
-        if not coarse.exists():  # an index without settings, or written before there were coarse stages
+        beside = path.with_suffix(".coarse.npz")
+        if not (beside.exists() if coarse is None else coarse):  # an index without settings
             return cls(embeddings)
-        stage = CoarseStage.load(coarse, embeddings.shape)
+        stage = CoarseStage.load(beside, embeddings.shape)
         return cls(embeddings, stage.settings, _stage=stage)

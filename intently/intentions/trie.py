@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, InputError
+from intently.files import atomic_write
 
 Records = NDArray[np.int32]
 # The columns of a trie's matrix.
@@ -242,7 +243,7 @@ class Trie:
         """Write what the root reaches to one file: the matrix as numpy does, then the SHA-256 of that."""
         content = io.BytesIO()
         np.save(content, self.records if self.root == 0 else self.compacted().records)
-        with path.open("wb") as file:
+        with atomic_write(path) as file:
             file.write(content.getbuffer())
             file.write(hashlib.sha256(content.getbuffer()).digest())
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
+from intently.files import atomic_write, write_text
 from intently.intentions.decode import ConstrainedDecoder
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone, LayerCache
@@ -134,10 +135,10 @@ class Student:
     def save(self, directory: Path) -> None:
         """Write config.json, tokenizer.json and model.safetensors into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "config.json").write_text(json.dumps(asdict(self.backbone.config), indent=1), encoding="utf-8")
-        (directory / "tokenizer.json").write_text(self.tokenizer.definition, encoding="utf-8")
-        # Not by `save_file`, which makes files that only their owner may read.
-        (directory / "model.safetensors").write_bytes(save(self.backbone.state_dict()))
+        write_text(directory / "config.json", json.dumps(asdict(self.backbone.config), indent=1))
+        write_text(directory / "tokenizer.json", self.tokenizer.definition)
+        with atomic_write(directory / "model.safetensors") as file:
+            file.write(save(self.backbone.state_dict()))
 
     @classmethod
     def load(cls, directory: Path) -> "Student":

@@ -13,6 +13,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from intently.errors import InputError
+from intently.files import write_text
 from intently.text.lookalikes import (
     HAN_SPECKS,
     NUMERALS,
@@ -91,7 +92,7 @@ class OcrLexicon:
 
     def save(self, path: Path) -> None:
         """Write the words with their counts, as one JSON object."""
-        path.write_text(json.dumps(self.counts, ensure_ascii=False), encoding="utf-8")
+        write_text(path, json.dumps(self.counts, ensure_ascii=False))
 
     @classmethod
     def load(cls, path: Path) -> "OcrLexicon":

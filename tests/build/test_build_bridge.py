@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from building_world import ASIDE, BIDS, FUSION, NUM_ADS, QUERIES, Stages, letter
-from test_cli import files_of
+from test_cli import all_files, current, files_of, whole
 
 from intently.build import encoder as building_encoder
 from intently.build import intentions as building_intentions
 from intently.build import pipeline
 from intently.build.settings import BuildSettings
 from intently.engine.engine import Engine
+from intently.engine.layout import ENCODER, FUSION_FILE, TOKENS
 from intently.engine.learned_fusion import LearnedFusion
-from intently.engine.load import ENCODER, FUSION_FILE, TOKENS
 from intently.errors import InputError
-from intently.files import MANIFEST
+from intently.generation import MANIFEST
 from intently.index.postings import Postings
 from intently.index.token_vectors import TokenVectors
 from intently.models.encoder.embedder import Embedder
@@ -44,17 +44,15 @@ def test_stages_are_told_as_sentences_each_of_them_once(built):
 
 def test_the_artifact_is_whole_and_loads(built, chosen):
     files = files_of(built.out)
-    assert set(files) | {MANIFEST} == {
-        path.relative_to(built.out).as_posix() for path in built.out.rglob("*") if path.is_file()
-    }
+    assert all_files(built.out) == whole(built.out)
     assert of(files, ENCODER)
-    told = json.loads((built.out / MANIFEST).read_text(encoding="utf-8"))["settings"]
+    told = json.loads((current(built.out) / MANIFEST).read_text(encoding="utf-8"))["settings"]
     assert from_mapping(BuildSettings, told, "manifest") == chosen
 
 
 def test_the_dense_path_goes_by_encoder_and_student_alike(built):
-    engine, embedder = Engine.load(built.out), Embedder.load(built.out / ENCODER)
-    tokens = TokenVectors.load(built.out / TOKENS)
+    engine, embedder = Engine.load(built.out), Embedder.load(current(built.out) / ENCODER)
+    tokens = TokenVectors.load(current(built.out) / TOKENS)
     assert (tokens.num_ads, tokens.codes.shape[1]) == (NUM_ADS, embedder.settings.token_dimension)
     ads = np.asarray(engine.vectors.embeddings)
     assert np.linalg.norm(ads, axis=1) == pytest.approx(1, abs=1e-5)
@@ -74,7 +72,7 @@ def test_the_learned_fusion_is_saved_and_used(built):
     report, engine = built.report, Engine.load(built.out)
     assert report.facts["fusion_precision"] > report.facts["reciprocal_rank_precision"]
     assert report.facts["fusion_queries"] >= FUSION.min_queries
-    saved = LearnedFusion.load(built.out / FUSION_FILE)
+    saved = LearnedFusion.load(current(built.out) / FUSION_FILE)
     assert engine.fusion.model == saved.model
     assert saved.depth == FUSION.depth
     ((rows, table),) = engine.candidates(["blue lamp"])
@@ -133,7 +131,7 @@ def test_nothing_learns_of_held_out_queries_but_the_postings_know_their_clicks(
     for number, query in enumerate(QUERIES):
         learnt = query not in held
         for part in ("student", f"{ENCODER}/backbone"):
-            told = (tmp_path / "engine" / part / "tokenizer.json").read_text(encoding="utf-8")
+            told = (current(tmp_path / "engine") / part / "tokenizer.json").read_text(encoding="utf-8")
             vocab = json.loads(told)["model"]["vocab"]
             assert (letter(number) in vocab) == learnt
         assert learnt or letter(number) not in vocabulary
@@ -148,7 +146,10 @@ def test_nothing_learns_of_held_out_queries_but_the_postings_know_their_clicks(
     assert witness.teachers[0].cosine_weight == chosen.bridge.training.distillation.cosine_weight > 0
 
     # A query that is an intention: its click becomes a posting once everything has been learned.
-    final, draft = Postings.load(tmp_path / "engine" / "intentions" / "postings.npz"), witness.drafts[0].intentions
+    final, draft = (
+        Postings.load(current(tmp_path / "engine") / "intentions" / "postings.npz"),
+        witness.drafts[0].intentions,
+    )
     late = [(text, row) for text, row in BIDS if text in held]
     assert 0 < len(late) < len(BIDS)
     for text, row in BIDS:
@@ -169,8 +170,8 @@ def test_too_few_queries_hold_none_out(build, chosen, tmp_path, monkeypatch):
     (data,) = witness.students
     assert set(data.queries) == set(ASIDE)
     assert witness.drafts == witness.encoders == []
-    assert not (tmp_path / "engine" / FUSION_FILE).exists()
-    assert not (tmp_path / "engine" / ENCODER).exists()
+    assert not (current(tmp_path / "engine") / FUSION_FILE).exists()
+    assert not (current(tmp_path / "engine") / ENCODER).exists()
     assert "fusion_trees" not in report.facts
     assert not any("fused" in note for note in report.notes)
 
@@ -188,7 +189,7 @@ def test_too_few_queries_hold_none_out(build, chosen, tmp_path, monkeypatch):
 def test_an_interrupted_build_goes_on(build, built, chosen, tmp_path, stage, done, steps, trained):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "engine", chosen, Stages(stage, done))
-    assert not (tmp_path / "engine" / MANIFEST).exists()
+    assert not (tmp_path / "engine" / "CURRENT").exists()
     stages = Stages()
     report = build(tmp_path / "engine", chosen, stages)
     assert stages.trained == trained
@@ -289,37 +290,35 @@ def test_a_checkpoint_that_changed_trains_the_encoder_again(build, world, chosen
 
 
 def test_files_that_are_not_wanted_any_more_go(build, built, chosen, copied):
-    assert (copied / ENCODER).is_dir()
-    assert (copied / FUSION_FILE).exists()
+    assert (current(copied) / ENCODER).is_dir()
+    assert (current(copied) / FUSION_FILE).exists()
     stages = Stages()
     plain = replace(chosen, bridge=replace(chosen.bridge, enabled=False), fusion=replace(FUSION, held_out_share=0.0))
     report = build(copied, plain, stages)
     assert stages.trained == {"student"}
-    assert not (copied / ENCODER).exists()
-    assert not (copied / FUSION_FILE).exists()
-    assert not (copied / TOKENS).exists()
+    assert not (current(copied) / ENCODER).exists()
+    assert not (current(copied) / FUSION_FILE).exists()
+    assert not (current(copied) / TOKENS).exists()
     assert "fusion_trees" not in report.facts
     engine = Engine.load(copied)
     assert (engine.encoder, engine.fusion) == (None, None)
     assert engine.vectors.embeddings.shape[1] == engine.student.dimension
     assert engine.retrieve("cordless drill").ads
-    assert set(files_of(copied)) | {MANIFEST} == {
-        path.relative_to(copied).as_posix() for path in copied.rglob("*") if path.is_file()
-    }
+    assert all_files(copied) == whole(copied)
 
 
 TOKEN_FILES = {f"{TOKENS}/codes.npy", f"{TOKENS}/offsets.npy"}
 
 
 def test_the_tokens_of_ads_are_in_the_artifact_if_they_interact(build, built, chosen, copied):
-    listed = json.loads((built.out / MANIFEST).read_text(encoding="utf-8"))["files"]
+    listed = json.loads((current(built.out) / MANIFEST).read_text(encoding="utf-8"))["files"]
     assert set(listed) >= TOKEN_FILES
     stages = Stages()
     build(copied, changed(chosen, "bridge", encoder=replace(chosen.bridge.encoder, token_dimension=0)), stages)
     assert stages.trained == {"encoder"}
-    listed = json.loads((copied / MANIFEST).read_text(encoding="utf-8"))["files"]
+    listed = json.loads((current(copied) / MANIFEST).read_text(encoding="utf-8"))["files"]
     assert not set(listed) & TOKEN_FILES
-    assert not (copied / TOKENS).exists()
+    assert not (current(copied) / TOKENS).exists()
     engine = Engine.load(copied)
     assert engine.encoder.settings.token_dimension == 0
     (first, *_) = engine.retrieve("红色 drill", channel=Channel.DENSE).ads
@@ -354,13 +353,13 @@ def test_a_fusion_that_is_no_better_is_left_out_and_told(build, chosen, copied, 
     report = build(copied, changed(chosen, "fusion", max_trees=20))
     assert report.notes[-1].startswith("channels are fused by reciprocal ranks: with what was learned")
     assert report.facts["fusion_precision"] == report.facts["reciprocal_rank_precision"]
-    assert not (copied / FUSION_FILE).exists()
+    assert not (current(copied) / FUSION_FILE).exists()
     assert Engine.load(copied).fusion is None
 
 
 def test_without_augmentation_the_parts_that_read_it_are_left_out(build, chosen, tmp_path):
     build(tmp_path / "engine", changed(chosen, "bridge", augmentation_file="", reads_pages=False))
-    settings = Embedder.load(tmp_path / "engine" / ENCODER).settings
+    settings = Embedder.load(current(tmp_path / "engine") / ENCODER).settings
     assert (settings.gate, settings.cross_attention, settings.layer_fusion) == (Gate.NONE, False, True)
     assert settings.token_dimension == chosen.bridge.encoder.token_dimension > 0
     assert Engine.load(tmp_path / "engine").retrieve("红色 drill").ads

@@ -5,13 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 from building_world import Stages
-from test_cli import files_of
+from test_cli import current, files_of
 
 from intently.build import pipeline
 from intently.build.settings import BuildSettings
 from intently.build.teacher import TeacherSettings
 from intently.errors import SettingsError
-from intently.files import MANIFEST
 from intently.models.backbone import Backbone
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.encoder.embedder import Embedder
@@ -64,7 +63,7 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_read(build, chose
     with pytest.raises(SettingsError, match=f"^'device' is '{ABSENT}', which PyTorch cannot use .*; set it to 'cpu'"):
         build(tmp_path / "engine", replace(chosen, device=ABSENT), stages)
     assert stages.seen == ["Reading"]
-    assert not (tmp_path / "engine" / MANIFEST).exists()
+    assert not (tmp_path / "engine").exists()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +81,6 @@ def test_so_is_one_of_a_language_model_that_is_named(build, chosen, tmp_path, ta
 
 
 def test_a_reader_on_the_same_device_is_no_copy(built):
-    student, embedder = Student.load(built.out / "student"), Embedder.load(built.out / "encoder")
+    student, embedder = Student.load(current(built.out) / "student"), Embedder.load(current(built.out) / "encoder")
     assert student.on("cpu") is student
     assert embedder.on("cpu:0") is embedder

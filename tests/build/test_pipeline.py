@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("peft")
 
-from test_cli import ADS, CLICKS, files_of, interrupting, write_checkpoint
+from test_cli import ADS, CLICKS, all_files, current, files_of, interrupting, whole, write_checkpoint
 
 from intently.build.knowledge.instances import Instance, Task
 from intently.build.pipeline import BuildReport, build_engine
@@ -21,9 +21,9 @@ from intently.build.teacher import TeacherSettings
 from intently.build.training.format import FormatSettings
 from intently.build.training.language_model import FineTuningSettings, Method
 from intently.build.training.student import TrainingSettings
-from intently.engine.cache import CACHE_FILE
 from intently.engine.engine import Engine
-from intently.files import MANIFEST
+from intently.engine.layout import CACHE_FILE
+from intently.generation import MANIFEST
 from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.models.causal_lm import LanguageModelSettings
@@ -105,7 +105,7 @@ def test_what_a_teacher_says_becomes_intentions_and_postings(inputs, chosen, eng
     without = built(inputs, tmp_path / "plain", replace(chosen, teacher=TeacherSettings()))
     assert without.facts["share_from_teacher"] == without.facts["cached_queries"] == 0
     assert report.facts["num_intentions"] >= without.facts["num_intentions"]
-    ours, plain = (Postings.load(path / "intentions" / "postings.npz") for path in (out, tmp_path / "plain"))
+    ours, plain = (Postings.load(current(path) / "intentions" / "postings.npz") for path in (out, tmp_path / "plain"))
     assert len(ours.ad_rows) == report.facts["postings"]
     assert len(plain.ad_rows) == without.facts["postings"]
 
@@ -128,10 +128,8 @@ def test_head_queries_are_answered_from_the_cache(engine):
 def test_the_artifact_is_whole(engine, chosen):
     out = engine[0]
     assert CACHE_FILE in files_of(out)
-    assert set(files_of(out)) | {MANIFEST} == {
-        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()
-    }
-    told = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["settings"]
+    assert all_files(out) == whole(out)
+    told = json.loads((current(out) / MANIFEST).read_text(encoding="utf-8"))["settings"]
     assert from_mapping(BuildSettings, told, "manifest") == chosen
 
 
@@ -147,7 +145,7 @@ def test_the_artifact_is_whole(engine, chosen):
 def test_an_interrupted_build_goes_on(inputs, chosen, engine, tmp_path, stage, done, left):
     with pytest.raises(KeyboardInterrupt):
         built(inputs, tmp_path / "engine", chosen, interrupting(stage, done))
-    assert not (tmp_path / "engine" / MANIFEST).exists()
+    assert not (tmp_path / "engine" / "CURRENT").exists()
     told = Stages()
     report = built(inputs, tmp_path / "engine", chosen, told)
     assert told.seen == list(left)

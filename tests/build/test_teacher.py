@@ -24,7 +24,8 @@ from intently.build.teacher import (
 from intently.build.training.format import FormatSettings
 from intently.build.training.language_model import FineTuningSettings
 from intently.build.training.pairs import TrainingData, build_training_data
-from intently.engine.cache import CACHE_FILE, QueryCache
+from intently.engine.cache import QueryCache
+from intently.engine.layout import CACHE_FILE
 from intently.errors import InputError, SettingsError
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
@@ -121,7 +122,7 @@ def test_without_knowledge_only_the_format_is_learnt(make_lm, data, tmp_path):
     customise(make_lm(std=0.05), data, SETTINGS, tmp_path / "work", told)
     assert {stage for stage, *_ in told.stages} == {"Learning the format"}
     kept = json.loads((tmp_path / "work" / "teacher" / "training.json").read_text(encoding="utf-8"))
-    assert set(kept) == {"made_of", "settings", "format"}
+    assert set(kept) == {"made_of", "settings", "format", "files"}
 
 
 @pytest.mark.parametrize(

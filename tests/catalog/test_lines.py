@@ -55,6 +55,6 @@ def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz", ".zst"])
 def test_what_is_written_is_read(tmp_path, suffix):
     path = tmp_path / f"file.txt{suffix}"
-    with open_output(path, path) as stream:
+    with open_output(path) as stream:
         stream.write(b"a\nb\n")
     assert [text for lines in read_lines(path) for text in lines.text.to_pylist()] == ["a", "b"]

@@ -7,8 +7,9 @@ import numpy as np
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import Engine
+from intently.engine.layout import CACHE_FILE, write_engine
 from intently.engine.settings import RetrievalSettings
-from intently.files import write_manifest
+from intently.generation import MANIFEST, About, Draft, build_lock, digest_of_ids
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
@@ -16,6 +17,7 @@ from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.text.analyze import Analyzer
+from intently.text.rules import TEXT_RULES_VERSION
 from intently.types import Ad, Channel, UserContext
 
 ADS = [
@@ -80,14 +82,16 @@ USERS = [
 ]
 
 
-def save(engine: Engine, directory, **settings) -> list:
-    """Save an engine with settings beside those of retrieval, and what else is in the directory; return the files."""
-    engine.catalog.save(directory / "catalog.arrow")
-    engine.student.save(directory / "student")
-    engine.intentions.save(directory / "intentions")
-    engine.vectors.save(directory / "vectors.npy")
-    engine.lexical.save(directory / "lexical")
-    files = [path for path in directory.rglob("*") if path.is_file()]
+def save(engine: Engine, root, *, parts: dict | None = None, cache=None, **settings) -> list:
+    """Publish an engine with settings beside those of retrieval; `parts` are what it has beside what it must."""
     told = {"retrieval": asdict(engine.settings), **settings}
-    write_manifest(directory, files, {"settings": told, "fingerprints": {}, "facts": {}, "notes": []})
-    return files
+    ads = digest_of_ids(engine.catalog.strings("ad_id"))
+    about = About(engine.catalog.num_ads, ads, TEXT_RULES_VERSION, {}, told, {})
+    with build_lock(root), Draft(root, about) as draft:
+        write_engine(
+            draft, engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical, **(parts or {})
+        )
+        if cache:
+            draft.copy(CACHE_FILE, cache)
+        draft.publish()
+    return [path for path in draft.directory.rglob("*") if path.is_file() and path.name != MANIFEST]

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.engine import cache as module
-from intently.engine.cache import CACHE_FILE, QueryCache
+from intently.engine.cache import QueryCache
 from intently.engine.cache_statistics import CacheStatistics
 from intently.engine.engine import Engine
 from intently.engine.fill_cache import fill_cache
+from intently.engine.layout import CACHE_FILE
 from intently.errors import ArtifactError, InputError
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.text.normalize import normalize
@@ -167,18 +168,23 @@ def test_changing_the_ads_stales_nothing(engine, tmp_path):
     assert "pan" not in ids(ranking)
 
 
-def test_an_engine_takes_the_cache_of_its_directory(engine, tmp_path):
-    save(engine, tmp_path)
-    assert Engine.load(tmp_path).cache is None
+def test_an_engine_takes_the_cache_of_its_generation_alone(engine, tmp_path):
+    root, cache = tmp_path / "engine", tmp_path / CACHE_FILE
     found = decode(engine, ["red pan"])
-    QueryCache.build(tmp_path / CACHE_FILE, ["red pan"], found, engine.intentions.version)
-    loaded = Engine.load(tmp_path)
+    QueryCache.build(cache, ["red pan"], found, engine.intentions.version)
+    (first, *_) = save(engine, root)
+    for stray in (root / CACHE_FILE, root / "generations" / first.relative_to(root).parts[1] / CACHE_FILE):
+        stray.write_bytes(cache.read_bytes())
+    assert Engine.load(root).cache is None
+    save(engine, root, cache=cache)
+    loaded = Engine.load(root)
     assert loaded.retrieve("red pan").cached
     assert not loaded.retrieve(ADS[0].title).cached
     del loaded
-    QueryCache.build(tmp_path / CACHE_FILE, ["red pan"], found, OTHER)
+    QueryCache.build(cache, ["red pan"], found, OTHER)
+    save(engine, root, cache=cache)
     with pytest.raises(ArtifactError, match="another vocabulary"):
-        Engine.load(tmp_path)
+        Engine.load(root)
 
 
 def test_filling_it_from_an_engine(engine, tmp_path):

@@ -8,7 +8,6 @@ import pytest
 from intently.engine.engine import Engine
 from intently.engine.search import NUM_EVIDENCE
 from intently.errors import ArtifactError, InputError, SettingsError
-from intently.files import write_manifest
 from intently.index.vectors import VectorIndex
 from intently.models.student import Runtime
 from intently.types import MAX_QUERY_LENGTH, Channel, Request, UserContext
@@ -317,11 +316,12 @@ def test_saved_and_loaded(engine, tmp_path, monkeypatch):
         elsewhere.retrieve("red pan", channel=Channel.DENSE)
     assert asked == [2, 2]
     del loaded, elsewhere
-    for retrieval in ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None):
-        facts = {"settings": {"retrieval": retrieval}, "fingerprints": {}, "facts": {}, "notes": []}
-        write_manifest(tmp_path, files, facts)
+    for number, retrieval in enumerate(
+        ({"decode": {"num_beams": 0}}, {"decode": {"mode": "both"}}, {"num_beams": 5}, None)
+    ):
+        save(engine, tmp_path / f"bad-{number}", retrieval=retrieval)
         with pytest.raises(ArtifactError, match=r"manifest\.json does not hold retrieval settings"):
-            Engine.load(tmp_path)
+            Engine.load(tmp_path / f"bad-{number}")
     for file in files:
         content = file.read_bytes()
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -16,7 +16,6 @@ from intently.engine.channels.dense import DenseQuery, _nearest
 from intently.engine.engine import FUSED_CHANNELS, Engine
 from intently.engine.fusion_features import feature_names, rising
 from intently.engine.learned_fusion import LearnedFusion
-from intently.engine.load import ENCODER, FUSION_FILE, TITLES_FILE
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
 from intently.errors import ArtifactError, InputError
 from intently.index.coarse import CoarseEngine, CoarseSettings
@@ -271,9 +270,8 @@ def test_vectors_of_another_size_are_refused(plain, encoder, tmp_path):
     ):
         with pytest.raises(ArtifactError, match=f"the vectors are {told} build the engine again"):
             Engine(engine.catalog, plain.student, plain.intentions, vectors, plain.lexical, EAGER, encoder=own)
-    encoder.save(tmp_path / ENCODER)
     engine.vectors = VectorIndex(encoder.embed_ads(TEXTS))
-    save(engine, tmp_path)
+    save(engine, tmp_path, parts={"encoder": encoder})
     with pytest.raises(ArtifactError, match="the vectors are of 24 dimensions"):
         Engine.load(tmp_path)
 
@@ -392,10 +390,9 @@ def test_a_fusion_wants_statistics(plain, fusion):
 
 def test_encoder_and_fusion_are_saved_and_loaded(plain, encoder, fusion, tmp_path):
     engine = engine_with(plain, encoder=encoder, fusion=fusion)
-    encoder.save(tmp_path / ENCODER)
-    fusion.save(tmp_path / FUSION_FILE)
-    TitleTerms.build([ad.title for ad in ADS], Analyzer()).save(tmp_path / TITLES_FILE)
-    save(engine, tmp_path, bridge={"reads_pages": True, "chunks": {"num_chunks": 2}})
+    titles = TitleTerms.build([ad.title for ad in ADS], Analyzer())
+    parts = {"encoder": encoder, "fusion": fusion, "titles": titles}
+    save(engine, tmp_path, parts=parts, bridge={"reads_pages": True, "chunks": {"num_chunks": 2}})
     loaded = Engine.load(tmp_path)
     indexing = loaded._live._reader.settings
     assert (indexing.reads_pages, indexing.chunks) == (True, ChunkSettings(num_chunks=2))

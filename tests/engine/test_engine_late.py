@@ -1,6 +1,5 @@
 """The dense channel with an encoder whose tokens interact with those of ads, against a plain loop over ads."""
 
-import shutil
 import threading
 from dataclasses import replace
 from itertools import pairwise
@@ -12,10 +11,9 @@ from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
 from intently.engine.channels.dense import DenseQuery
 from intently.engine.engine import Engine
-from intently.engine.load import ENCODER, TOKENS
+from intently.engine.layout import TOKENS
 from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
-from intently.files import MANIFEST
 from intently.index.concatenated import concatenate_embeddings
 from intently.index.posting_weights import PostingSettings
 from intently.index.token_vectors import TokenVectors
@@ -206,9 +204,8 @@ def test_scores_of_some_rows_of_two_segments(engine, encoder):
 
 
 def test_saved_and_loaded(plain, encoder, engine, tmp_path):
-    encoder.save(tmp_path / ENCODER)
-    engine.snapshot.segments[0].tokens.save(tmp_path / TOKENS)
-    files = save(engine, tmp_path)
+    parts = {"encoder": encoder, "tokens": engine.tokens}
+    files = save(engine, tmp_path, parts=parts)
     loaded = Engine.load(tmp_path)
     for query in QUERIES:
         before, after = (one.retrieve(query, 99, channel=Channel.DENSE) for one in (engine, loaded))
@@ -224,9 +221,7 @@ def test_saved_and_loaded(plain, encoder, engine, tmp_path):
         with pytest.raises(ArtifactError, match=f"{path.name} has been altered"):
             Engine.load(tmp_path)
         path.write_bytes(content)
-    shutil.rmtree(tmp_path / TOKENS)
-    (tmp_path / MANIFEST).unlink()
-    save(engine, tmp_path)  # whole, but of an encoder that lacks them
+    save(engine, tmp_path, parts={"encoder": encoder})  # whole, but of an encoder that lacks them
     with pytest.raises(ArtifactError, match="the tokens' vectors are of 0 dimensions, the encoder's of 12; build"):
         Engine.load(tmp_path)
 

@@ -38,7 +38,7 @@ from intently.catalog import Catalog
 from intently.catalog.inputs import read_inputs
 from intently.catalog.texts import ad_texts
 from intently.errors import InputError
-from intently.files import write_atomically
+from intently.files import write_text
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.intentions.candidates import CandidateSettings, mine_candidates
 from intently.intentions.vocabulary import VocabularySettings, select_vocabulary
@@ -96,7 +96,7 @@ class AugmentReport:
     def save(self, path: Path) -> None:
         """Write the report as JSON."""
         content = asdict(self) | {"path": self.path.name}
-        write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def augment_catalog(

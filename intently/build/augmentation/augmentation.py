@@ -31,17 +31,12 @@ class Augmentation:
     def save(self, path: Path, catalog: Catalog) -> None:
         """Write one JSON line an ad that has queries or keywords, whole or not at all; compressed as `path` says."""
         _check_rows(self, catalog)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with open_output(partial, path) as file:
-                rows = zip(catalog.strings("ad_id"), self.queries, self.keywords, strict=True)
-                for ad_id, queries, keywords in rows:
-                    if queries or keywords:
-                        record = {"ad_id": ad_id, "queries": queries, "keywords": keywords}
-                        file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with open_output(path) as file:
+            rows = zip(catalog.strings("ad_id"), self.queries, self.keywords, strict=True)
+            for ad_id, queries, keywords in rows:
+                if queries or keywords:
+                    record = {"ad_id": ad_id, "queries": queries, "keywords": keywords}
+                    file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
     @classmethod
     def load(cls, path: Path, catalog: Catalog) -> "Augmentation":

@@ -12,7 +12,7 @@ from intently.build.augmentation.records import AdsAndClicks
 from intently.build.augmentation.writer import Prompt, digest
 from intently.build.training.language_model import Example, FineTuningSettings, fine_tune
 from intently.errors import InputError
-from intently.files import write_atomically
+from intently.files import write_text
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.types import Progress
 
@@ -69,7 +69,7 @@ def tune(
         )
         trained.lm.save(done)
         cost = TuningCost(model.name, len(examples), trained.num_steps, time.perf_counter() - begun)
-        write_atomically(history, json.dumps({"cost": asdict(cost), "losses": trained.history}, indent=1))
+        write_text(history, json.dumps({"cost": asdict(cost), "losses": trained.history}, indent=1))
         checkpoint.unlink(missing_ok=True)
     kept = json.loads(history.read_text(encoding="utf-8"))
     precision = "fp32" if str(lm.model.dtype) == "torch.float32" else "bf16"

@@ -17,7 +17,7 @@ from intently.catalog.jsonl import parse_json
 from intently.catalog.lines import read_lines
 from intently.catalog.problems import quote
 from intently.errors import InputError
-from intently.files import write_atomically
+from intently.files import write_text
 from intently.text.normalize import has_han
 
 NOTHING = "none"  # the answer for a query without commercial intent, in every language
@@ -194,7 +194,7 @@ def write_instances(path: str | Path, instances: Iterable[Instance]) -> None:
     """Write instances as JSON lines, whole or not at all."""
     names = Instance.__slots__
     rows = ({name: getattr(instance, name) for name in names} for instance in instances)
-    write_atomically(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def handwritten() -> tuple[Instance, ...]:

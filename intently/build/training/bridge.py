@@ -34,8 +34,9 @@ from intently.build.training.optimisation import (
     WeightAverage,
     build_optimizers,
     dense_parameters,
+    fill_from,
     learning_rate_factor,
-    restore_checkpoint,
+    load_checkpoint,
     set_learning_rate,
     store_checkpoint,
 )
@@ -44,7 +45,8 @@ from intently.build.training.reading import with_typo
 from intently.build.training.sampling import PairSampler, SamplingSettings, click_weights
 from intently.build.training.schedule import Order, ScheduleSettings, SourceSchedule
 from intently.build.training.sources import BridgeData
-from intently.errors import InputError
+from intently.errors import ArtifactError, InputError
+from intently.files import read_sealed, sealed_write, set_aside
 from intently.models.encoder.backbone import TextTokenizer
 from intently.models.encoder.embedder import Embedder
 from intently.models.encoder.late_interaction import max_sim
@@ -375,18 +377,23 @@ class _Run:
         embedded_at = step // every * every
         file = path.with_name(f"{path.stem}.ads-{embedded_at}.npy")
         if self._stored_at != embedded_at:
-            partial = file.with_suffix(".partial")
-            with partial.open("wb") as content:
+            with sealed_write(file) as content:
                 np.save(content, self._negatives.embeddings.cpu().numpy())
-            partial.replace(file)
             self._stored_at = embedded_at
         return file.name
 
     def restore(self, path: Path) -> None:
         """Take up what `store` wrote, if the file is there."""
-        progress = restore_checkpoint(path, self._encoder, self._optimizers)
-        if progress is None:
+        stored = load_checkpoint(path, self._encoder.device)
+        if stored is None:
             return
+        progress, embeddings = stored["progress"], None
+        if name := progress["ad_embeddings"]:
+            try:
+                embeddings = np.load(read_sealed(path.with_name(name)))
+            except (OSError, ArtifactError) as error:  # without them training cannot go on as it would have
+                set_aside(path, f"{path} lacks the ads' embeddings ({error})")
+                return
         names = [source.name for source in self._data.sources]
         if progress["sources"] != names:
             raise InputError(
@@ -394,6 +401,7 @@ class _Run:
                 cure="delete it to start again",
                 path=path,
             )
+        fill_from(stored, self._encoder, self._optimizers)
         self.step, self.losses = progress["step"], progress["losses"]
         self._schedule.restore(progress["schedule"])
         self.num_drawn = np.array(progress["num_drawn"], dtype=np.int64)
@@ -401,21 +409,10 @@ class _Run:
         self._queued_rows = np.array(progress["queued_rows"], dtype=np.int64)
         self._queued = progress["queued"]
         self.average.num_steps, self.average.means = progress["average"]["num_steps"], progress["average"]["means"]
-        if name := progress["ad_embeddings"]:
-            self._restore_embeddings(path.with_name(name))
-
-    def _restore_embeddings(self, path: Path) -> None:
-        try:
-            embeddings = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"does not hold the ads' embeddings of a training ({error})",
-                cure="delete the checkpoint beside it to start again",
-                path=path,
-            ) from error
-        every = self._settings.negatives.refresh_steps
-        self._stored_at = self.step // every * every
-        self._negatives.embeddings = torch.from_numpy(embeddings).to(self._encoder.device)
+        if embeddings is not None:
+            every = self._settings.negatives.refresh_steps
+            self._stored_at = self.step // every * every
+            self._negatives.embeddings = torch.from_numpy(embeddings).to(self._encoder.device)
 
 
 def _check_features(encoder: BridgeEncoder, data: BridgeData) -> None:

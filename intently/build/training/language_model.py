@@ -20,7 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from intently.build.training.optimisation import load_checkpoint
 from intently.errors import InputError
+from intently.files import sealed_write
 from intently.models.causal_lm import CausalLM, LayerStack
 from intently.settings import check_choice, check_range
 from intently.types import Progress
@@ -260,19 +262,17 @@ def _schedule(step: int, num_steps: int, warmup_share: float) -> float:
 def _store(
     path: Path, trained: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, state: _State, best: Any
 ) -> None:
-    temporary = path.with_suffix(".partial")
     weights = {name: parameter.detach() for name, parameter in trained.items()}
-    torch.save({"state": vars(state), "weights": weights, "optimizer": optimizer.state_dict(), "best": best}, temporary)
-    temporary.replace(path)
+    with sealed_write(path) as file:
+        torch.save({"state": vars(state), "weights": weights, "optimizer": optimizer.state_dict(), "best": best}, file)
 
 
 def _restore(
     path: Path, trained: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> tuple[_State, dict[str, Tensor]]:
-    if not path.exists():
+    stored = load_checkpoint(path, next(iter(trained.values())).device)
+    if stored is None:
         return _State(), {name: parameter.detach().clone() for name, parameter in trained.items()}
-    device = next(iter(trained.values())).device
-    stored = torch.load(path, weights_only=True, map_location=device)
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(stored["weights"][name])

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from intently.errors import ArtifactError
+from intently.files import read_sealed, sealed_write, set_aside
+
 _SPEED = "speed"  # of a group of parameters: by what its learning rate is multiplied
 
 
@@ -89,19 +92,37 @@ def store_checkpoint(
     path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], progress: dict[str, Any]
 ) -> None:
     """Write weights, optimizers and `progress` (plain values and tensors) to one file, whole or not at all."""
-    temporary = path.with_suffix(".partial")
     states = [optimizer.state_dict() for optimizer in optimizers]
-    torch.save({"model": model.state_dict(), "optimizers": states, "progress": progress}, temporary)
-    temporary.replace(path)
+    with sealed_write(path) as file:
+        torch.save({"model": model.state_dict(), "optimizers": states, "progress": progress}, file)
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """Return what a sealed checkpoint holds, its tensors on `device`; None if there is none.
+
+    One that is torn or altered is set aside, with a warning, as if there were none.
+    """
+    try:
+        content = read_sealed(path)
+    except FileNotFoundError:
+        return None
+    except ArtifactError as error:
+        set_aside(path, str(error))
+        return None
+    stored: dict[str, Any] = torch.load(content, weights_only=True, map_location=device)
+    return stored
 
 
 def restore_checkpoint(
     path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Any] | None:
-    """Fill model and optimizers from a checkpoint and return its `progress`; None, and nothing done, without a file."""
-    if not path.exists():
-        return None
-    stored = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)
+    """Fill model and optimizers from a checkpoint and return its `progress`; None without a whole one."""
+    stored = load_checkpoint(path, next(model.parameters()).device)
+    return None if stored is None else fill_from(stored, model, optimizers)
+
+
+def fill_from(stored: dict[str, Any], model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
+    """Fill model and optimizers from what `store_checkpoint` wrote, and return its `progress`."""
     model.load_state_dict(stored["model"])
     for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
         optimizer.load_state_dict(state)

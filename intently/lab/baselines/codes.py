@@ -13,6 +13,7 @@ import numpy as np
 from intently.arrays import Float32Array, IntArray
 from intently.build.training.pairs import Choices
 from intently.errors import InputError
+from intently.files import atomic_write
 from intently.index.postings import Postings
 from intently.intentions.trie import as_padded
 from intently.lab.baselines.generative import Identifiers
@@ -76,9 +77,7 @@ def untrained_embeddings(
             budget.max_ad_tokens,
             progress=lambda done, total: progress("Reading the ads", done, total, ""),
         )
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with atomic_write(path) as file:
             np.save(file, embeddings)
-        partial.replace(path)
     loaded: Float32Array = np.load(path)
     return loaded

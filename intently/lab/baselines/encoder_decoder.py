@@ -17,6 +17,8 @@ from torch import Tensor
 from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, GenerationConfig
 
 from intently.arrays import IntArray
+from intently.build.training.optimisation import load_checkpoint
+from intently.files import sealed_write
 from intently.lab.baselines.task import Budget
 from intently.models.device import autocast
 from intently.models.files import read_weights
@@ -69,8 +71,7 @@ def fit(
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=budget.learning_rate, weight_decay=0.01)
     first = 0
-    if checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True, map_location=model.device)
+    if (stored := load_checkpoint(checkpoint, model.device)) is not None:
         model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])
         first = int(stored["step"])
@@ -108,9 +109,8 @@ def fit(
 
 def save(path: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write where a training stands, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, partial)
-    partial.replace(path)
+    with sealed_write(path) as file:
+        torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
 
 
 def read(

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from intently.arrays import IntArray
+from intently.build.training.optimisation import load_checkpoint
 from intently.build.training.student import IntentionLoss
+from intently.files import sealed_write
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.intentions.trie import Trie
 from intently.lab.baselines.generative import Identifiers, as_lists, start, train, trie_of
@@ -116,8 +118,7 @@ def _learn_to_rank(
         torch.optim.SparseAdam([backbone.word_embeddings.weight], lr=settings.learning_rate),
     ]
     first = 0
-    if checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True, map_location=backbone.head_bias.device)
+    if (stored := load_checkpoint(checkpoint, backbone.head_bias.device)) is not None:
         backbone.load_state_dict(stored["backbone"])
         for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
             optimizer.load_state_dict(state)
@@ -145,10 +146,9 @@ def _learn_to_rank(
         for optimizer in optimizers:
             optimizer.step()
         if (step + 1) % budget.checkpoint_steps == 0 or step + 1 == settings.num_steps:
-            partial = checkpoint.with_suffix(".partial")
             states = [optimizer.state_dict() for optimizer in optimizers]
-            torch.save({"step": step + 1, "backbone": backbone.state_dict(), "optimizers": states}, partial)
-            partial.replace(checkpoint)
+            with sealed_write(checkpoint) as file:
+                torch.save({"step": step + 1, "backbone": backbone.state_dict(), "optimizers": states}, file)
         progress("Ranking", step + 1, settings.num_steps, f"{found_out.num_lost} of {len(rows)} within the margin")
 
 

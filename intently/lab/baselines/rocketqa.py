@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from intently.arrays import Float32Array, IntArray
 from intently.build.training.pairs import Choices
 from intently.errors import InputError
+from intently.files import atomic_write
 from intently.index.postings import top_rows
 from intently.lab.baselines.contrastive import TEMPERATURE, Clicks, contrastive_loss, fit
 from intently.lab.baselines.dual_encoder import DualEncoder
@@ -214,7 +215,5 @@ def _denoised(
 
 
 def _save(path: Path, array: IntArray) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with atomic_write(path) as file:
         np.save(file, array)
-    partial.replace(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from intently.errors import InputError
-from intently.files import write_atomically
+from intently.files import write_text
 from intently.lab.experiments.report import Section
 from intently.lab.experiments.report_html import write_html
 from intently.lab.experiments.report_markdown import markdown
@@ -33,7 +33,7 @@ def write_figures(directory: Path, sections: Sequence[Section]) -> None:
     if len({figure.name for figure in figures}) < len(figures):
         raise InputError("two figures have the same name", cure="name them differently")
     for figure in figures:
-        write_atomically(directory / f"{figure.name}.svg", figure.svg + "\n")
+        write_text(directory / f"{figure.name}.svg", figure.svg + "\n")
 
 
 def replace_block(path: Path, marker: str, text: str) -> None:
@@ -53,4 +53,4 @@ def replace_block(path: Path, marker: str, text: str) -> None:
     before, after = old.split(opening)[0], old.split(closing)[1]
     new = f"{before}{opening}\n\n{text.strip()}\n\n{closing}{after}"
     if new != old:
-        write_atomically(path, new)
+        write_text(path, new)

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from intently.files import write_atomically
+from intently.files import write_text
 from intently.lab.experiments.report import Case, Cell, Section, Table
 
 
@@ -14,7 +14,7 @@ def write_html(path: Path, title: str, sections: Sequence[Section], facts: Mappi
     """Write a report as one HTML file: no scripts, nothing fetched; `facts` (machine, date, commit …) stand on top."""
     entries = "".join(f'<li><a href="#s{i}">{_html(each.title)}</a></li>' for i, each in enumerate(sections, start=1))
     known = "".join(f"<div><dt>{_html(key)}</dt><dd>{_html(_fact(facts[key]))}</dd></div>" for key in facts)
-    write_atomically(
+    write_text(
         path,
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -25,7 +25,7 @@ import numpy as np
 
 from intently.catalog import Run, read_run, write_run
 from intently.errors import InputError
-from intently.files import sha256_of, write_atomically
+from intently.files import is_unfinished, sha256_of, write_text
 
 VERSION = 1
 _MARK = "experiment.json"
@@ -142,7 +142,7 @@ class Experiment:
     ) -> dict[str, Any]:
         stored = {"name": name, "kind": kind, **content, "facts": {**_plain(given), "costs": costs}}
         text = json.dumps(stored, ensure_ascii=False, allow_nan=False, indent=1)
-        write_atomically(self._path(name, ".json"), text)
+        write_text(self._path(name, ".json"), text)
         returned: dict[str, Any] = json.loads(text)  # the same now as when it is resumed
         return returned
 
@@ -197,11 +197,11 @@ def _claim(directory: Path, made_of: dict[str, Any]) -> None:
                 cure="name a new directory, delete this one, or go back to what it was made with",
                 path=directory,
             )
-    elif directory.is_dir() and any(path.name != _MARK + ".partial" for path in directory.iterdir()):
+    elif directory.is_dir() and any(not is_unfinished(path, _MARK) for path in directory.iterdir()):
         raise InputError("holds files that are not an experiment", cure="name a new or empty directory", path=directory)
     (directory / "steps").mkdir(parents=True, exist_ok=True)
     if not mark.is_file():
-        write_atomically(mark, json.dumps({"kind": _KIND, "made_of": made_of}, ensure_ascii=False, indent=1))
+        write_text(mark, json.dumps({"kind": _KIND, "made_of": made_of}, ensure_ascii=False, indent=1))
 
 
 def _change(key: str, before: Any, now: Any) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from intently.errors import ArtifactError, InputError, SettingsError
+from intently.files import atomic_write, write_text
 from intently.index.token_vectors import TokenVectors
 from intently.models.device import autocast
 from intently.models.encoder.backbone import CompactBackbone, TextBackbone, TextTokenizer
@@ -208,9 +209,9 @@ class Embedder:
             "feature_size": self.encoder.feature_size,
             "settings": asdict(self.settings),
         }
-        (directory / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
-        # Not by `save_file`, which makes files that only their owner may read.
-        (directory / _WEIGHTS).write_bytes(save({k: v.contiguous() for k, v in self.encoder.parts_state().items()}))
+        write_text(directory / _CONFIG, json.dumps(config, indent=1))
+        with atomic_write(directory / _WEIGHTS) as file:
+            file.write(save({k: v.contiguous() for k, v in self.encoder.parts_state().items()}))
 
     @classmethod
     def load(cls, directory: Path) -> "Embedder":

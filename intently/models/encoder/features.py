@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intently.errors import ArtifactError, InputError
+from intently.files import atomic_write
 from intently.text.analyze import Analyzer
 from intently.text.normalize import normalize
 from intently.types import Progress
@@ -90,7 +91,7 @@ class ItemFeatures:
         """Write three `.npy` files into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         for name, array in (("vectors", self.vectors), ("keys", self.keys), ("rows", self.rows)):
-            with (directory / f"{name}.npy").open("wb") as file:
+            with atomic_write(directory / f"{name}.npy") as file:
                 np.save(file, array)
 
     @classmethod

@@ -3,6 +3,8 @@
 Shape letters: B batch, S source length, D hidden size, L layers.
 """
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intently.errors import ArtifactError, MissingDependencyError, SettingsError
+from intently.files import atomic_write
 from intently.models.encoder.backbone import TextBackbone
 
 if TYPE_CHECKING:  # an optional dependency: the compact backbone does not need it
@@ -59,8 +62,16 @@ class HuggingFaceBackbone(TextBackbone):
 
     def save(self, tokenizer: "HuggingFaceTokenizer", directory: Path) -> None:
         """Write model and tokenizer as Hugging Face does."""
-        self.model.save_pretrained(directory)
-        tokenizer.tokenizer.save_pretrained(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=directory) as fresh:
+            self.model.save_pretrained(fresh)
+            tokenizer.tokenizer.save_pretrained(fresh)
+            for path in sorted(Path(fresh).rglob("*")):  # only what the library has just written
+                if path.is_file():
+                    target = directory / path.relative_to(fresh)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with path.open("rb") as content, atomic_write(target) as file:
+                        shutil.copyfileobj(content, file)
 
     @classmethod
     def restore(cls, directory: Path) -> tuple["HuggingFaceBackbone", "HuggingFaceTokenizer"]:

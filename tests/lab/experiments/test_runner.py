@@ -157,7 +157,7 @@ def test_foreign_directories_are_refused(tmp_path):
         with pytest.raises(InputError, match="is damaged; delete the directory"):
             Experiment(tmp_path / "d", "f")
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "experiment.json.partial").write_text("{")  # stopped while it was written
+    (tmp_path / "new" / ".experiment.json.0123abcd.partial").write_text("{")  # stopped while it was written
     Experiment(tmp_path / "new", "f")
     assert json.loads((tmp_path / "new" / "experiment.json").read_text())["kind"] == "intently experiment"
 

@@ -1,0 +1,61 @@
+"""Which files a generation of an engine consists of."""
+
+from intently.catalog import Catalog
+from intently.engine.learned_fusion import LearnedFusion
+from intently.generation import Draft
+from intently.index.intentions import IntentionIndex
+from intently.index.lexical import LexicalIndex
+from intently.index.title_terms import TitleTerms
+from intently.index.token_vectors import TokenVectors
+from intently.index.vectors import VectorIndex
+from intently.models.encoder.embedder import Embedder
+from intently.models.student import Student
+
+CATALOG, VECTORS, COARSE = "catalog.arrow", "vectors.npy", "vectors.coarse.npz"
+STUDENT, INTENTIONS, LEXICAL = "student", "intentions", "lexical"
+# What an engine may have beside what it must.
+ENCODER, TOKENS, FUSION_FILE, TITLES_FILE, CACHE_FILE = "encoder", "tokens", "fusion.json", "titles.npz", "cache.bin"
+
+# The files that are opened of each part; those of the encoder's backbone depend on its kind.
+FILES_OF = {
+    CATALOG: (CATALOG,),
+    STUDENT: tuple(f"{STUDENT}/{name}" for name in ("config.json", "tokenizer.json", "model.safetensors")),
+    INTENTIONS: tuple(
+        f"{INTENTIONS}/{name}" for name in ("intentions.json", "intentions.trie", "postings.npz", "statistics.npz")
+    ),
+    VECTORS: (VECTORS,),
+    LEXICAL: tuple(f"{LEXICAL}/{name}" for name in ("terms.json", "postings.npz")),
+    ENCODER: tuple(f"{ENCODER}/{name}" for name in ("encoder.json", "encoder.safetensors")),
+    TOKENS: tuple(f"{TOKENS}/{name}" for name in ("codes.npy", "offsets.npy")),
+}
+BACKBONE = f"{ENCODER}/backbone"
+
+
+def write_engine(
+    draft: Draft,
+    catalog: Catalog,
+    student: Student,
+    intentions: IntentionIndex,
+    vectors: VectorIndex,
+    lexical: LexicalIndex,
+    *,
+    titles: TitleTerms | None = None,
+    encoder: Embedder | None = None,
+    tokens: TokenVectors | None = None,
+    fusion: LearnedFusion | None = None,
+) -> None:
+    """Write all parts of an engine but the query cache, which lies in a file already (`Draft.copy`)."""
+    num_ads = catalog.num_ads
+    draft.write(CATALOG, catalog.save, rows=num_ads, of_ads=True)
+    draft.write(STUDENT, student.save)
+    draft.write(INTENTIONS, intentions.save, rows=num_ads, of_ads=True)
+    draft.write(VECTORS, vectors.save, rows=num_ads, of_ads=True)
+    draft.write(LEXICAL, lexical.save, rows=num_ads, of_ads=True)
+    if titles:
+        draft.write(TITLES_FILE, titles.save, rows=num_ads, of_ads=True)
+    if encoder:
+        draft.write(ENCODER, encoder.save)
+    if tokens:
+        draft.write(TOKENS, tokens.save, rows=num_ads, of_ads=True)
+    if fusion:
+        draft.write(FUSION_FILE, fusion.save)
