@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from intently.catalog.fields import SPANS_TYPE, Field, Rows, match_fields
 from intently.catalog.lines import Lines, read_lines
-from intently.catalog.problems import RowCheck
+from intently.catalog.problems import Errors, RowCheck
 from intently.errors import InputError
 
 
@@ -30,7 +30,7 @@ def read_values(path: Path, cure: str) -> Iterator[tuple[int, Any]]:
     """Yield the line number and the JSON value of every line that is not blank; `InputError` for the first bad one."""
     for lines in read_lines(path):
         if lines.errors:
-            raise min(lines.errors, key=lambda error: error.line or 0)
+            raise next(iter(lines.errors))
         for number, text in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
             if not text.strip():
                 continue
@@ -56,7 +56,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _parse_object(line: str, path: Path, number: int) -> dict[str, Any]:
+def _parse_object(line: str, path: object, number: int) -> dict[str, Any]:
     try:
         value = parse_json(line)
     except ValueError as error:
@@ -67,7 +67,7 @@ def _parse_object(line: str, path: Path, number: int) -> dict[str, Any]:
     return value
 
 
-def jsonl_keys(batches: Iterable[Lines], path: Path) -> tuple[str, ...]:
+def jsonl_keys(batches: Iterable[Lines], path: object) -> tuple[str, ...]:
     """Return the keys of the first hundred objects, in order of appearance. Raises InputError when there is no line."""
     for lines in batches:
         keys: dict[str, None] = {}
@@ -78,14 +78,14 @@ def jsonl_keys(batches: Iterable[Lines], path: Path) -> tuple[str, ...]:
     raise InputError("the file is empty", cure="write one JSON object a line", path=path)
 
 
-def read_jsonl(batches: Iterable[Lines], fields: Sequence[Field], path: Path) -> Iterator[Rows]:
+def read_jsonl(batches: Iterable[Lines], fields: Sequence[Field], path: object) -> Iterator[Rows]:
     """Read rows out of JSON lines, with typed columns; a value of a wrong type is an error of its row."""
     for lines in batches:
         yield _parse_lines(lines, fields, path)
 
 
-def _parse_lines(lines: Lines, fields: Sequence[Field], path: Path) -> Rows:
-    errors, numbers, records = lines.errors, [], []
+def _parse_lines(lines: Lines, fields: Sequence[Field], path: object) -> Rows:
+    errors, numbers, records = lines.errors + Errors(), [], []
     for number, line in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
         if not line.strip():
             continue

@@ -89,9 +89,11 @@ def test_wrong_answers_are_refused_and_leave_no_file(tmp_path, answer, problem):
         Run.build([("first", ["a"], [1]), answer])
 
 
-@pytest.mark.parametrize(("query_id", "ad_id"), [("q 1", "a"), ("", "a"), ("q", "a\u3000b"), ("q", "a\n")])
-def test_ids_with_white_space_do_not_fit_a_run_file(tmp_path, query_id, ad_id):
-    with pytest.raises(InputError, match="single words"), write_run(tmp_path / "a.run") as run:
+@pytest.mark.parametrize(
+    ("query_id", "ad_id"), [("q\t1", "a"), ("", "a"), ("q", "a\u3000b"), ("q", "a\n"), ("q", "a␣b")]
+)
+def test_ids_with_white_space_other_than_blanks_do_not_fit_a_run_file(tmp_path, query_id, ad_id):
+    with pytest.raises(InputError, match=r"single words|stands for a blank"), write_run(tmp_path / "a.run") as run:
         run.write(query_id, [ad_id], [1])
 
 
