@@ -1,7 +1,8 @@
 """The columns of a catalogue and what their values may be.
 
 Text is trimmed and otherwise left as it is. Texts of one field are at most as long as `MAX_LENGTHS` says, in
-characters; a list has at most `MAX_LIST_LENGTH` elements or spans of at most `MAX_OTHER_LENGTH` characters. In TSV and
+characters; a list has at most `MAX_LIST_LENGTH` elements or spans of at most `MAX_OTHER_LENGTH` characters, and spans
+have at most `MAX_SPANS_LENGTH` in all. In TSV and
 CSV the elements of a list are separated by `|`, and `landing_spans` are written in JSON. Empty elements of a list are
 dropped. Countries, languages and devices are kept in the words of `intently.catalog.targeting_values`; status and day
 parts are made lower case. HTML becomes text: see `intently.catalog.markup`.
@@ -52,6 +53,7 @@ STATUSES = ("active", "paused", "ended")
 MAX_LENGTHS = {"ad_id": 256, "title": 10_000, "description": 100_000, "landing_text": 100_000}
 MAX_OTHER_LENGTH = 1_000
 MAX_LIST_LENGTH = 1_000
+MAX_SPANS_LENGTH = 100_000  # of all spans of an ad together, as long as `landing_text` may be
 NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
@@ -216,6 +218,9 @@ def _clean_spans(values: Any, field: Field, check: RowCheck) -> Any:
         check.reject(bad_rows, field.name, problem, cure)
     lengths = np.bincount(rows, minlength=len(values))
     check.reject(lengths > MAX_LIST_LENGTH, field.name, f"over {MAX_LIST_LENGTH:,} spans", "give fewer")
+    sizes = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
+    too_much = np.bincount(rows, weights=sizes, minlength=len(values)) > MAX_SPANS_LENGTH
+    check.reject(too_much, field.name, f"spans of over {MAX_SPANS_LENGTH:,} characters in all", "give fewer")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.StructArray.from_arrays([texts, confidences], ["text", "confidence"])

@@ -19,12 +19,14 @@ MAX_PROBLEMS = 20  # kept for the report; the rest is only counted
 class RowsError(InputError):
     """Say which row of a file is wrong first, and how many others are.
 
-    `problems` are the first 20 rows with place, problem and cure; `num_problems` counts all.
+    Place, field and cure are those of the first. `problems` are the first 20 rows with place, problem and cure;
+    `num_problems` counts all.
     """
 
-    def __init__(self, problems: tuple[str, ...], num_problems: int) -> None:
+    def __init__(self, first: InputError, problems: tuple[str, ...], num_problems: int) -> None:
+        super().__init__(first.problem, cure=first.cure, path=first.path, line=first.line, field=first.field)
+        self.args = (f"{first} (and {num_problems - 1:,} more wrong rows)",)
         self.problems, self.num_problems = problems, num_problems
-        super().__init__(f"{problems[0]} (and {num_problems - 1:,} more wrong rows)")
 
 
 class Errors:
@@ -114,9 +116,8 @@ class Problems:
     def finish(self) -> None:
         """Raise the errors of all batches, unless there are none or wrong rows are left out."""
         if self._errors and not self.skip_bad:
-            if len(self._errors) == 1:
-                raise next(iter(self._errors))
-            raise RowsError(tuple(self.first), len(self._errors))
+            first = next(iter(self._errors))
+            raise first if len(self._errors) == 1 else RowsError(first, tuple(self.first), len(self._errors))
 
 
 def quote(text: str, limit: int = 60) -> str:

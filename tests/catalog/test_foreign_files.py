@@ -95,6 +95,7 @@ def test_strict_reading_tells_all_problems(tmp_path):
         read_ads(path)
     assert refused.value.num_problems == 101
     assert len(refused.value.problems) == 20
+    assert (refused.value.line, refused.value.field) == (3, "ad_id")
     assert "ads.tsv:4 field 'bid'" in refused.value.problems[1]
     assert "ads.tsv:5: 2 fields where 3" in refused.value.problems[2]
 

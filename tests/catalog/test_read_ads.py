@@ -153,6 +153,11 @@ WRONG_ROWS = [
         b'b\tc\t[{"text": "' + b"x" * 1001 + b'", "confidence": 1}]',
         "the text of a span is over 1,000 characters",
     ),
+    (
+        "ad_id\ttitle\tlanding_spans",
+        b"b\tc\t[" + b",".join([b'{"text": "' + b"x" * 1000 + b'", "confidence": 1}'] * 101) + b"]",
+        "spans of over 100,000 characters in all",
+    ),
     ("ad_id\ttitle\tlanding_spans", b'b\tc\t[{"text": "x", "confidence": NaN}]', r"not a list|outside \[0, 1\]"),
 ]
 
