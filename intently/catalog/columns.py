@@ -11,6 +11,7 @@ An id may hold blanks, but no other white space or control character; `␣` stan
 refused.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -171,12 +172,17 @@ def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
         codes = distinct.indices.to_numpy()
         wrong = np.array([isinstance(each, InputError) for each in folded], dtype=np.bool_)[codes]
         reject(
-            wrong, lambda item: getattr(error_of[item], "problem", ""), lambda item: getattr(error_of[item], "cure", "")
+            wrong,
+            lambda item: getattr(error_of[item], "problem", ""),
+            lambda item: _SEPARATOR_CURE if re.search("[,;/]", item) else getattr(error_of[item], "cure", ""),
         )
         known = pa.array(["" if isinstance(each, InputError) else each for each in folded], pa.string())
         items = known.take(distinct.indices)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), items)
+
+
+_SEPARATOR_CURE = "separate the elements of a list by |"
 
 
 def _folded(fold: Callable[[str], str], text: str) -> str | InputError:

@@ -46,11 +46,12 @@ def _split(
     else:
         fields = pc.split_pattern(lines.text, "\t")
     counts = pc.list_value_length(fields).to_numpy()
-    is_row = _is_filled(lines.text) if num_fields > 1 else np.ones(len(counts), dtype=np.bool_)
+    trimmed = pc.utf8_rtrim(lines.text, characters="\t ")
+    is_row = _is_filled(trimmed) if num_fields > 1 else np.ones(len(counts), dtype=np.bool_)
     wrong = is_row & (counts != num_fields)
     if format == "tsv" and wrong.any():
-        filled = pc.list_value_length(pc.split_pattern(pc.utf8_rtrim(lines.text, characters="\t "), "\t")).to_numpy()
-        wrong &= (counts < num_fields) | (filled > num_fields)
+        num_filled = pc.list_value_length(pc.split_pattern(trimmed, "\t")).to_numpy()
+        wrong &= (counts < num_fields) | (num_filled > num_fields)
     check = RowCheck(path, lines.numbers)
     check.reject(wrong, "", lambda row: wrong_count(int(counts[row]), num_fields), _CURES[format])
     keep = check.keep & is_row

@@ -110,17 +110,21 @@ def _parse_lines(lines: Lines, fields: Sequence[Field], path: object) -> Rows:
 
 def _json_column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
     fits, wanted, arrow_type = _JSON_KINDS[field.kind]
+    if field.name == "clicks":  # whether an impression was clicked may be said so
+        values = [int(value) if isinstance(value, bool) else value for value in values]
     wrong = np.array([not (value is None or fits(value)) for value in values], dtype=np.bool_)
     check.reject(wrong, field.name, lambda row: f"a JSON {_json_type(values[row])} where {wanted} is expected")
     good = [None if bad else value for bad, value in zip(wrong, values, strict=True)]
     if field.kind == "text":
-        good = [value if value is None else str(value) for value in good]
+        good = [value if value is None else str(int(value) if isinstance(value, float) else value) for value in good]
     elif field.kind == "spans":
         good = [value if value is None else [dict(span) for span in value] for value in good]
     return pa.array(good, arrow_type)
 
 
 def _is_text(value: object) -> bool:
+    if isinstance(value, float):  # an id that went through a table with missing ids
+        return value.is_integer() and abs(value) <= 2**53
     return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))  # ids may be numbers
 
 

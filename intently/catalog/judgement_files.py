@@ -42,6 +42,7 @@ _RELEVANCE = Field("relevance", kind="number", aliases=("grade", "score", "esci_
 _CLICKS = Field("clicks", kind="number", aliases=("num_clicks", "clicked", "click", "is_click", "is_clicked"))
 _TREC_COLUMNS = ("query_id", "unused", "ad_id", "relevance")
 _GRADES = {"e": "3", "s": "2", "c": "1", "i": "0", "exact": "2", "partial": "1", "irrelevant": "0"}
+_GRADES |= {"true": "1", "false": "0"}
 
 
 def is_judgements(header: Sequence[str]) -> bool:

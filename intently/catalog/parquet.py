@@ -70,6 +70,8 @@ def _convert(column: Any, field: Field, check: RowCheck) -> Any:
         return pc.cast(column, pa.string())
     if field.kind == "text" and field.name.endswith("id") and (_is_number(given)):
         return _whole_numbers(column, field, check)
+    if field.name == "clicks" and pa.types.is_boolean(given):
+        return pc.cast(pc.cast(column, pa.int8()), pa.float64())
     if field.kind == "number" and _is_number(given):
         numbers = pc.cast(column, pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(numbers), None, numbers)  # how pandas writes that there is none

@@ -94,10 +94,10 @@ def read_csv(
             lines.refuse(_in_words(error), path)
             continue
         (first, _), (last, _) = lines.taken[0], lines.taken[-1]
-        if not record:  # an empty line
+        if not any(record):  # an empty line, or one of separators alone
             if num_fields > 1:
                 continue
-            record = [""]
+            record = record or [""]
         if len(record) != num_fields and (len(record) < num_fields or any(map(str.strip, record[num_fields:]))):
             lines.refuse(wrong_count(len(record), num_fields), path)
         elif last - first != len(lines.taken) - 1:

@@ -43,6 +43,8 @@ READ = {
     "names.csv": "Ad ID,Headline\na,b\nc,d\n",
     "hidden.tsv": gzip.compress(b"ad_id\ttitle\na\tb\nc\td\n"),
     "long.csv": f'ad_id,title,ignored\na,b,"{"x" * 200_000}"\nc,d,\n',
+    "blank.csv": "ad_id,title,note\na,b,\n,,\n,,\nc,d,\n",
+    "blank.tsv": "ad_id\ttitle\tnote\na\tb\t\n\t\t\nc\td\t\n",
     "twice.csv": "ad_id,title,note,note\na,b,,\nc,d,,\n",
 }
 
