@@ -10,9 +10,8 @@
 
 All but Parquet may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`), and may come from a pipe; `-` is standard input. Where
 the suffix names no format (`.txt`, `.json`, a pipe) the first line does. Columns are matched by header, whatever its
-case, blanks, hyphens and underscores. An empty line, or one of separators alone, holds no row and is passed over, except
-where there is one column only: there it is an empty value. Values are text, whatever they look like: "NA" and "null" are
-words.
+case, blanks, hyphens and underscores. An empty line, or one of separators alone, holds no row and is passed over; where
+there is one column only it is an empty value. Values are text, whatever they look like: "NA" and "null" are words.
 """
 
 from collections.abc import Iterator, Sequence

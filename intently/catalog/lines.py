@@ -34,7 +34,8 @@ BLOCK_BYTES = 4 << 20
 MAX_LINE_BYTES = 64 << 20  # a longer one is no row: the file is not what its name says
 # A small file that expands without end is damaged or hostile. Real feeds shrink to a twentieth at best.
 MAX_EXPANSION = 200
-FREE_BYTES = 256 << 20  # that many are read whatever the file's size
+FREE_BYTES = 64 << 20  # that many are read whatever the file's size
+MAX_EMPTY_LINES = 10_000_000  # in a row of blocks; more is no file that somebody made
 
 STANDARD_INPUT = Path("-")
 
@@ -158,6 +159,7 @@ def _one_line(error: Exception) -> str:
 def read_lines(path: Path) -> Iterator[Lines]:
     """Read the lines of `path` in batches of about 4 MB. Raises InputError for a file that cannot be read."""
     place = place_of(path)
+    num_empty = 0
     next_number, rest, end = 1, b"", b""  # `end` ends lines; which it is shows at the first line feed
     with open_input(path) as stream:
         start = True
@@ -178,6 +180,11 @@ def read_lines(path: Path) -> Iterator[Lines]:
                 cut = block.rfind(end)
             lines = _split(rest + block[:cut], end, next_number, place)
             rest, next_number = block[cut + 1 :], next_number + len(lines.numbers) + len(lines.errors)
+            is_empty = pc.equal(lines.text, "")
+            num_empty = num_empty + len(is_empty) if pc.all(is_empty).as_py() else 0
+            if num_empty > MAX_EMPTY_LINES:
+                problem = f"over {MAX_EMPTY_LINES:,} empty lines"
+                raise InputError(problem, cure="remove them", path=place, line=next_number)
             yield lines
         if rest:
             if not end and b"\r" in rest:  # as Excel for Mac writes lines

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from intently.errors import InputError
 
 MAX_PROBLEMS = 20  # kept for the report; the rest is only counted
+MAX_WRONG_ROWS = 1_000_000  # in one file; with more it is not what its name says, and reading on would take minutes
 
 
 class RowsError(InputError):
@@ -110,8 +111,10 @@ class Problems:
         return [str(error) for error in self._errors]
 
     def settle(self, errors: Iterable[InputError]) -> None:
-        """Take the errors of one batch, at most one a row."""
+        """Take the errors of one batch, at most one a row. Raises RowsError when there are over a million in all."""
         self._errors += errors if isinstance(errors, Errors) else Errors(errors)
+        if len(self._errors) > MAX_WRONG_ROWS:
+            raise RowsError(next(iter(self._errors)), tuple(self.first), len(self._errors))
 
     def finish(self) -> None:
         """Raise the errors of all batches, unless there are none or wrong rows are left out."""

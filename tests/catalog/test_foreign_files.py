@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from intently.catalog import Catalog, lines, quoted, read_ads, read_judgements, read_qrels, read_queries
+from intently.catalog import Catalog, lines, problems, quoted, read_ads, read_judgements, read_qrels, read_queries
 from intently.catalog.problems import RowsError
 from intently.errors import InputError
 from intently.types import Ad
@@ -136,6 +136,17 @@ def test_a_file_that_expands_without_end_is_refused(tmp_path, monkeypatch):
     pq.write_table(table, tmp_path / "ads.parquet")
     with pytest.raises(InputError, match="expands to over 200 times its size"):
         read_ads(tmp_path / "ads.parquet", skip_bad=True)
+
+
+def test_budgets_of_empty_lines_and_wrong_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(lines, "MAX_EMPTY_LINES", 5000)
+    monkeypatch.setattr(problems, "MAX_WRONG_ROWS", 5000)
+    for name, start in (("ads.tsv", "ad_id\ttitle\n"), ("ads.csv", "ad_id,title\n"), ("ads.jsonl", "{}\n")):
+        with pytest.raises(InputError, match="over 5,000 empty lines"):
+            read_ads(write(tmp_path / name, start + "\n" * 10_000), skip_bad=True)
+        with pytest.raises(InputError, match=r"more wrong rows"):
+            read_ads(write(tmp_path / name, start + "x\n" * 10_000), skip_bad=True)
 
 
 def test_wrong_rows_take_no_memory(tmp_path):
