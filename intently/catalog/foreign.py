@@ -41,7 +41,11 @@ def check_path(path: Path) -> None:
     if scheme := re.match(r"([a-z][a-z0-9+.-]+):/", text):
         cure = f"download the file first; a stream can be piped into `-` ({_fetch(scheme[1])})"
         raise InputError(f"an address ({scheme[1]}://), not a file", cure=cure, path=text)
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except (OSError, ValueError) as error:  # a name that is too long, or no text that a file system takes
+        raise InputError("not the name of a file", cure=str(error), path=repr(text[:60])) from None
+    if is_folder:
         parts = sorted(part.name for part in path.iterdir() if not part.name.startswith((".", "_")))
         cure = f"name one file in it, such as {parts[0]}" if parts else "it is empty; name a file"
         raise InputError("this is a folder", cure=cure, path=path)

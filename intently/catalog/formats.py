@@ -56,6 +56,8 @@ class Table:
 
         Raises InputError for a file that cannot be read, is empty, or is of no known format.
         """
+        if not isinstance(path, str | Path):
+            raise InputError(f"expected a path, got {type(path).__name__}", cure='write "ads.tsv"', field="path")
         self.path = Path(path)
         self.place = place_of(self.path)
         check_path(self.path)

@@ -13,7 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from intently.catalog import Catalog, lines, problems, quoted, read_ads, read_judgements, read_qrels, read_queries
+from intently.catalog import (
+    Catalog,
+    lines,
+    problems,
+    quoted,
+    read_ads,
+    read_judgements,
+    read_qrels,
+    read_queries,
+    read_run,
+)
 from intently.catalog.problems import RowsError
 from intently.errors import InputError
 from intently.types import Ad
@@ -88,6 +98,13 @@ def test_folders_and_addresses(tmp_path):
     for address, way in (("s3://bucket/ads.tsv", "aws s3 cp"), ("https://x.example/ads.csv", "curl")):
         with pytest.raises(InputError, match=rf"an address .*; download the file first; .*{way}"):
             read_ads(address)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"ads.tsv", ["ads.tsv"], "\ud800", "a" * 10_000, ""])
+def test_what_is_no_path_is_refused(path):
+    for read in (read_ads, read_queries, read_judgements, read_qrels, read_run):
+        with pytest.raises(InputError, match=r"expected a path|not the name of a file|this is a folder"):
+            read(path)
 
 
 def test_strict_reading_tells_all_problems(tmp_path):
