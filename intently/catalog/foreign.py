@@ -1,5 +1,6 @@
 """Files that no reader takes: what they are, and the way out."""
 
+import os
 import re
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def check_path(path: Path) -> None:
         raise InputError(f"an address ({scheme[1]}://), not a file", cure=cure, path=text)
     try:
         is_folder = path.is_dir()
+        if "\0" in os.fsencode(path).decode(errors="replace"):
+            raise ValueError("it holds a NUL character")
     except (OSError, ValueError) as error:  # a name that is too long, or no text that a file system takes
         raise InputError("not the name of a file", cure=str(error), path=repr(text[:60])) from None
     if is_folder:

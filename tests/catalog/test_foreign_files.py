@@ -100,7 +100,7 @@ def test_folders_and_addresses(tmp_path):
             read_ads(address)
 
 
-@pytest.mark.parametrize("path", [None, 5, b"ads.tsv", ["ads.tsv"], "\ud800", "a" * 10_000, ""])
+@pytest.mark.parametrize("path", [None, 5, b"ads.tsv", ["ads.tsv"], "\ud800", "a\0.tsv", "a" * 10_000, ""])
 def test_what_is_no_path_is_refused(path):
     for read in (read_ads, read_queries, read_judgements, read_qrels, read_run):
         with pytest.raises(InputError, match=r"expected a path|not the name of a file|this is a folder"):

@@ -214,3 +214,9 @@ def test_ids_with_blanks_go_round(files):
     assert json.loads(done.stdout)["runs"]["blank"]["means"]["MRR"] == 0.5
     done = command("evaluate", "--qrels", files / "judged.tsv", "--run", "-", input=(files / "blank.trec").read_bytes())
     assert done.returncode == 0
+
+
+def test_a_run_may_go_to_standard_output():
+    code = "from intently.catalog import write_run\nwith write_run('-') as run: run.write('q', ['a'], [1])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"q Q0 a 1 1.0 intently\n"

@@ -210,7 +210,10 @@ USER_ERRORS = [
     ([Ad("new", "Lamp"), Ad("new-2", "Pan", bid=-1.0)], r"ads:2 field 'bid'"),
     ([Ad("new", "Lamp"), Ad("new-2", "Pan", bid="high")], r"ads:2 field 'bid': expected a number"),
     ([Ad("new", "Lamp"), Ad("new-2", "Pan", keywords="pan")], r"ads:2 field 'keywords': 'pan' is one text"),
-    ([Ad("new", "Lamp"), Ad("new-2", "Pan", landing_spans=("pan",))], r"ads:2 field 'landing_spans': expected a list of Span"),
+    (
+        [Ad("new", "Lamp"), Ad("new-2", "Pan", landing_spans=("pan",))],
+        r"ads:2 field 'landing_spans': expected a list of Span",
+    ),
     ([Ad("new", "Lamp"), Ad(5, "Pan")], r"ads:2 field 'ad_id': expected a text, got int 5"),
     ([Ad("new", "Lamp"), {"ad_id": "new-2"}], r"ads:2: is dict, not an ad; pass a list of Ad"),
     (Ad("new", "Lamp"), r"Ad is no list of ads"),
