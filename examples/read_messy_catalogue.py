@@ -18,7 +18,7 @@ k1\tElectric kettle, 1.7 l\t0.40\tactive\tde | at\tmon-fri@9-18\tok
 k2\t\t0.20\tactive\tDE\t\tno title
 k3\t电热水壶 不锈钢\t\tPaused\tCN\t\tno bid is fine
 k4\tTeapot\tfree\tactive\tDE\t\tthe bid is no number
-k5\tTea strainer\t0.10\tactive\tGermany\t\tthe country is no code
+k5\tTea strainer\t0.10\tactive\tEU\t\tthe country is a region
 k6\tThermos flask\t0.30\tactive\tDE\tweekend@9-18\tthe day part is none
 k1\tElectric kettle, again\t0.40\tactive\tDE\t\tthe id is taken
 k7\tMilk frother\t0.15
@@ -33,7 +33,7 @@ def main() -> None:
         try:
             read_ads(path)
         except InputError as error:  # the error knows its parts, not only its message
-            print(f"Strict reading stops at line {error.line}, field '{error.field}': {error.problem}; {error.cure}.\n")
+            print(f"Strict reading refuses line {error.line}, field '{error.field}': {error.problem}; {error.cure}.\n")
 
         result = read_ads(path, skip_bad=True)
         print(f"With skip_bad, {result.num_skipped} of {result.num_rows} rows are left out:")

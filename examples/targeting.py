@@ -9,7 +9,7 @@ filters nothing, and ads that are paused are never shown. Needs no PyTorch and t
 from datetime import datetime
 
 from intently import Ad, UserContext
-from intently.catalog import Catalog
+from intently.catalog import Catalog, checked_user
 from intently.snapshot.attributes import Attributes
 
 ADS = (
@@ -38,7 +38,7 @@ def main() -> None:
     attributes = Attributes.of(catalog)
     ad_ids = catalog.strings("ad_id")
     for name, user in USERS.items():
-        eligible = attributes.eligible(user)
+        eligible = attributes.eligible(checked_user(user))
         shown = [ad_id for ad_id, may in zip(ad_ids, eligible.tolist(), strict=True) if may]
         print(f"{name:<31} {', '.join(shown)}")
     print("\nAn engine filters before it fuses, on every path: engine.retrieve(query, user=UserContext(...)).")

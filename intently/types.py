@@ -55,8 +55,8 @@ class Ad:
     category: str = ""
     bid: float | None = None  # currency units a click
     status: str = "active"  # active | paused | ended
-    countries: tuple[str, ...] = ()  # ISO 3166 codes, upper case: "DE"
-    languages: tuple[str, ...] = ()  # ISO 639 codes, lower case: "zh"
+    countries: tuple[str, ...] = ()  # of ISO 3166: "DE"
+    languages: tuple[str, ...] = ()  # tags of BCP 47: "zh"
     devices: tuple[str, ...] = ()  # "mobile", "desktop", "tablet", ...
     day_parts: tuple[str, ...] = ()  # "mon-fri@9-18": days, then hours [start, end)
     audiences: tuple[str, ...] = ()  # audience tags; any one of them admits
@@ -64,13 +64,18 @@ class Ad:
 
 @dataclass(frozen=True, slots=True)
 class UserContext:
-    """Who is asking, for targeting. A field left `None` is unknown and filters nothing."""
+    """Who is asking, for targeting. A field left `None` is unknown and filters nothing.
 
-    country: str | None = None
-    language: str | None = None
-    device: str | None = None
-    time: datetime | None = None  # local time of the user
-    audiences: frozenset[str] | None = None
+    Values are written as people write them: `intently.catalog.checked_user` reads them and refuses what it does not
+    understand.
+    """
+
+    country: str | None = None  # "DE", "Germany"
+    language: str | None = None  # "de", "en-US"
+    device: str | None = None  # "mobile", "computers"
+    time: datetime | None = None  # the user's local time; one with a zone needs `time_zone`
+    audiences: frozenset[str] | set[str] | list[str] | tuple[str, ...] | None = None
+    time_zone: str | None = None  # "Europe/Berlin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from intently.build.settings import BuildSettings
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
 from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
-from intently.catalog import Catalog, Judgements, read_ads, read_judgements, read_queries
-from intently.catalog.inputs import skipped_notes
+from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_judgements, read_queries
+from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import Engine
@@ -165,7 +165,7 @@ def build_engine(
             **learned.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
-        notes = (*_notes(read.num_skipped, read.problems, judgements, interactions, num_strange), *learned.notes)
+        notes = (*_notes(read, judgements, interactions, num_strange), *learned.notes)
         about = About(
             catalog.num_ads,
             digest_of_ids(catalog.strings("ad_id")),
@@ -306,13 +306,12 @@ def _with_pages(catalog: Catalog, path: Path, skip_bad: bool) -> tuple[Catalog, 
 
 
 def _notes(
-    num_skipped: int,
-    problems: tuple[str, ...],
+    read: ReadResult,
     judgements: Judgements | None,
     interactions: Interactions,
     num_strange: int,
 ) -> tuple[str, ...]:
-    notes = [*skipped_notes(num_skipped, problems, judgements)]
+    notes = [*reading_notes(read), *skipped_notes(read.num_skipped, read.problems, judgements)]
     if interactions.num_unknown_ads:
         notes.append(f"{interactions.num_unknown_ads} clicks left out: their ads are not in the catalogue")
     if num_strange:

@@ -8,15 +8,18 @@ from intently.catalog.qrels import Judgements, Qrels
 from intently.catalog.queries import Queries
 from intently.catalog.query_files import read_queries
 from intently.catalog.runs import Run, RunWriter, read_run, write_run
+from intently.catalog.targeting_values import CheckedUser, checked_user
 
 __all__ = [
     "Catalog",
+    "CheckedUser",
     "Judgements",
     "Qrels",
     "Queries",
     "ReadResult",
     "Run",
     "RunWriter",
+    "checked_user",
     "parse_day_parts",
     "read_ads",
     "read_judgements",

@@ -9,6 +9,7 @@ names in `intently.catalog.columns.AD_FIELDS`, so that these public layouts are 
 - BEIR `corpus.jsonl`: a document without a title takes the first 100 characters of its text, cut at a space.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,9 @@ import pyarrow.compute as pc
 
 from intently.catalog.catalog import Catalog, duplicate_error, find_duplicates
 from intently.catalog.columns import AD_FIELDS, clean_ads, concat_ads
-from intently.catalog.fields import match_fields
-from intently.catalog.formats import detect_format, read_header, read_rows
-from intently.catalog.problems import Problems, RowCheck
+from intently.catalog.fields import fold_name
+from intently.catalog.formats import Table
+from intently.catalog.problems import MAX_PROBLEMS, Errors, Problems, RowCheck
 from intently.errors import InputError
 
 
@@ -35,46 +36,54 @@ class ReadResult:
     num_skipped: int
     problems: tuple[str, ...]  # of the first 20 skipped rows
     ignored_columns: tuple[str, ...]
+    num_with_markup: int = 0  # ads whose text held HTML entities or tags, which were made plain text
 
 
 def read_ads(path: str | Path, *, skip_bad: bool = False, progress: Callable[[int], None] | None = None) -> ReadResult:
-    """Read a catalogue of ads from `path`.
+    """Read a catalogue of ads from `path`, which is `-` for standard input.
 
-    The first wrong row raises InputError, naming file, line, field and cure; with `skip_bad` wrong rows are left out,
-    counted and reported instead. Duplicates of an `ad_id` are looked for last; the first ad with the id is kept. A file
-    that cannot be read at all, lacks a required column or has no valid ad raises InputError always. `progress` is
-    called with the number of rows read so far.
+    Wrong rows raise InputError when all are known, naming file, line, field and cure of the first 20 (`problems`) and
+    their number; with `skip_bad` they are left out, counted and reported instead. Of several ads with one `ad_id` the
+    first is right. A file that cannot be read at all, lacks a required column or has no valid ad raises InputError
+    always. `progress` is called with the number of rows read so far.
     """
-    path = Path(path)
-    format = detect_format(path)
-    header = read_header(path, format)
-    matched = match_fields(header, AD_FIELDS, path) if format != "jsonl" else _match_optional(header, path)
+    table = Table(path)
+    matched = table.match(AD_FIELDS)
+    _check_title(matched, table)
     problems = Problems(skip_bad=skip_bad)
     tables: list[pa.Table] = []
     lines = [np.zeros(0, dtype=np.int64)]
-    num_rows = 0
-    for rows in read_rows(path, AD_FIELDS, format):
+    num_rows = num_with_markup = 0
+    for rows in table.rows(AD_FIELDS):
         columns = rows.columns
         if matched.get("ad_id") == "_id":
             columns = columns | {"title": _title_or_text(columns)}
-        check = RowCheck(path, rows.lines)
+        check = RowCheck(table.place, rows.lines)
         tables.append(clean_ads(columns, check))
         lines.append(rows.lines[check.keep])
         num_rows += len(rows.lines) + len(rows.errors)
+        num_with_markup += int((check.had_markup & check.keep).sum())
         problems.settle(rows.errors + check.errors)
         if progress is not None:
             progress(num_rows)
-    table = _without_duplicates(concat_ads(tables), np.concatenate(lines), path, problems)
-    if not table.num_rows:
+    ads = _without_duplicates(concat_ads(tables), np.concatenate(lines), table.place, problems)
+    problems.finish()
+    if not ads.num_rows:
         first = f"; first problem: {problems.first[0]}" if problems.first else ""
-        raise InputError(f"no ads{first}", cure="give a row for each ad under the header", path=path)
-    ignored = tuple(name for name in header if name not in matched.values())
-    return ReadResult(Catalog(table), num_rows, problems.num_skipped, tuple(problems.first), ignored)
+        raise InputError(f"no ads{first}", cure="give a row for each ad under the header", path=table.place)
+    ignored = tuple(name for name in table.header if name.strip() and name not in matched.values())
+    first_problems = tuple(problems.first)
+    return ReadResult(Catalog(ads), num_rows, problems.num_skipped, first_problems, ignored, num_with_markup)
 
 
-def _match_optional(header: tuple[str, ...], path: Path) -> dict[str, str]:
-    """Match JSON keys, of which any may be missing in the first objects; rows without one are errors of their own."""
-    return match_fields(header, [field.optional() for field in AD_FIELDS], path)
+def _check_title(matched: dict[str, str], table: Table) -> None:
+    """Raise InputError where `name` would be read as the title, but another column may be it."""
+    if fold_name(matched.get("title", "")) != "name":
+        return
+    others = [name for name in table.header if re.search("title|headline", fold_name(name))]
+    if others:
+        problem = f"both '{matched['title']}' and '{others[0]}' may be the title"
+        raise InputError(problem, cure="rename the one that users read to title", path=table.place, field="title")
 
 
 def _title_or_text(columns: dict[str, Any]) -> Any:
@@ -87,16 +96,20 @@ def _title_or_text(columns: dict[str, Any]) -> Any:
     return pc.if_else(pc.equal(titles, ""), pc.if_else(short, texts, pc.utf8_slice_codeunits(cut, 0, 100)), titles)
 
 
-def _without_duplicates(table: pa.Table, lines: Any, path: Path, problems: Problems) -> pa.Table:
+def _without_duplicates(table: pa.Table, lines: Any, path: object, problems: Problems) -> pa.Table:
     again, first = find_duplicates(table["ad_id"])
     if not len(again):
         return table
-    problems.settle(
+    errors = Errors()
+    told = list(zip(again[:MAX_PROBLEMS], first[:MAX_PROBLEMS], strict=True))
+    errors.add(
         [
             duplicate_error(table["ad_id"][int(row)].as_py(), path, int(lines[row]), int(lines[earlier]))
-            for row, earlier in zip(again, first, strict=True)
-        ]
+            for row, earlier in told
+        ],
+        len(again),
     )
+    problems.settle(errors)
     keep = np.ones(table.num_rows, dtype=np.bool_)
     keep[again] = False
     return table.filter(pa.array(keep))

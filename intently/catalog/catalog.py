@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads
+from intently.catalog.ad_columns import columns_of
+from intently.catalog.columns import SCHEMA, clean_ads, concat_ads
 from intently.catalog.fields import BATCH_ROWS
-from intently.catalog.problems import RowCheck
+from intently.catalog.problems import Problems, RowCheck
 from intently.errors import ArtifactError, InputError
 from intently.files import atomic_write
 from intently.types import Ad, Span
@@ -42,15 +43,19 @@ class Catalog:
     def from_ads(cls, ads: Iterable[Ad]) -> Catalog:
         """Build a catalogue of `ads`.
 
-        Raises InputError for the first ad that is not valid; its line is its position from 1.
+        Raises InputError for ads that are not valid, naming position (from 1), field and cure of the first.
         """
+        if isinstance(ads, Ad | str) or not isinstance(ads, Iterable):
+            raise InputError(f"expected a list of Ad, got {type(ads).__name__}", cure="write [Ad(...)]", field="ads")
         remaining, num_rows = iter(ads), 0
         tables: list[pa.Table] = []
         while batch := list(islice(remaining, BATCH_ROWS)):
             check = RowCheck("ads", np.arange(num_rows + 1, num_rows + len(batch) + 1, dtype=np.int64))
-            tables.append(clean_ads(_columns_of(batch, num_rows + 1), check))
-            if check.errors:
-                raise min(check.errors, key=lambda error: error.line or 0)
+            columns = columns_of(batch, num_rows + 1)
+            tables.append(clean_ads(columns, check))
+            problems = Problems(skip_bad=False)
+            problems.settle(check.errors)
+            problems.finish()
             num_rows += len(batch)
         table = concat_ads(tables)
         again, first = find_duplicates(table["ad_id"])
@@ -159,26 +164,6 @@ def duplicate_error(ad_id: str, path: object, line: int, first_line: int) -> Inp
     """Return the error of a second ad with the same id."""
     problem = f"ad {ad_id!r} is on line {first_line} already"
     return InputError(problem, cure="give every ad an id of its own", path=path, line=line, field="ad_id")
-
-
-def _columns_of(ads: Sequence[Ad], first_line: int) -> dict[str, Any]:
-    try:
-        return _arrow_columns(ads)
-    except (pa.ArrowException, UnicodeEncodeError, TypeError) as error:
-        if len(ads) > 1:  # find the ad
-            for line, ad in enumerate(ads, start=first_line):
-                _columns_of([ad], line)
-        raise InputError(f"a value is of the wrong kind: {error}", path="ads", line=first_line) from None
-
-
-def _arrow_columns(ads: Sequence[Ad]) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    for field in AD_FIELDS:
-        values: list[Any] = [getattr(ad, field.name) for ad in ads]
-        if field.kind == "spans":
-            values = [[{"text": span.text, "confidence": span.confidence} for span in spans] for spans in values]
-        columns[field.name] = pa.array(values, SCHEMA.field(field.name).type)
-    return columns
 
 
 def _joined(column: pa.Array, separator: str) -> pa.Array:

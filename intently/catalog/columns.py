@@ -1,11 +1,17 @@
 """The columns of a catalogue and what their values may be.
 
 Text is trimmed and otherwise left as it is. Texts of one field are at most as long as `MAX_LENGTHS` says, in
-characters; a list has at most `MAX_LIST_LENGTH` elements or spans of at most `MAX_OTHER_LENGTH` characters. In TSV and
+characters; a list has at most `MAX_LIST_LENGTH` elements or spans of at most `MAX_OTHER_LENGTH` characters, and spans
+have at most `MAX_SPANS_LENGTH` in all. In TSV and
 CSV the elements of a list are separated by `|`, and `landing_spans` are written in JSON. Empty elements of a list are
-dropped. Countries are made upper case; status, languages, devices and day parts lower case.
+dropped. Countries, languages and devices are kept in the words of `intently.catalog.targeting_values`; status and day
+parts are made lower case. HTML becomes text: see `intently.catalog.markup`.
+
+An id may hold blanks, but no other white space or control character; `␣` stands for a blank in TREC files and is
+refused.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +24,15 @@ from intently.catalog.day_parts import parse_day_parts
 from intently.catalog.fields import SPANS_TYPE, Field
 from intently.catalog.jsonl import is_spans, parse_json
 from intently.catalog.problems import RowCheck, quote
+from intently.catalog.targeting_values import country, device, language
 from intently.errors import InputError
+from intently.text.markup import plain_texts
 
 Mask = npt.NDArray[np.bool_]
 
 AD_FIELDS = (
     Field("ad_id", aliases=("product_id", "doc_id", "item_id", "id", "_id"), required=True),
-    Field("title", aliases=("product_title", "product_name", "name"), required=True),
+    Field("title", aliases=("product_title", "product_name", "ad_title", "headline", "name"), required=True),
     Field("description", aliases=("product_description", "text")),
     Field("landing_text", aliases=("product_bullet_point",)),
     Field("landing_spans", kind="spans"),
@@ -46,6 +54,7 @@ STATUSES = ("active", "paused", "ended")
 MAX_LENGTHS = {"ad_id": 256, "title": 10_000, "description": 100_000, "landing_text": 100_000}
 MAX_OTHER_LENGTH = 1_000
 MAX_LIST_LENGTH = 1_000
+MAX_SPANS_LENGTH = 100_000  # of all spans of an ad together, as long as `landing_text` may be
 NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
@@ -80,11 +89,20 @@ def clean_text(values: Any, field: Field, check: RowCheck, max_length: int | Non
     )
     if field.required:
         check.reject(lengths == 0, field.name, "empty", "give every row one")
+    if field.name in _ID_FIELDS:
+        wrong = _mask(pc.match_substring_regex(texts, _NO_ID))
+        cure = "write ids without tabs, line breaks, other invisible characters and ␣"
+        check.reject(wrong, field.name, lambda row: f"{quote(texts[row].as_py())} cannot be an id", cure)
     return texts
 
 
-def clean_number(values: Any, field: Field, check: RowCheck) -> Any:
-    """Return float64 (N,), null where there is none; rejects what is not a finite number of at least 0."""
+_ID_FIELDS = ("ad_id", "query_id")
+# White space that is no blank, controls, invisible and bidirectional marks, and the sign that stands for a blank.
+_NO_ID = r"[\p{Zl}\p{Zp}\p{Cc}\p{Cf}␣]|[^\P{Zs} ]"
+
+
+def clean_number(values: Any, field: Field, check: RowCheck, *, lowest: float = 0) -> Any:
+    """Return float64 (N,), null where there is none; rejects what is not a finite number of at least `lowest`."""
     numbers = values
     if pa.types.is_string(values.type):
         texts = pc.utf8_trim_whitespace(values)
@@ -92,15 +110,22 @@ def clean_number(values: Any, field: Field, check: RowCheck) -> Any:
         wrong = ~_mask(pc.match_substring_regex(texts, NUMBER), default=True)
         check.reject(wrong, field.name, lambda row: f"{quote(texts[row].as_py())} is not a number", _NUMBER_CURE)
         numbers = pc.if_else(pa.array(wrong), None, texts).cast(pa.float64())
-    valid = _mask(pc.and_(pc.is_finite(numbers), pc.greater_equal(numbers, 0)), default=True)
-    check.reject(~valid, field.name, lambda row: f"{numbers[row].as_py()} is not finite and at least 0", _NUMBER_CURE)
+    valid = _mask(pc.and_(pc.is_finite(numbers), pc.greater_equal(numbers, lowest)), default=True)
+    wanted = "finite" if lowest == -np.inf else f"finite and at least {lowest:g}"
+    check.reject(~valid, field.name, lambda row: f"{numbers[row].as_py()} is not {wanted}", _NUMBER_CURE)
     return numbers
 
 
 _NUMBER_CURE = "write a plain number of at least 0, such as 0.25"
 
 
+_HTML_FIELDS = ("title", "description", "landing_text", "advertiser", "category")
+
+
 def _clean_text(values: Any, field: Field, check: RowCheck) -> Any:
+    if field.name in _HTML_FIELDS:
+        values, had_markup = plain_texts(pc.fill_null(values, ""))
+        check.had_markup |= had_markup
     texts = clean_text(values, field, check)
     if field.name != "status":
         return texts
@@ -115,6 +140,9 @@ def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
     if pa.types.is_string(values.type):
         values = pc.split_pattern(values, "|")
     items, rows = pc.fill_null(values.flatten(), ""), pc.list_parent_indices(values).to_numpy()
+    if field.name == "keywords":
+        items, had_markup = plain_texts(items)
+        check.had_markup[rows[had_markup]] = True
     items = pc.utf8_trim_whitespace(items)
     filled = _mask(pc.not_equal(items, ""))
     items, rows = items.filter(pa.array(filled)), rows[filled]
@@ -122,20 +150,60 @@ def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
     too_many = f"over {MAX_LIST_LENGTH:,} elements"
     check.reject(lengths > MAX_LIST_LENGTH, field.name, too_many, "give fewer")
 
-    def reject(wrong: Mask, problem: str, cure: str) -> None:
-        item_of = {int(row): at for at, row in reversed(list(zip(np.flatnonzero(wrong), rows[wrong], strict=True)))}
-        bad_rows = np.zeros(len(values), dtype=np.bool_)
-        bad_rows[rows[wrong]] = True
-        check.reject(bad_rows, field.name, lambda row: f"{quote(items[item_of[row]].as_py())} {problem}", cure)
+    def reject(wrong: Mask, problem: Callable[[str], str], cure: Callable[[str], str]) -> None:
+        bad_rows, first = np.unique(rows[wrong], return_index=True)
+        item_of = dict(zip(bad_rows.tolist(), np.flatnonzero(wrong)[first].tolist(), strict=True))
+        mask = np.zeros(len(values), dtype=np.bool_)
+        mask[bad_rows] = True
 
-    reject(_mask(pc.greater(pc.utf8_length(items), MAX_OTHER_LENGTH)), "is too long", "shorten it")
-    reject(_mask(pc.match_substring(items, "\0")), "holds a NUL character", "remove it")
-    if field.name in _ITEM_RULES:
-        convert, is_valid, problem, cure = _ITEM_RULES[field.name]
-        items = convert(items)
-        reject(~is_valid(items), problem, cure)
+        def told(tell: Callable[[str], str]) -> Callable[[int], str]:
+            return lambda row: tell(items[item_of[row]].as_py())
+
+        check.reject(mask, field.name, told(problem), told(cure))
+
+    too_long = _mask(pc.greater(pc.utf8_length(items), MAX_OTHER_LENGTH))
+    reject(too_long, lambda item: f"{quote(item)} is too long", lambda _: "shorten it")
+    has_nul = _mask(pc.match_substring(items, "\0"))
+    reject(has_nul, lambda item: f"{quote(item)} holds a NUL character", lambda _: "remove it")
+    if field.name in _FOLDS:
+        distinct = pc.dictionary_encode(items)
+        folded = [_folded(_FOLDS[field.name], text) for text in distinct.dictionary.to_pylist()]
+        error_of = dict(zip(distinct.dictionary.to_pylist(), folded, strict=True))
+        codes = distinct.indices.to_numpy()
+        wrong = np.array([isinstance(each, InputError) for each in folded], dtype=np.bool_)[codes]
+        reject(
+            wrong,
+            lambda item: getattr(error_of[item], "problem", ""),
+            lambda item: _SEPARATOR_CURE if re.search("[,;/]", item) else getattr(error_of[item], "cure", ""),
+        )
+        known = pa.array(["" if isinstance(each, InputError) else each for each in folded], pa.string())
+        items = known.take(distinct.indices)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), items)
+
+
+_SEPARATOR_CURE = "separate the elements of a list by |"
+
+
+def _folded(fold: Callable[[str], str], text: str) -> str | InputError:
+    try:
+        return fold(text)
+    except InputError as error:
+        return error
+
+
+def _day_part(text: str) -> str:
+    parse_day_parts([text])
+    return text.lower()
+
+
+# field → how an element is read: as the targeting of users is
+_FOLDS: dict[str, Callable[[str], str]] = {
+    "countries": country,
+    "languages": language,
+    "devices": device,
+    "day_parts": _day_part,
+}
 
 
 def _clean_spans(values: Any, field: Field, check: RowCheck) -> Any:
@@ -156,6 +224,9 @@ def _clean_spans(values: Any, field: Field, check: RowCheck) -> Any:
         check.reject(bad_rows, field.name, problem, cure)
     lengths = np.bincount(rows, minlength=len(values))
     check.reject(lengths > MAX_LIST_LENGTH, field.name, f"over {MAX_LIST_LENGTH:,} spans", "give fewer")
+    sizes = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
+    too_much = np.bincount(rows, weights=sizes, minlength=len(values)) > MAX_SPANS_LENGTH
+    check.reject(too_much, field.name, f"spans of over {MAX_SPANS_LENGTH:,} characters in all", "give fewer")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.StructArray.from_arrays([texts, confidences], ["text", "confidence"])
@@ -183,42 +254,6 @@ _CLEANERS: dict[str, Callable[[Any, Field, RowCheck], Any]] = {
     "number": clean_number,
     "list": _clean_list,
     "spans": _clean_spans,
-}
-
-
-def _valid_day_parts(items: Any) -> Mask:
-    distinct = pc.dictionary_encode(items)
-    valid = np.array([_is_day_part(text) for text in distinct.dictionary.to_pylist()], dtype=np.bool_)
-    mask: Mask = valid[distinct.indices.to_numpy()]
-    return mask
-
-
-def _is_day_part(text: str) -> bool:
-    try:
-        parse_day_parts([text])
-    except InputError:
-        return False
-    return True
-
-
-def _matches(pattern: str) -> Callable[[Any], Mask]:
-    return lambda items: _mask(pc.match_substring_regex(items, pattern))
-
-
-def _lower(items: Any) -> Any:
-    return pc.utf8_lower(items)
-
-
-def _upper(items: Any) -> Any:
-    return pc.utf8_upper(items)
-
-
-# field → how an element is written, which are valid, what is said about the others, and the cure
-_ITEM_RULES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Mask], str, str]] = {
-    "countries": (_upper, _matches("^[A-Z]{2}$"), "is no country code", "use two letters of ISO 3166, such as DE"),
-    "languages": (_lower, _matches("^[a-z]{2,3}$"), "is no language code", "use letters of ISO 639, such as zh"),
-    "devices": (_lower, lambda items: np.ones(len(items), dtype=np.bool_), "", ""),
-    "day_parts": (_lower, _valid_day_parts, "is no day part", "write days@start-end, such as mon-fri@9-18"),
 }
 
 

@@ -1,7 +1,6 @@
 """Rows out of lines that only need splitting: TSV at single tabs, TREC files at any white space."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -24,11 +23,14 @@ def read_delimited(
     columns: Mapping[str, int],
     num_fields: int,
     format: Literal["tsv", "trec"],
-    path: Path,
+    path: object,
     *,
     has_header: bool,
 ) -> Iterator[Rows]:
-    """Read rows out of lines: `columns` gives the place of each field among the `num_fields` of a row."""
+    """Read rows out of lines: `columns` gives the place of each field among the `num_fields` of a row.
+
+    In TSV, empty fields after them do not matter.
+    """
     for lines in batches:
         if has_header and (filled := np.flatnonzero(_is_filled(lines.text))).size:
             after = int(filled[0]) + 1
@@ -37,20 +39,25 @@ def read_delimited(
 
 
 def _split(
-    lines: Lines, columns: Mapping[str, int], num_fields: int, format: Literal["tsv", "trec"], path: Path
+    lines: Lines, columns: Mapping[str, int], num_fields: int, format: Literal["tsv", "trec"], path: object
 ) -> Rows:
     if format == "trec":
         fields = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lines.text))
     else:
         fields = pc.split_pattern(lines.text, "\t")
     counts = pc.list_value_length(fields).to_numpy()
-    is_row = _is_filled(lines.text) if num_fields > 1 else np.ones(len(counts), dtype=np.bool_)
-    check = RowCheck(path, lines.numbers)
+    trimmed = pc.utf8_rtrim(lines.text, characters="\t ")
+    is_row = _is_filled(trimmed) if num_fields > 1 else np.ones(len(counts), dtype=np.bool_)
     wrong = is_row & (counts != num_fields)
+    if format == "tsv" and wrong.any():
+        num_filled = pc.list_value_length(pc.split_pattern(trimmed, "\t")).to_numpy()
+        wrong &= (counts < num_fields) | (num_filled > num_fields)
+    check = RowCheck(path, lines.numbers)
     check.reject(wrong, "", lambda row: wrong_count(int(counts[row]), num_fields), _CURES[format])
     keep = check.keep & is_row
-    values = fields.filter(pa.array(keep)).flatten()
-    arrays = {name: values.take(pa.array(np.arange(at, len(values), num_fields))) for name, at in columns.items()}
+    starts = (np.cumsum(counts) - counts)[keep]
+    values = fields.flatten()
+    arrays = {name: values.take(pa.array(starts + at)) for name, at in columns.items()}
     return Rows(lines.numbers[keep], arrays, lines.errors + check.errors)
 
 

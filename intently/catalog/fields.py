@@ -1,5 +1,6 @@
 """What readers ask of a file: fields by name, delivered in batches of rows."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from intently.catalog.problems import quote
+from intently.catalog.problems import Errors, quote
 from intently.errors import InputError
 
 BATCH_ROWS = 65_536
@@ -26,7 +27,7 @@ class Field:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names a column may have to be this field."""
+        """The names a column may have to be this field, folded."""
         return (self.name, *self.aliases)
 
     def optional(self) -> "Field":
@@ -43,26 +44,40 @@ class Rows:
 
     lines: npt.NDArray[np.int64]
     columns: dict[str, Any]
-    errors: list[InputError]
+    errors: Errors
+
+
+def fold_name(name: str) -> str:
+    """Return a column name without differences of case, blanks, hyphens and underscores: `Ad ID` is `ad_id`."""
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
 
 
 def match_fields(header: Sequence[str], fields: Iterable[Field], path: object = None) -> dict[str, str]:
-    """Return field name → column name for the fields found in `header`.
+    """Return field name → column name for the fields found in `header`; columns without a name are none.
 
-    Raises InputError for a required field that is missing and for a column named twice.
+    Raises InputError for a required field that is missing and for one whose column is named twice.
     """
-    columns = {name.strip().lower(): name for name in reversed(header)}
-    if len(columns) < len(header):
-        raise InputError(f"the header names a column twice: {', '.join(header)}", path=path, line=1)
+    columns: dict[str, list[str]] = {}
+    for name in header:
+        if name.strip():
+            columns.setdefault(fold_name(name), []).append(name)
     matched = {}
     for field in fields:
         column = next((columns[name] for name in field.columns if name in columns), None)
+        if column is not None and len(column) > 1:
+            problem = f"the header names a column twice: {', '.join(column)}"
+            raise InputError(problem, cure="keep one of them", path=path, line=1, field=field.name)
         if column is not None:
-            matched[field.name] = column
+            matched[field.name] = column[0]
         elif field.required:
             cure = f"name a column {' or '.join(field.columns)}; the header has: {quote(', '.join(header), 200)}"
             raise InputError("no such column", cure=cure, path=path, line=1, field=field.name)
     return matched
+
+
+def num_named(header: Sequence[str]) -> int:
+    """Return how many fields a row needs: Excel writes empty ones after them, in the header and in rows."""
+    return max((at for at, name in enumerate(header, start=1) if name.strip()), default=0)
 
 
 def wrong_count(found: int, wanted: int) -> str:

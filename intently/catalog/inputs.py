@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from intently.catalog.ads import read_ads
+from intently.catalog.ads import ReadResult, read_ads
 from intently.catalog.catalog import Catalog
 from intently.catalog.judgement_files import read_judgements
 from intently.catalog.qrels import Judgements
@@ -33,12 +33,23 @@ def read_inputs(
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: progress("Reading", rows, 0, "ads"))
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
     judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
-    return Inputs(read.catalog, judgements, asked, skipped_notes(read.num_skipped, read.problems, judgements))
+    notes = (*reading_notes(read), *skipped_notes(read.num_skipped, read.problems, judgements))
+    return Inputs(read.catalog, judgements, asked, notes)
+
+
+def reading_notes(read: ReadResult) -> tuple[str, ...]:
+    """Return notes on what was read otherwise than it was written: columns that are ignored, HTML made plain text."""
+    notes = [f"columns of ads ignored: {', '.join(read.ignored_columns)}"] if read.ignored_columns else []
+    if read.num_with_markup:
+        notes.append(f"{read.num_with_markup:,} ads held HTML, which was read as text")
+    return tuple(notes)
 
 
 def skipped_notes(num_skipped: int, problems: tuple[str, ...], judgements: Judgements | None) -> tuple[str, ...]:
-    """Return a note on skipped ads, of which the `problems` tell, and one on skipped clicks; none where none were."""
+    """Return a note on skipped ads, of which the `problems` tell, one on skipped clicks, and one on unclicked pairs."""
     notes = [f"{num_skipped} rows of ads skipped, the first: {problems[0]}"] if num_skipped else []
     if judgements and judgements.num_skipped:
         notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
+    if judgements and judgements.num_unclicked:
+        notes.append(f"{judgements.num_unclicked} pairs without a click left out: not clicked does not mean irrelevant")
     return tuple(notes)

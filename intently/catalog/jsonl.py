@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from intently.catalog.fields import SPANS_TYPE, Field, Rows, match_fields
 from intently.catalog.lines import Lines, read_lines
-from intently.catalog.problems import RowCheck
+from intently.catalog.problems import Errors, RowCheck
 from intently.errors import InputError
 from intently.files import atomic_write
 
@@ -31,7 +31,7 @@ def read_values(path: Path, cure: str) -> Iterator[tuple[int, Any]]:
     """Yield the line number and the JSON value of every line that is not blank; `InputError` for the first bad one."""
     for lines in read_lines(path):
         if lines.errors:
-            raise min(lines.errors, key=lambda error: error.line or 0)
+            raise next(iter(lines.errors))
         for number, text in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
             if not text.strip():
                 continue
@@ -66,7 +66,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _parse_object(line: str, path: Path, number: int) -> dict[str, Any]:
+def _parse_object(line: str, path: object, number: int) -> dict[str, Any]:
     try:
         value = parse_json(line)
     except ValueError as error:
@@ -77,7 +77,7 @@ def _parse_object(line: str, path: Path, number: int) -> dict[str, Any]:
     return value
 
 
-def jsonl_keys(batches: Iterable[Lines], path: Path) -> tuple[str, ...]:
+def jsonl_keys(batches: Iterable[Lines], path: object) -> tuple[str, ...]:
     """Return the keys of the first hundred objects, in order of appearance. Raises InputError when there is no line."""
     for lines in batches:
         keys: dict[str, None] = {}
@@ -88,14 +88,14 @@ def jsonl_keys(batches: Iterable[Lines], path: Path) -> tuple[str, ...]:
     raise InputError("the file is empty", cure="write one JSON object a line", path=path)
 
 
-def read_jsonl(batches: Iterable[Lines], fields: Sequence[Field], path: Path) -> Iterator[Rows]:
+def read_jsonl(batches: Iterable[Lines], fields: Sequence[Field], path: object) -> Iterator[Rows]:
     """Read rows out of JSON lines, with typed columns; a value of a wrong type is an error of its row."""
     for lines in batches:
         yield _parse_lines(lines, fields, path)
 
 
-def _parse_lines(lines: Lines, fields: Sequence[Field], path: Path) -> Rows:
-    errors, numbers, records = lines.errors, [], []
+def _parse_lines(lines: Lines, fields: Sequence[Field], path: object) -> Rows:
+    errors, numbers, records = lines.errors + Errors(), [], []
     for number, line in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
         if not line.strip():
             continue
@@ -120,17 +120,21 @@ def _parse_lines(lines: Lines, fields: Sequence[Field], path: Path) -> Rows:
 
 def _json_column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
     fits, wanted, arrow_type = _JSON_KINDS[field.kind]
+    if field.name == "clicks":  # whether an impression was clicked may be said so
+        values = [int(value) if isinstance(value, bool) else value for value in values]
     wrong = np.array([not (value is None or fits(value)) for value in values], dtype=np.bool_)
     check.reject(wrong, field.name, lambda row: f"a JSON {_json_type(values[row])} where {wanted} is expected")
     good = [None if bad else value for bad, value in zip(wrong, values, strict=True)]
     if field.kind == "text":
-        good = [value if value is None else str(value) for value in good]
+        good = [value if value is None else str(int(value) if isinstance(value, float) else value) for value in good]
     elif field.kind == "spans":
         good = [value if value is None else [dict(span) for span in value] for value in good]
     return pa.array(good, arrow_type)
 
 
 def _is_text(value: object) -> bool:
+    if isinstance(value, float):  # an id that went through a table with missing ids
+        return value.is_integer() and abs(value) <= 2**53
     return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))  # ids may be numbers
 
 

@@ -6,14 +6,20 @@
 - ESCI examples: `query`, `product_id`, `esci_label` (E, S, C, I are 3, 2, 1, 0);
 - WANDS `label.csv`: `query_id`, `product_id`, `label` (Exact, Partial, Irrelevant are 2, 1, 0);
 - BEIR `qrels/*.tsv`: `query-id`, `corpus-id`, `score`;
-- TREC qrels, without a header: query id, an unused field, ad id, grade, separated by white space.
+- TREC qrels, without a header: query id, an unused field, ad id, grade, separated by white space; `␣` in an id is a
+  blank, as `write_run` writes it.
 
-The last three name queries by id only, so their texts have to be given: `queries=read_queries(...)`. For measuring the
-ids are enough: `read_qrels`.
+Grades below 0, which TREC's Web track gives spam, are read as 0: not relevant. Clicks are whole numbers; `clicked` is
+read as clicks, and pairs that were shown but never clicked are counted (`num_unclicked`) and left out, because that
+nobody clicked does not say that an ad is wrong.
+
+The last three layouts name queries by id only, so give their texts: `queries=read_queries(...)`. For measuring the ids
+are enough: `read_qrels`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +29,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.columns import AD_FIELDS, clean_number, clean_text
-from intently.catalog.fields import Field, match_fields
-from intently.catalog.formats import Format, detect_format, read_header, read_rows
+from intently.catalog.fields import Field, fold_name, match_fields
+from intently.catalog.formats import Table
 from intently.catalog.problems import Problems, RowCheck
 from intently.catalog.qrels import Judgements, Kind, Qrels
 from intently.catalog.queries import MAX_QUERY_LENGTH, QUERY, QUERY_ID, Queries
+from intently.catalog.trec_ids import unescape_ids
 from intently.errors import InputError
 
-AD_ID = Field("ad_id", aliases=("corpus-id", "corpus_id", *AD_FIELDS[0].aliases[:3]), required=True)
+AD_ID = Field("ad_id", aliases=("corpus_id", *AD_FIELDS[0].aliases[:3]), required=True)
 _RELEVANCE = Field("relevance", kind="number", aliases=("grade", "score", "esci_label", "label"))
-_CLICKS = Field("clicks", kind="number", aliases=("num_clicks",))
+_CLICKS = Field("clicks", kind="number", aliases=("num_clicks", "clicked", "click", "is_click", "is_clicked"))
 _TREC_COLUMNS = ("query_id", "unused", "ad_id", "relevance")
 _GRADES = {"e": "3", "s": "2", "c": "1", "i": "0", "exact": "2", "partial": "1", "irrelevant": "0"}
+_GRADES |= {"true": "1", "false": "0"}
 
 
 def is_judgements(header: Sequence[str]) -> bool:
     """Return whether a file with the column names `header` holds judgements, with query texts or without."""
-    names = {name.strip().lower() for name in header}  # of what may be no header, so nothing is wrong with it yet
+    names = {fold_name(name) for name in header}  # of what may be no header, so nothing is wrong with it yet
     return not (names.isdisjoint(AD_ID.columns) or names.isdisjoint(QUERY.columns + QUERY_ID.columns))
 
 
@@ -48,40 +56,41 @@ def read_judgements(path: str | Path, *, queries: Queries | None = None, skip_ba
 
     A pair that is there twice has the sum of its clicks, or its highest relevance. `queries` gives the texts of queries
     that the file names by id only, and the ids of those it names by text only. Raises InputError for a value that is
-    not a finite number of at least 0, a query that is not in `queries`, and what else is wrong with a row; with
-    `skip_bad` wrong rows are left out, counted and reported instead.
+    not a finite number, clicks that are no whole number of at least 0, a query that is not in `queries`, and what else
+    is wrong with a row; with `skip_bad` wrong rows are left out, counted and reported instead.
     """
-    path = Path(path)
-    pairs = _read_pairs(path, skip_bad=skip_bad, queries=queries)
+    pairs = read_pairs(Table(path, "tsv"), skip_bad=skip_bad, queries=queries)
     if pairs.texts is None:
-        cure = "give their texts too: queries=read_queries(...)"
+        cure = "give their texts too: queries=read_queries(...), on the command line --queries"
         raise InputError("names queries by id only", cure=cure, path=path, field="query")
-    q = pairs.qrels
-    return Judgements(
-        q.query_ids, q.query_rows, q.ad_ids, q.values, q.kind, q.num_skipped, q.problems, queries=pairs.texts
-    )
+    return Judgements(**{each.name: getattr(pairs.qrels, each.name) for each in fields_of(Qrels)}, queries=pairs.texts)
 
 
 def read_qrels(path: str | Path, *, skip_bad: bool = False) -> Qrels:
     """Read judgements for measuring, for which query ids are enough; otherwise as `read_judgements`."""
-    return _read_pairs(Path(path), skip_bad=skip_bad, queries=None).qrels
+    return read_pairs(Table(path, "tsv"), skip_bad=skip_bad, queries=None).qrels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pairs:
+class Pairs:
+    """Judged pairs, the texts of their queries (None when the file has ids only), and all queries of the file."""
+
     qrels: Qrels
-    texts: tuple[str, ...] | None  # None when there are ids only
+    texts: tuple[str, ...] | None
+    all_queries: tuple[tuple[str, ...], tuple[str, ...] | None]  # ids and texts, also of queries without a click
 
 
-def _read_pairs(path: Path, *, skip_bad: bool, queries: Queries | None) -> _Pairs:
-    format, header, fields = _detect_layout(path)
+def read_pairs(table: Table, *, skip_bad: bool, queries: Queries | None) -> Pairs:
+    """Read the judged pairs of a file that is open; see `read_judgements`."""
+    header, fields = _detect_layout(table)
     key = QUERY_ID if QUERY_ID in fields else QUERY
     known = None if queries is None else pa.array(queries.ids if key is QUERY_ID else queries.texts, pa.string())
     problems = Problems(skip_bad=skip_bad)
     columns: dict[str, list[Any]] = {field.name: [] for field in fields}
-    for rows in read_rows(path, fields, format, header):
-        check = RowCheck(path, rows.lines)
-        cleaned = {field.name: _clean(rows.columns.get(field.name), field, check) for field in fields}
+    for rows in table.rows(fields, header):
+        check = RowCheck(table.place, rows.lines)
+        given = unescape_ids(rows.columns) if header else rows.columns
+        cleaned = {field.name: _clean(given.get(field.name), field, check) for field in fields}
         if known is not None:
             unknown = ~pc.is_in(cleaned[key.name], known).to_numpy(zero_copy_only=False)
             check.reject(unknown, key.name, "not among the queries given", "give the queries of these judgements")
@@ -89,16 +98,39 @@ def _read_pairs(path: Path, *, skip_bad: bool, queries: Queries | None) -> _Pair
         for name, values in cleaned.items():
             columns[name].append(values.filter(keep))
         problems.settle(rows.errors + check.errors)
+    problems.finish()
     whole = {name: pa.chunked_array(chunks).combine_chunks() for name, chunks in columns.items() if chunks}
     if not whole or not len(whole["ad_id"]):
         first = f"; first problem: {problems.first[0]}" if problems.first else ""
-        raise InputError(f"no judgements{first}", cure="give one judged pair a row", path=path)
+        raise InputError(f"no judgements{first}", cure="give one judged pair a row", path=table.place)
     keys = whole[key.name].dictionary_encode()
     query_rows: npt.NDArray[np.int64] = keys.indices.to_numpy().astype(np.int64)
     ids, texts = _ids_and_texts(tuple(keys.dictionary.to_pylist()), query_rows, whole, queries)
     kind: Kind = "clicks" if "clicks" in whole else "relevance"
-    merged = _merge(query_rows, whole["ad_id"], whole[kind], kind)
-    return _Pairs(Qrels(ids, *merged, kind, problems.num_skipped, tuple(problems.first)), texts)
+    query_rows, ad_ids, values = _merge(query_rows, whole["ad_id"], whole[kind], kind)
+    qrels = Qrels(ids, query_rows, ad_ids, values, kind, problems.num_skipped, tuple(problems.first))
+    if kind == "clicks" and not values.all():
+        return _without_unclicked(qrels, texts, table.place)
+    return Pairs(qrels, texts, (ids, texts))
+
+
+def _without_unclicked(qrels: Qrels, texts: tuple[str, ...] | None, place: object) -> Pairs:
+    """Return the pairs that were clicked, and of the queries those that have one."""
+    clicked = qrels.values > 0
+    if not clicked.any():
+        raise InputError(
+            "no clicks: every value is 0", cure="give at least one clicked pair", path=place, field="clicks"
+        )
+    used, query_rows = np.unique(qrels.query_rows[clicked], return_inverse=True)
+    kept = replace(
+        qrels,
+        query_ids=tuple(qrels.query_ids[row] for row in used),
+        query_rows=query_rows.astype(np.int64),
+        ad_ids=qrels.ad_ids.filter(pa.array(clicked)),
+        values=qrels.values[clicked],
+        num_unclicked=int((~clicked).sum()),
+    )
+    return Pairs(kept, None if texts is None else tuple(texts[row] for row in used), (qrels.query_ids, texts))
 
 
 def _ids_and_texts(
@@ -117,25 +149,41 @@ def _ids_and_texts(
     return distinct, tuple(text_of[query_id] for query_id in distinct)
 
 
-def _detect_layout(path: Path) -> tuple[Format, tuple[str, ...] | None, list[Field]]:
-    """Return the format, the columns when there is no header line, and the fields of a file of judgements."""
-    format = detect_format(path, "tsv")
-    header = read_header(path, format)
-    if format == "tsv" and not is_judgements(header) and len(fields := " ".join(header).split()) == 4:
-        if not _is_number(fields[3]):
-            raise InputError(
-                "neither a header nor TREC qrels", cure="name the columns query, ad_id and relevance", path=path, line=1
-            )
-        return "trec", _TREC_COLUMNS, [QUERY_ID, AD_ID, _RELEVANCE]
-    matched = match_fields(header, [QUERY_ID.optional(), QUERY.optional(), AD_ID, _RELEVANCE, _CLICKS], path)
-    if ("relevance" in matched) == ("clicks" in matched):
-        has = "both relevance and clicks" if "clicks" in matched else "neither relevance nor clicks"
-        raise InputError(f"the header has {has}", cure="give exactly one of the two columns", path=path, line=1)
-    value = _RELEVANCE if "relevance" in matched else _CLICKS
+def _detect_layout(table: Table) -> tuple[tuple[str, ...] | None, list[Field]]:
+    """Return the columns when there is no header line, and the fields of a file of judgements."""
+    header, place = table.header, table.place
+    if table.format == "tsv" and not is_judgements(header) and len(values := " ".join(header).split()) == 4:
+        if not _is_number(values[3]):
+            cure = "name the columns query, ad_id and relevance"
+            raise InputError("neither a header nor TREC qrels", cure=cure, path=place, line=1)
+        table.format = "trec"
+        return _TREC_COLUMNS, [QUERY_ID, AD_ID, _RELEVANCE]
+    matched = table.match([QUERY_ID.optional(), QUERY.optional(), AD_ID])
+    value = _value_field(header, place)
     if "query" not in matched and "query_id" not in matched:
-        match_fields(header, [QUERY], path)  # raises
+        match_fields(header, [QUERY], place)  # raises
     keys = [field for field in (QUERY_ID, QUERY) if field.name in matched]
-    return format, None, [*keys, AD_ID, value]
+    return None, [*keys, AD_ID, value]
+
+
+def _value_field(header: Sequence[str], place: object) -> Field:
+    """Return whether relevance or clicks are given. Raises InputError where columns contradict each other."""
+    names = [name for name in header if name.strip()]
+    grades = [name for name in names if fold_name(name) in _RELEVANCE.columns]
+    clicks = [name for name in names if fold_name(name) in _CLICKS.columns]
+    if not grades and not clicks:
+        cure = "give one of the two columns"
+        raise InputError("the header has neither relevance nor clicks", cure=cure, path=place, line=1)
+    if grades and clicks:
+        problem = f"the header has both relevance and clicks: '{grades[0]}' and '{clicks[0]}'"
+        cure = f"keep '{clicks[0]}' to learn from clicks, or '{grades[0]}' to learn from grades, and remove the other"
+        raise InputError(problem, cure=cure, path=place, line=1)
+    field, found = (_RELEVANCE, grades) if grades else (_CLICKS, clicks)
+    if len(found) > 1 and field.name not in map(fold_name, found):
+        problem = f"'{found[0]}' and '{found[1]}' may both be the {field.name}"
+        cure = f"rename the right one to {field.name}"
+        raise InputError(problem, cure=cure, path=place, line=1)
+    return field
 
 
 def _is_number(text: str) -> bool:
@@ -157,7 +205,13 @@ def _clean(values: Any, field: Field, check: RowCheck) -> Any:
     else:
         missing = pc.is_null(values)
     check.reject(missing.to_numpy(zero_copy_only=False), field.name, "empty", "give every pair a value")
-    return clean_number(values, field, check)
+    if field is _RELEVANCE:
+        return pc.max_element_wise(clean_number(values, field, check, lowest=-np.inf), 0.0, skip_nulls=False)
+    counts = clean_number(values, field, check)
+    parts = pc.fill_null(pc.not_equal(pc.floor(counts), counts), False).to_numpy(zero_copy_only=False)
+    cure = "give whole numbers; if these are weights, name the column relevance"
+    check.reject(parts, field.name, lambda row: f"{counts[row].as_py():g} clicks", cure)
+    return counts
 
 
 def _grades(values: Any) -> Any:

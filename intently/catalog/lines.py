@@ -1,14 +1,18 @@
-"""The numbered lines of a text file, plain or compressed.
+"""The numbered lines of a text file or of standard input, plain or compressed.
 
-The suffix says the compression: `.gz`, `.bz2`, `.xz` or `.zst`. A line ends with a line feed; a carriage return before
-it and a byte-order mark at the start of the file are taken off. A line that is not UTF-8 or that holds a NUL character
-is a wrong row.
+The suffix says the compression (`.gz`, `.bz2`, `.xz` or `.zst`), and where there is none the first bytes do. A line
+ends with a line feed, or with a carriage return in a file that has no line feed; a carriage return before a line feed
+and a byte-order mark at the start of the file are taken off. A line that is not UTF-8 or that holds a NUL character is
+a wrong row.
+
+A file is opened once, so that it may be a pipe; `-` is standard input.
 """
 
 import bz2
 import gzip
 import io
 import lzma
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,17 +25,27 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from intently.catalog.foreign import check_content, check_path
+from intently.catalog.problems import Errors
 from intently.errors import InputError
 from intently.files import atomic_write
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 MAX_LINE_BYTES = 64 << 20  # a longer one is no row: the file is not what its name says
+# A small file that expands without end is damaged or hostile. Real feeds shrink to a twentieth at best.
+MAX_EXPANSION = 200
+FREE_BYTES = 64 << 20  # that many are read whatever the file's size
+MAX_EMPTY_LINES = 10_000_000  # in a row of blocks; more is no file that somebody made
 
-_OPENERS: dict[str, Callable[[Path, Any], Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": lambda path, mode: pa.input_stream(str(path), compression="zstd"),
+STANDARD_INPUT = Path("-")
+
+_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+_MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": lambda raw: pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"),
 }
 _PACKERS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda file: gzip.GzipFile(filename="", mode="wb", fileobj=file),
@@ -48,7 +62,12 @@ class Lines:
 
     numbers: npt.NDArray[np.int64]
     text: pa.StringArray
-    errors: list[InputError]
+    errors: Errors
+
+
+def place_of(path: Path) -> object:
+    """Return what messages call a file."""
+    return "standard input" if path == STANDARD_INPUT else path
 
 
 class _KeptOpen(io.RawIOBase):
@@ -67,7 +86,7 @@ class _KeptOpen(io.RawIOBase):
 def compression_suffix(path: Path) -> str:
     """Return the suffix of `path` that names a compression, or "" for a plain file."""
     suffix = path.suffix.lower()
-    return suffix if suffix in _OPENERS else ""
+    return suffix if suffix in _SUFFIXES else ""
 
 
 @contextmanager
@@ -82,22 +101,72 @@ def open_output(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def open_input(path: Path) -> Iterator[IO[bytes]]:
-    """Open `path` for reading its uncompressed bytes. Raises InputError for a missing, damaged or truncated file."""
-    suffix = compression_suffix(path)
+def open_input(path: Path, *, may_be_compressed: bool = True) -> Iterator[Any]:
+    """Open `path` for reading its uncompressed bytes.
+
+    Raises InputError for a missing, damaged or truncated file, and for one that expands beyond measure.
+    """
+    check_path(path)
+    place = place_of(path)
     try:
-        with _OPENERS.get(suffix, open)(path, "rb") as stream:
-            yield stream
+        if path == STANDARD_INPUT:
+            yield _uncompressed(sys.stdin.buffer, "", place)
+        else:
+            with path.open("rb") as stream:
+                yield _uncompressed(stream, compression_suffix(path), place) if may_be_compressed else stream
     except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except IsADirectoryError:
-        raise InputError("this is a folder", cure="name a file in it", path=path) from None
+        raise InputError("no such file", path=place) from None
     except _BROKEN as error:
-        raise InputError(
-            f"damaged or truncated: {_one_line(error)}", cure="fetch or compress it again", path=path
-        ) from None
+        problem = f"damaged or truncated: {_one_line(error)}"
+        raise InputError(problem, cure="fetch or compress it again", path=place) from None
     except OSError as error:  # also how pyarrow reports a damaged zstd stream
-        raise InputError(f"cannot be read: {_one_line(error)}", path=path) from None
+        raise InputError(f"cannot be read: {_one_line(error)}", path=place) from None
+
+
+def _uncompressed(stream: Any, suffix: str, place: object) -> Any:
+    if not hasattr(stream, "peek"):
+        stream = io.BufferedReader(stream)
+    if not suffix:
+        start = stream.peek(8)
+        suffix = next((suffix for magic, suffix in _MAGIC.items() if start.startswith(magic)), "")
+    return _Expanded(stream, suffix, place) if suffix else stream
+
+
+class _Counted(io.RawIOBase):
+    """A stream that counts the bytes that were read from it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self.num_read = stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read1(len(buffer))
+        buffer[: len(data)] = data
+        self.num_read += len(data)
+        return len(data)
+
+
+class _Expanded:
+    """The uncompressed bytes of a stream, as many as are in proportion to its size."""
+
+    def __init__(self, stream: Any, suffix: str, place: object) -> None:
+        self._counted, self._place, self._num_given = _Counted(stream), place, 0
+        self._stream = _READERS[suffix](io.BufferedReader(self._counted))
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        self._num_given += len(data)
+        check_expansion(self._num_given, self._counted.num_read, self._place)
+        return data
+
+
+def check_expansion(num_bytes: int, num_bytes_stored: int, place: object) -> None:
+    """Raise InputError if a file expands to many more bytes than it has."""
+    if num_bytes > max(FREE_BYTES, MAX_EXPANSION * num_bytes_stored):
+        problem = f"expands to over {MAX_EXPANSION} times its size"
+        raise InputError(problem, cure="decompress it and look at what it holds", path=place)
 
 
 def _one_line(error: Exception) -> str:
@@ -105,43 +174,55 @@ def _one_line(error: Exception) -> str:
 
 
 def read_lines(path: Path) -> Iterator[Lines]:
-    """Read the lines of `path` in batches of about 8 MB. Raises InputError for a file that cannot be read."""
-    next_number, rest = 1, b""
+    """Read the lines of `path` in batches of about 4 MB. Raises InputError for a file that cannot be read."""
+    place = place_of(path)
+    num_empty = 0
+    next_number, rest, end = 1, b"", b""  # `end` ends lines; which it is shows at the first line feed
     with open_input(path) as stream:
         start = True
         while block := stream.read(BLOCK_BYTES):
             if start:
-                block, start = _without_mark(block, path), False
-            if (cut := block.rfind(b"\n")) < 0:
+                check_content(block, place)
+                block, start = block.removeprefix(b"\xef\xbb\xbf"), False
+            if not end and b"\n" in block:
+                end = b"\n"
+            cut = block.rfind(end) if end else -1
+            if cut < 0:
                 rest += block
-                if len(rest) > MAX_LINE_BYTES:
-                    raise InputError("a line of over 64 MB", cure="give one row a line", path=path, line=next_number)
-                continue
-            lines = _split(rest + block[:cut], next_number, path)
+                if len(rest) <= MAX_LINE_BYTES:
+                    continue
+                if end or b"\r" not in rest:
+                    raise InputError("a line of over 64 MB", cure="give one row a line", path=place, line=next_number)
+                end, block, rest = b"\r", rest, b""
+                cut = block.rfind(end)
+            lines = _split(rest + block[:cut], end, next_number, place)
             rest, next_number = block[cut + 1 :], next_number + len(lines.numbers) + len(lines.errors)
+            is_empty = pc.equal(lines.text, "")
+            num_empty = num_empty + len(is_empty) if pc.all(is_empty).as_py() else 0
+            if num_empty > MAX_EMPTY_LINES:
+                problem = f"over {MAX_EMPTY_LINES:,} empty lines"
+                raise InputError(problem, cure="remove them", path=place, line=next_number)
             yield lines
         if rest:
-            yield _split(rest, next_number, path)
+            if not end and b"\r" in rest:  # as Excel for Mac writes lines
+                end, rest = b"\r", rest.removesuffix(b"\r")
+            yield _split(rest, end or b"\n", next_number, place)
 
 
-def _without_mark(block: bytes, path: Path) -> bytes:
-    if block.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError("encoded as UTF-16", cure="save it as UTF-8", path=path, line=1)
-    return block.removeprefix(b"\xef\xbb\xbf")
-
-
-def _split(block: bytes, first_number: int, path: Path) -> Lines:
-    lines = pc.split_pattern(pa.array([block], pa.large_binary()), b"\n").values.cast(pa.binary())
+def _split(block: bytes, end: bytes, first_number: int, place: object) -> Lines:
+    lines = pc.split_pattern(pa.array([block], pa.large_binary()), end).values.cast(pa.binary())
     numbers = np.arange(first_number, first_number + len(lines), dtype=np.int64)
-    errors: list[InputError] = []
+    errors = Errors()
     if b"\0" in block or not _is_utf8(block):  # rare, so only then look at line after line
-        for number, line in zip(numbers, lines.to_pylist(), strict=True):
-            place: dict[str, Any] = {"path": path, "line": int(number)}
+        good = np.ones(len(lines), dtype=np.bool_)
+        for at, line in enumerate(lines.to_pylist()):
             if not _is_utf8(line):
-                errors.append(InputError("not UTF-8", cure="save the file as UTF-8", **place))
+                cure = "save the file as UTF-8; Windows-1252: iconv -f cp1252 -t utf-8"
+                errors.append(InputError("not UTF-8", cure=cure, path=place, line=int(numbers[at])))
+                good[at] = False
             elif b"\0" in line:
-                errors.append(InputError("holds a NUL character", cure="remove it", **place))
-        good = ~np.isin(numbers, np.array([error.line for error in errors], dtype=np.int64))
+                errors.append(InputError("holds a NUL character", cure="remove it", path=place, line=int(numbers[at])))
+                good[at] = False
         numbers, lines = numbers[good], lines.filter(pa.array(good))
     text = lines.cast(pa.string())
     if b"\r" in block:

@@ -1,10 +1,12 @@
-"""Wrong rows: the first is raised, or all are counted and left out.
+"""Wrong rows: all are counted; the first ones are told, by raising them or in the report of what was left out.
 
 Readers work on batches of rows. Every check of a batch says which rows it refuses, and only then is the batch settled,
-so that the row that is raised is the first wrong one in the file, not the first that some check came across.
+so that the rows that are told are the first wrong ones in the file, not the first that some check came across.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,56 @@ import numpy.typing as npt
 from intently.errors import InputError
 
 MAX_PROBLEMS = 20  # kept for the report; the rest is only counted
+MAX_WRONG_ROWS = 1_000_000  # in one file; with more it is not what its name says, and reading on would take minutes
+
+
+class RowsError(InputError):
+    """Say which row of a file is wrong first, and how many others are.
+
+    Place, field and cure are those of the first. `problems` are the first 20 rows with place, problem and cure;
+    `num_problems` counts all.
+    """
+
+    def __init__(self, first: InputError, problems: tuple[str, ...], num_problems: int) -> None:
+        super().__init__(first.problem, cure=first.cure, path=first.path, line=first.line, field=first.field)
+        self.args = (f"{first} (and {num_problems - 1:,} more wrong rows)",)
+        self.problems, self.num_problems = problems, num_problems
+
+
+class Errors:
+    """The errors of some rows, at most one a row: how many there are, and those of the lowest lines.
+
+    Memory does not grow with their number: a file may be wrong in every row.
+    """
+
+    def __init__(self, errors: Iterable[InputError] = ()) -> None:
+        self._kept: list[InputError] = []
+        self._num = 0
+        for error in errors:
+            self.append(error)
+
+    def append(self, error: InputError) -> None:
+        """Add the error of one row."""
+        self.add([error], 1)
+
+    def add(self, first: Iterable[InputError], num_errors: int) -> None:
+        """Add `num_errors` errors, of which `first` are those of the lowest lines."""
+        self._kept += first
+        self._num += num_errors
+        if len(self._kept) > 4 * MAX_PROBLEMS:
+            self._kept = list(self)
+
+    def __add__(self, other: Errors) -> Errors:
+        both = Errors()
+        both.add([*self._kept, *other._kept], len(self) + len(other))
+        return both
+
+    def __len__(self) -> int:
+        return self._num
+
+    def __iter__(self) -> Iterator[InputError]:
+        """Yield the kept errors, at most 20, in the order of their lines."""
+        return iter(sorted(self._kept, key=lambda error: error.line or 0)[:MAX_PROBLEMS])
 
 
 class RowCheck:
@@ -20,35 +72,55 @@ class RowCheck:
     def __init__(self, path: object, lines: npt.NDArray[np.int64]):
         self.path, self.lines = path, lines
         self.keep = np.ones(len(lines), dtype=np.bool_)
-        self.errors: list[InputError] = []
+        self.had_markup = np.zeros(len(lines), dtype=np.bool_)
+        self.errors = Errors()
 
     def reject(
-        self, wrong: npt.NDArray[np.bool_], field: str, problem: str | Callable[[int], str], cure: str = ""
+        self,
+        wrong: npt.NDArray[np.bool_],
+        field: str,
+        problem: str | Callable[[int], str],
+        cure: str | Callable[[int], str] = "",
     ) -> None:
-        """Refuse the rows where `wrong` (N,) holds; `problem` is a text, or makes one from the position of the row."""
-        for row in np.flatnonzero(wrong & self.keep):
-            text = problem if isinstance(problem, str) else problem(int(row))
-            self.errors.append(InputError(text, cure=cure, path=self.path, line=int(self.lines[row]), field=field))
+        """Refuse the rows where `wrong` (N,) holds; texts are given, or made from the position of the row."""
+        rows = np.flatnonzero(wrong & self.keep)
+
+        def error(row: int) -> InputError:
+            texts = (text if isinstance(text, str) else text(row) for text in (problem, cure))
+            return InputError(next(texts), cure=next(texts), path=self.path, line=int(self.lines[row]), field=field)
+
+        self.errors.add([error(row) for row in rows[:MAX_PROBLEMS].tolist()], len(rows))
         self.keep &= ~wrong
 
 
 class Problems:
-    """Gather the wrong rows of one file: raise the first of them, or with `skip_bad` count them."""
+    """Gather the wrong rows of one file: raise them when all are known, or with `skip_bad` count them."""
 
     def __init__(self, *, skip_bad: bool):
         self.skip_bad = skip_bad
-        self.num_skipped = 0
-        self.first: list[str] = []
+        self._errors = Errors()
 
-    def settle(self, errors: Sequence[InputError]) -> None:
-        """Take the errors of one batch, at most one a row. Raises the one of the lowest line unless `skip_bad`."""
-        if not errors:
-            return
-        in_order = sorted(errors, key=lambda error: error.line or 0)
-        if not self.skip_bad:
-            raise in_order[0]
-        self.num_skipped += len(in_order)
-        self.first += [str(error) for error in in_order[: MAX_PROBLEMS - len(self.first)]]
+    @property
+    def num_skipped(self) -> int:
+        """The number of wrong rows so far."""
+        return len(self._errors)
+
+    @property
+    def first(self) -> list[str]:
+        """The first 20 of them, in words."""
+        return [str(error) for error in self._errors]
+
+    def settle(self, errors: Iterable[InputError]) -> None:
+        """Take the errors of one batch, at most one a row. Raises RowsError when there are over a million in all."""
+        self._errors += errors if isinstance(errors, Errors) else Errors(errors)
+        if len(self._errors) > MAX_WRONG_ROWS:
+            raise RowsError(next(iter(self._errors)), tuple(self.first), len(self._errors))
+
+    def finish(self) -> None:
+        """Raise the errors of all batches, unless there are none or wrong rows are left out."""
+        if self._errors and not self.skip_bad:
+            first = next(iter(self._errors))
+            raise first if len(self._errors) == 1 else RowsError(first, tuple(self.first), len(self._errors))
 
 
 def quote(text: str, limit: int = 60) -> str:

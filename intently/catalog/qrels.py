@@ -25,6 +25,7 @@ class Qrels:
     kind: Kind = "relevance"
     num_skipped: int = 0  # wrong rows of the file that were left out
     problems: tuple[str, ...] = ()  # of the first 20 of them
+    num_unclicked: int = 0  # pairs of the file that were shown but never clicked, and are left out
 
     def __len__(self) -> int:
         return len(self.values)
@@ -33,15 +34,14 @@ class Qrels:
         """Return the value from which a pair counts as relevant when nobody says otherwise.
 
         For relevance that is the upper third of the observed scale, min + 0.66 (max − min): 2.32 on a scale of 1 … 3,
-        so that a mean grade of 2.33 counts; 1.32 on 0, 1, 2; 0.66 on 0, 1; and all pairs on a constant scale. For
-        clicks it is the smallest number above 0.
+        so that a mean grade of 2.33 counts; 1.32 on 0, 1, 2; 0.66 on 0, 1; and all pairs on a constant scale above
+        0. Grade 0 is never relevant. For clicks it is the smallest number above 0.
         """
-        if self.kind == "clicks":
-            return float(np.nextafter(0, 1))
-        if not len(self.values):
-            return 0.0
+        above_0 = float(np.nextafter(0, 1))
+        if self.kind == "clicks" or not len(self.values):
+            return above_0
         low, high = float(self.values.min()), float(self.values.max())
-        return low + 0.66 * (high - low)
+        return max(low + 0.66 * (high - low), above_0)
 
     def positives(self, min_value: float | None = None) -> npt.NDArray[np.bool_]:
         """Return which pairs (P,) have at least `min_value`, or `default_min_relevance()` when it is None."""

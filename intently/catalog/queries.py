@@ -6,7 +6,7 @@ from intently.catalog.fields import Field
 from intently.errors import InputError
 
 MAX_QUERY_LENGTH = 10_000
-QUERY_ID = Field("query_id", aliases=("query-id", "qid"), required=True)
+QUERY_ID = Field("query_id", aliases=("qid",), required=True)
 QUERY = Field("query", aliases=("query_text",), required=True)
 
 

@@ -1,7 +1,9 @@
 """Runs: what a system returned for each query, in the format of TREC.
 
-A line is `query_id Q0 ad_id rank score tag`, separated by white space. The order of a query's ads is that of the rank
-column as written; ranks are distinct, and scores must not grow with the rank.
+A line is `query_id Q0 ad_id rank score tag`, separated by white space; `␣` in an id is a blank. The order of a query's
+ads is that of the rank column as written; ranks are distinct, and scores must not grow with the rank. trec_eval ignores
+the ranks and orders by score, equal scores by id from Z to A, so that its figures may differ where scores are equal.
+A run whose ranks are all 0, as BEIR writes them, has no order of its own: it is ordered by trec_eval's rule.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ import pyarrow.compute as pc
 
 from intently.catalog.columns import NUMBER, clean_text
 from intently.catalog.fields import Field
-from intently.catalog.formats import read_rows
+from intently.catalog.formats import Table
 from intently.catalog.lines import open_output
 from intently.catalog.problems import Problems, RowCheck, quote
+from intently.catalog.trec_ids import escape_id, unescape_ids
 from intently.errors import InputError
 
 _COLUMNS = ("query_id", "q0", "ad_id", "rank", "score", "tag")
 _FIELDS = [Field(name, required=True) for name in ("query_id", "ad_id", "rank", "score", "tag")]
+STANDARD_OUTPUT = Path("-")
 _INTEGER = r"^[0-9]{1,9}$"
 
 
@@ -70,7 +74,10 @@ class Run:
 
 
 class RunWriter:
-    """Write a run, one query at a time; the file appears, whole, when the `with` block ends without an error."""
+    """Write a run, one query at a time; a file appears, whole, when the `with` block ends without an error.
+
+    `-` is standard output. What is no regular file, such as a pipe or /dev/null, is written into; a link stays one.
+    """
 
     def __init__(self, path: str | Path, *, tag: str = "intently"):
         _check_word(tag, "tag")
@@ -91,20 +98,19 @@ class RunWriter:
     def write(self, query_id: str, ad_ids: Sequence[str], scores: Sequence[float]) -> None:
         """Write the answer to one query, best ad first; a query without ads leaves no line.
 
-        Raises InputError for an id that is empty or holds white space, a query or ad that is there twice, and scores
-        that are not finite or grow.
+        Raises InputError for an id that is empty or holds white space other than blanks, a query or ad that is there
+        twice, and scores that are not finite or grow.
         """
         if self._stream is None:
             raise InputError("the run is not open", cure="write inside `with write_run(...) as run`", path=self.path)
         _check_answer(query_id, ad_ids, scores)
-        for word, field in [(query_id, "query_id"), *((ad_id, "ad_id") for ad_id in ad_ids)]:
-            _check_word(word, field)
+        query, *ads = (_word(text, "ad_id" if at else "query_id") for at, text in enumerate((query_id, *ad_ids)))
         if query_id in self._written:
             raise InputError(f"query {query_id!r} is answered twice", path=self.path, field="query_id")
         self._written.add(query_id)
         lines = [
-            f"{query_id} Q0 {ad_id} {rank} {float(score)!r} {self.tag}\n"
-            for rank, (ad_id, score) in enumerate(zip(ad_ids, scores, strict=True), start=1)
+            f"{query} Q0 {ad} {rank} {float(score)!r} {self.tag}\n"
+            for rank, (ad, score) in enumerate(zip(ads, scores, strict=True), start=1)
         ]
         self._stream.write("".join(lines).encode())
 
@@ -121,23 +127,28 @@ def read_run(path: str | Path) -> Run:
     """Read a run from `path`, plain or compressed.
 
     Raises InputError for a line without six fields, a rank or score that is no number, a rank or an ad that a query has
-    twice, and scores that grow with the rank.
+    twice, and scores that grow with the rank; `-` is standard input.
     """
-    path = Path(path)
+    table = Table(path, format="trec")
+    place, problems = table.place, Problems(skip_bad=False)
     columns: dict[str, list[Any]] = {field.name: [] for field in _FIELDS}
     all_lines = []
-    for rows in read_rows(path, _FIELDS, "trec", _COLUMNS):
-        check = RowCheck(path, rows.lines)
+    for rows in table.rows(_FIELDS, _COLUMNS):
+        check = RowCheck(place, rows.lines)
+        given = unescape_ids(rows.columns)
         for field in _FIELDS:
-            columns[field.name].append(_clean(rows.columns[field.name], field, check))
+            columns[field.name].append(_clean(given[field.name], field, check))
         all_lines.append(rows.lines)
-        Problems(skip_bad=False).settle(rows.errors + check.errors)
+        problems.settle(rows.errors + check.errors)
+    problems.finish()
     whole = {name: pa.chunked_array(chunks).combine_chunks() for name, chunks in columns.items() if chunks}
     if not whole or not len(whole["ad_id"]):
-        raise InputError("the run is empty", cure="write lines of 'query_id Q0 ad_id rank score tag'", path=path)
+        raise InputError("the run is empty", cure="write lines of 'query_id Q0 ad_id rank score tag'", path=place)
     queries = whole["query_id"].dictionary_encode()
     query_rows = queries.indices.to_numpy().astype(np.int64)
     ranks, scores = whole["rank"].to_numpy(), whole["score"].to_numpy()
+    if len(ranks) > 1 and not ranks.any():
+        ranks = _ranks_of_trec_eval(query_rows, whole["ad_id"], scores)
     order = np.lexsort((ranks, query_rows))
     run = Run(
         tuple(queries.dictionary.to_pylist()),
@@ -146,11 +157,24 @@ def read_run(path: str | Path) -> Run:
         scores[order],
         str(whole["tag"][0].as_py()),
     )
-    _check_order(run, ranks[order], np.concatenate(all_lines)[order], path)
+    _check_order(run, ranks[order], np.concatenate(all_lines)[order], place)
     return run
 
 
-def _check_order(run: Run, ranks: npt.NDArray[np.int64], lines: npt.NDArray[np.int64], path: Path) -> None:
+def _ranks_of_trec_eval(
+    query_rows: npt.NDArray[np.int64], ad_ids: Any, scores: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Return distinct ranks (P,) by score, the highest first, equal ones by ad id from Z to A (in UTF-8, as strcmp)."""
+    distinct = ad_ids.dictionary_encode()
+    place_of = np.empty(len(distinct.dictionary), dtype=np.int64)
+    place_of[pc.sort_indices(distinct.dictionary.cast(pa.binary())).to_numpy()] = np.arange(len(place_of))
+    order = np.lexsort((-place_of[distinct.indices.to_numpy()], -scores, query_rows))
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
+
+
+def _check_order(run: Run, ranks: npt.NDArray[np.int64], lines: npt.NDArray[np.int64], path: object) -> None:
     same_query = run.query_rows[1:] == run.query_rows[:-1]
     ads = run.ad_ids.dictionary_encode()
     keys = run.query_rows * len(ads.dictionary) + ads.indices.to_numpy()
@@ -197,6 +221,15 @@ def _check_answer(query_id: str, ad_ids: Sequence[str], scores: Sequence[float])
     if not np.isfinite(values).all() or (values[1:] > values[:-1]).any():
         cure = "give finite scores, best ad first"
         raise InputError(f"query {query_id!r}: scores grow or are not finite", cure=cure, field="score")
+
+
+def _word(text: str, field: str) -> str:
+    """Return an id as one word of a TREC file."""
+    if "␣" in text:
+        raise InputError(f"{text!r} holds ␣, which stands for a blank", cure="use another sign", field=field)
+    word = escape_id(text)
+    _check_word(word, field)
+    return word
 
 
 def _check_word(word: str, field: str) -> None:

@@ -2,17 +2,23 @@
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
+from intently.catalog.problems import RowsError
 from intently.cli import experiment
+from intently.cli.commands import OnceCommand
 from intently.cli.data import augment, knowledge, read_pages, world
 from intently.cli.engine import build, demo, query
 from intently.cli.generations import generations
 from intently.cli.runs import evaluate, run
 from intently.errors import IntentlyError
+from intently.terminal import CLOSED_PIPE, silence_output, visible
 
 _INTERRUPTED = 130  # the exit code into which typer turns a KeyboardInterrupt
+_RESUMABLE = ("build", "augment", "experiment")  # commands that go on where they were
 # In the order in which they are listed.
 _COMMANDS: tuple[Callable[..., None], ...] = (
     world, build, generations, query, run, evaluate, knowledge, augment, read_pages, demo,
@@ -21,29 +27,69 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 app = typer.Typer(
     help="Ad retrieval by commercial intention: build an engine from ads and clicks, ask it, measure it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command(cls=OnceCommand)(_command)
 app.add_typer(experiment.app, name="experiment")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"intently {version('intently')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _intently(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Ad retrieval by commercial intention: build an engine from ads and clicks, ask it, measure it."""
+
+
 def main() -> None:
-    """Run the command line; an expected error is one line on standard error and a non-zero exit."""
+    """Run the command line; an expected error is told on standard error and makes the exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a legacy code page lacks most characters
     try:
         app()
     except IntentlyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(error)
         sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(0)  # the reader, such as `head`, has seen enough
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}; check path, permissions and free space", file=sys.stderr)
+        problem = visible(f"error: {place}{error.strerror or error}; check path, permissions and free space")
+        print(problem, file=sys.stderr)
         sys.exit(1)
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
-            print("interrupted; the same command goes on where it was", file=sys.stderr)
+            resumes = "; the same command goes on where it was" if sys.argv[1:2] and sys.argv[1] in _RESUMABLE else ""
+            print(f"interrupted{resumes}", file=sys.stderr)
+        _flush()
         raise
+
+
+def _tell(error: IntentlyError) -> None:
+    """Print an error; of wrong rows, the first 20 and how many there are."""
+    if not isinstance(error, RowsError):
+        print(visible(f"error: {error}"), file=sys.stderr)
+        return
+    first, *others = error.problems
+    print(visible(f"error: {first}"), file=sys.stderr)
+    for other in others:
+        print(visible(f"  {other}"), file=sys.stderr)
+    left_out = error.num_problems - len(error.problems)
+    print(f"{error.num_problems:,} rows are wrong" + (f", {left_out:,} not shown" if left_out else ""), file=sys.stderr)
+
+
+def _flush() -> None:
+    """Write what is left to write; the reader, such as `head`, may have gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_output()
+        sys.exit(CLOSED_PIPE)

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from intently.cli.shared import AdsFile, ClicksFile, QueriesFile, SettingsFile, SkipBad, err, need_models, out
+from intently.cli.shared import (
+    AdsFile,
+    ClicksFile,
+    QueriesFile,
+    SettingsFile,
+    SkipBad,
+    err,
+    need_files,
+    need_models,
+    out,
+)
 from intently.progress import StageProgress
 
 
@@ -36,6 +46,7 @@ def augment(
 
     Name the result in a build's settings: bridge.augmentation_file. Safe to interrupt.
     """
+    need_files(ads=ads, clicks=clicks, queries=queries)
     need_models()
     from intently.build.augmentation.augment import AugmentSettings, augment_catalog, report_path
     from intently.settings import read_settings

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,10 @@ from intently.cli.shared import (
     SkipBad,
     err,
     load_engine,
+    need_files,
     need_models,
     out,
+    print_json,
 )
 from intently.progress import StageProgress
 from intently.types import Channel, UserContext
@@ -39,6 +42,7 @@ def build(
     skip_bad: SkipBad = False,
 ) -> None:
     """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
+    need_files(ads=ads, clicks=clicks, queries=queries, pages=pages)
     need_models()
     from intently.build.pipeline import build_engine
     from intently.build.settings import BuildSettings
@@ -71,13 +75,17 @@ def query(
     language: Annotated[str | None, typer.Option(help="The user's language.")] = None,
     device: Annotated[str | None, typer.Option(help="The user's device.")] = None,
     audience: Annotated[list[str] | None, typer.Option(help="An audience tag of the user; may be repeated.")] = None,
+    time: Annotated[datetime | None, typer.Option(help="The user's local time, for day parts.")] = None,
 ) -> None:
     """Retrieve ads for one query."""
+    from intently.catalog import checked_user
+
+    user = UserContext(country, language, device, time, audience or None)
+    checked_user(user)  # before the engine is loaded
     engine = load_engine(directory)
-    user = UserContext(country, language, device, audiences=frozenset(audience) if audience else None)
     ranking = engine.retrieve(text, k, user=user, channel=channel, explain=explain)
     if as_json:
-        out.print_json(json.dumps(asdict(ranking), ensure_ascii=False))
+        print_json(json.dumps(asdict(ranking), ensure_ascii=False, indent=2))
         return
     from intently.terminal import show_ranking
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from intently.cli.commands import OnceCommand
 from intently.cli.shared import ClicksFile, SettingsFile, err, need_models, out
 from intently.errors import InputError
 from intently.progress import StageProgress
@@ -29,7 +30,7 @@ def _experiments() -> None:
     """Reproduce published tables on a simulated world or on your own data. Resumable; hours on a real catalogue."""
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def rare(
     directory: _Out,
     ads: _Ads = None,
@@ -49,7 +50,7 @@ def rare(
     _reproduce(run_rare, files, NUM_ADS, default, directory, settings, results)
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def bridge(
     directory: _Out,
     ads: _Ads = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from intently.cli.shared import EngineDirectory, err, load_engine, out
+from intently.cli.shared import EngineDirectory, err, load_engine, out, print_json
 from intently.errors import InputError
 from intently.progress import StageProgress
 from intently.types import Channel
@@ -16,14 +16,20 @@ def run(
     directory: EngineDirectory,
     queries: Annotated[
         Path,
-        typer.Option(help="One query a line, TSV with an id before it, or a file of judgements.", show_default=False),
+        typer.Option(
+            help="One query a line, TSV with an id before it, or a file of judgements; - for standard input.",
+            show_default=False,
+        ),
     ],
-    run_file: Annotated[Path, typer.Option("--out", help="The run to write, in TREC format.", show_default=False)],
+    run_file: Annotated[
+        Path, typer.Option("--out", help="The run to write, in TREC format; - for standard output.", show_default=False)
+    ],
     k: Annotated[int, typer.Option("-k", help="Ads a query.")] = 500,
     channel: Annotated[Channel, typer.Option(help="Which channel answers.")] = Channel.FUSED,
 ) -> None:
     """Retrieve ads for a file of queries and write a TREC run. Ids are line numbers where none are given."""
     from intently.catalog import read_queries, write_run
+    from intently.catalog.runs import STANDARD_OUTPUT
 
     asked = read_queries(queries)
     engine = load_engine(directory, num_threads=os.cpu_count())  # batches are large enough to share
@@ -31,7 +37,8 @@ def run(
         for done, ranking in enumerate(engine.retrieve_many(asked.texts, k, channel=channel), start=1):
             writer.write(asked.ids[done - 1], [ad.ad_id for ad in ranking.ads], [ad.score for ad in ranking.ads])
             progress("Retrieving", done, len(asked))
-    out.print(f"{run_file}: {len(asked):,} queries, channel {channel}", soft_wrap=True)
+    console = err if run_file == STANDARD_OUTPUT else out
+    console.print(f"{run_file}: {len(asked):,} queries, channel {channel}", soft_wrap=True)
 
 
 def evaluate(
@@ -42,9 +49,9 @@ def evaluate(
         list[Path] | None, typer.Option("--run", help="A TREC run; the first is compared with.")
     ] = None,
     more_runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN.trec]...", help="More runs.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write all figures, per query, as JSON.")
-    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with all figures, also of each query.")
+    ] = False,
     min_relevance: Annotated[
         float | None, typer.Option(help="Relevance from which an ad counts. Default: the upper third of the scale.")
     ] = None,
@@ -53,10 +60,12 @@ def evaluate(
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown with the paired comparisons.")] = False,
 ) -> None:
-    """Measure runs side by side, with a paired test of each against the first."""
+    """Measure runs side by side, with a paired test of each against the first.
+
+    Ads are ordered by the rank column. trec_eval orders by score and equal scores by id, so its figures may differ.
+    """
     from intently.catalog import read_judgements, read_qrels, read_run
     from intently.evaluation.evaluation import evaluate_runs
-    from intently.files import write_text
 
     paths = [*(run_files or []), *(more_runs or [])]
     if not paths:
@@ -69,9 +78,9 @@ def evaluate(
         min_relevance=min_relevance,
         clicks=read_judgements(clicks) if clicks else None,
     )
-    if markdown:
+    if as_json:
+        print_json(report.to_json())
+    elif markdown:
         out.print(report.markdown(), soft_wrap=True)
     else:
         out.print(report.table())
-    if json_file:
-        write_text(json_file, report.to_json())

@@ -1,18 +1,20 @@
 """What commands share: where they print, options, and what they need to be there."""
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from intently.errors import MissingDependencyError
+from intently.errors import InputError, MissingDependencyError
+from intently.terminal import SafeConsole
 
 if TYPE_CHECKING:
     from intently.engine.engine import Engine
 
 # Answers go to standard output, everything about the work itself to standard error.
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+out, err = SafeConsole(), SafeConsole(stderr=True)
 
 EngineDirectory = Annotated[
     Path, typer.Argument(help="The engine: a directory that `intently build` made.", show_default=False)
@@ -26,6 +28,22 @@ QueriesFile = Annotated[
 ]
 SettingsFile = Annotated[Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")]
+
+
+def print_json(text: str) -> None:
+    """Print JSON, in ASCII where standard output cannot take other characters."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
+    if encoding not in ("utf8", "utf8sig", "utf16", "utf32"):
+        text = json.dumps(json.loads(text), indent=2)
+    sys.stdout.write(f"{text}\n")
+
+
+def need_files(**paths: Path | None) -> None:
+    """Raise InputError for standard input and pipes: a build reads its input twice, once for the checksum."""
+    for option, path in paths.items():
+        if path is not None and (str(path) == "-" or path.is_fifo() or path.is_char_device()):
+            cure = "write it to a file first"
+            raise InputError(f"--{option} is read more than once, which a pipe cannot be", cure=cure, path=path)
 
 
 def need_models() -> None:

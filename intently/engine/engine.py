@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from intently.arrays import Float32Array, Float64Array, IntArray, Mask
-from intently.catalog import Catalog
+from intently.catalog import Catalog, checked_user
 from intently.engine.cache import QueryCache
 from intently.engine.channels import ALL_CHANNELS
 from intently.engine.channels.base import Question
@@ -229,6 +229,7 @@ class Engine:
             if not isinstance(request, Request):
                 told = f"expected a Request, got {type(request).__name__}"
                 raise InputError(told, cure="pass Request(query)", path="requests", line=position)
+            checked_user(request.user)  # what is not understood is refused before anything is answered
         snapshot = self._live.snapshot  # one from the first request to the last
         starts = range(0, len(requests), batch_size)
         return (
@@ -260,7 +261,7 @@ class Engine:
         """
         snapshot, statistics = self._live.snapshot, self.lexical.statistics
         assert statistics is not None
-        eligible = snapshot.eligible(None)
+        eligible = snapshot.eligible(checked_user(None))
         for start in range(0, len(queries), batch_size):
             texts = [snapshot.reader.read(query) for query in queries[start : start + batch_size]]
             everything = understand(texts, FUSED_CHANNELS, self._models, None, self.settings)
@@ -323,7 +324,7 @@ class Engine:
         )
 
     def _eligible(self, request: Request, snapshot: Snapshot) -> Mask:
-        eligible = snapshot.eligible(request.user)
+        eligible = snapshot.eligible(checked_user(request.user))
         if request.exclude:
             eligible[self._live.rows_in(snapshot, request.exclude)] = False
         return eligible

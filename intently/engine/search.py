@@ -101,5 +101,5 @@ def continued(
     if not len(more):
         return first
     if len(scores):
-        their_scores = their_scores - max(0.0, float(their_scores[0] - scores[-1]))
+        their_scores = np.minimum(their_scores - max(0.0, float(their_scores[0] - scores[-1])), scores[-1])
     return np.concatenate((rows, more)), np.concatenate((scores, their_scores))

@@ -8,7 +8,7 @@ from intently.evaluation.judged import JudgedRanking
 from intently.evaluation.ndcg import ndcg
 from intently.evaluation.recall import hit_rate, recall
 from intently.evaluation.reciprocal_rank import reciprocal_rank
-from intently.evaluation.report import Comparison, Report, RunMeasures
+from intently.evaluation.report import Comparison, Join, Report, RunMeasures
 from intently.evaluation.significance import bootstrap_interval, randomization_test
 from intently.evaluation.tail_coverage import tail_coverage
 
@@ -16,6 +16,7 @@ __all__ = [
     "ClickGroup",
     "ClickGroups",
     "Comparison",
+    "Join",
     "JudgedRanking",
     "Report",
     "RunMeasures",

@@ -16,7 +16,7 @@ from intently.evaluation.judged import JudgedRanking
 from intently.evaluation.ndcg import ndcg
 from intently.evaluation.recall import hit_rate, recall
 from intently.evaluation.reciprocal_rank import reciprocal_rank
-from intently.evaluation.report import Comparison, Report, RunMeasures
+from intently.evaluation.report import Comparison, Join, Report, RunMeasures
 from intently.evaluation.significance import bootstrap_interval, randomization_test
 from intently.evaluation.tail_coverage import tail_coverage
 
@@ -41,8 +41,9 @@ def evaluate_runs(
     `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time before the test; the ads that are
     grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
 
-    Raises InputError without a run or when no query has a relevant ad, SettingsError unless k and hit_rate_k are at
-    least 1.
+    Raises InputError without a run, when no query has a relevant ad, or when a run and the judgements share no query or
+    no ad, which means that their ids are written in different ways; the report counts what they share. Raises
+    SettingsError unless k and hit_rate_k are at least 1.
     """
     if k < 1 or hit_rate_k < 1:
         raise SettingsError(f"k {k} and hit_rate_k {hit_rate_k} must be at least 1")
@@ -62,10 +63,11 @@ def evaluate_runs(
         f"HR@{hit_rate_k}": lambda judged: hit_rate(judged, hit_rate_k),
         "MAP": average_precision,
     }
-    measured = {}
+    measured, joins = {}, {}
     for name, run in runs.items():
         rows = _rows_by_query(run, qrels)
         rankings = judge_run(run, qrels, min_relevance=threshold)
+        joins[name] = _join(name, run, qrels, rankings)
         per_query = {metric: np.array([measure(judged) for judged in rankings]) for metric, measure in metrics.items()}
         per_query["ACR"] = np.array([float(len(judged.ranked) > 0) for judged in rankings])
         overall = {}
@@ -86,9 +88,27 @@ def evaluate_runs(
         for comparison in _compare(first, other, measured[first].per_query, measured[other].per_query, seed)
     )
     num_with_relevant = len(np.unique(qrels.query_rows[positives]))
-    return Report(
-        qrels.query_ids, num_with_relevant, threshold, measured, comparisons, None if groups is None else groups.sizes
-    )
+    sizes = None if groups is None else groups.sizes
+    return Report(qrels.query_ids, num_with_relevant, threshold, measured, comparisons, sizes, joins)
+
+
+def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking]) -> Join:
+    """Return what a run and the judgements share. Raises InputError if that is no query, or no ad of any query."""
+    num_answered = sum(len(judged.ranked) > 0 for judged in rankings)
+    if len(run) and not num_answered:
+        problem = f"run '{name}' and the judgements share no query"
+        cure = f"write the same ids: {run.query_ids[0]!r} in the run, {qrels.query_ids[0]!r} in the judgements"
+        raise InputError(problem, cure=cure)
+    if len(run) and not pc.any(pc.is_in(run.ad_ids, qrels.ad_ids)).as_py():
+        problem = f"run '{name}' and the judgements share no ad"
+        cure = (
+            f"write the same ids: {run.ad_ids[0].as_py()!r} in the run, {qrels.ad_ids[0].as_py()!r} in the judgements"
+        )
+        raise InputError(problem, cure=cure)
+    num_unjudged = len(run.query_ids) - int((_lookup(run.query_ids, qrels.query_ids) >= 0).sum())
+    num_returned = sum(len(judged.ranked) for judged in rankings)
+    num_judged = sum(int(np.count_nonzero(~np.isnan(judged.ranked))) for judged in rankings)
+    return Join(num_answered, num_unjudged, num_returned, num_judged)
 
 
 def judge_run(run: Run, qrels: Qrels, *, min_relevance: float) -> list[JudgedRanking]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,16 @@ class RunMeasures:
     def means(self) -> dict[str, float]:
         """Return the mean of every metric over the queries that count, then the overall ones."""
         return {metric: float(np.nanmean(values)) for metric, values in self.per_query.items()} | self.overall
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How much of one run the judgements speak of."""
+
+    num_answered: int  # judged queries that the run answers
+    num_unjudged_queries: int  # queries of the run that nobody judged; they are not measured
+    num_returned: int  # ads that the run returns for judged queries
+    num_judged: int  # of them, those that somebody judged for the query
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Report:
     runs: dict[str, RunMeasures]
     comparisons: tuple[Comparison, ...]
     group_sizes: npt.NDArray[np.int64] | None  # (3,) head, torso, tail ads, when clicks were given
+    joins: dict[str, Join] = field(default_factory=dict)  # by name of the run
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -61,11 +72,17 @@ class Report:
         return tuple(next(iter(self.runs.values())).means())
 
     def note(self) -> str:
-        """Return in one or two sentences what the numbers rest on."""
+        """Return in a few sentences what the numbers rest on."""
         note = (
             f"{len(self.query_ids):,} queries, {self.num_with_relevant:,} of them with an ad of relevance "
             f"{self.min_relevance:g} or more; the others count for ACR only."
         )
+        for name, join in self.joins.items():
+            note += (
+                f" {name} answers {join.num_answered:,} of them"
+                + (f" and {join.num_unjudged_queries:,} that nobody judged" if join.num_unjudged_queries else "")
+                + f"; {join.num_judged:,} of {join.num_returned:,} returned ads are judged."
+            )
         if len(self.runs) > 1:
             note += f" * p < 0.05, ** p < 0.01 against {next(iter(self.runs))}: paired randomisation test, two-sided."
         if self.group_sizes is not None:
@@ -110,6 +127,7 @@ class Report:
             "num_queries": len(self.query_ids),
             "num_with_relevant": self.num_with_relevant,
             "group_sizes": None if self.group_sizes is None else self.group_sizes.tolist(),
+            "joins": {name: asdict(join) for name, join in self.joins.items()},
             "query_ids": self.query_ids,
             "runs": runs,
             "comparisons": [asdict(comparison) for comparison in self.comparisons],

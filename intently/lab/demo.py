@@ -70,14 +70,14 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
         clicks=read_judgements(world / "clicks.tsv.gz"),
         ad_ids=engine.catalog.column("ad_id"),
     )
-    out.print(f"\n[bold]Held-out queries of a simulated world[/bold] of {engine.catalog.num_ads:,} ads")
+    out.print(f"\nHeld-out queries of a simulated world of {engine.catalog.num_ads:,} ads", style="bold")
     out.print(measured.table())
-    out.print("\n[bold]Latency[/bold], one query at a time on one core, k = 10, with reasons")
+    out.print("\nLatency, one query at a time on one core, k = 10, with reasons", style="bold")
     table = Table("channel", "p50 ms", "p95 ms", "p99 ms")
     for channel, latency in latencies.items():
         table.add_row(channel, f"{latency.p50_ms:.1f}", f"{latency.p95_ms:.1f}", f"{latency.p99_ms:.1f}")
     out.print(table)
-    out.print("\n[bold]Six of the held-out queries[/bold]")
+    out.print("\nSix of the held-out queries", style="bold")
     for text in _examples(world / "queries.tsv"):
         show_ranking(out, engine.catalog, engine.retrieve(text, k=3), explain=True)
     out.print(f'\nAsk it yourself:  intently query {directory / "engine"} "…" --explain', soft_wrap=True)

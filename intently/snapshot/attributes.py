@@ -18,9 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intently.arrays import Float64Array, IntArray, Mask
-from intently.catalog import Catalog, parse_day_parts
+from intently.catalog import Catalog, CheckedUser, parse_day_parts
 from intently.catalog.columns import STATUSES
-from intently.types import UserContext
 
 Codes = NDArray[np.int32]
 
@@ -167,24 +166,19 @@ class Attributes:
         active: Mask = self.statuses == STATUSES.index("active")
         return active
 
-    def eligible(self, user: UserContext | None) -> Mask:
+    def eligible(self, user: CheckedUser) -> Mask:
         """Return which ads (N,) may be shown: active, and wanting this user in every field that the user states."""
         mask = self.active
-        if user is None:
-            return mask
-        stated: list[tuple[str, frozenset[str] | int]] = []
-        if user.country is not None:
-            stated.append(("countries", frozenset((user.country.upper(),))))
-        if user.language is not None:
-            stated.append(("languages", frozenset((user.language.lower(),))))
-        if user.device is not None:
-            stated.append(("devices", frozenset((user.device.lower(),))))
-        if user.audiences is not None:
-            stated.append(("audiences", frozenset(user.audiences)))
-        if user.time is not None:
-            stated.append(("day_parts", user.time.weekday() * 24 + user.time.hour))
-        for name, asked in stated:
-            mask = mask & self.sets[name].admitting(asked)
+        stated: dict[str, frozenset[str] | int | None] = {
+            "countries": None if user.country is None else frozenset((user.country,)),
+            "languages": None if user.language is None else frozenset((user.language,)),
+            "devices": None if user.device is None else frozenset((user.device,)),
+            "audiences": user.audiences,
+            "day_parts": user.hour_of_week,
+        }
+        for name, asked in stated.items():
+            if asked is not None:
+                mask = mask & self.sets[name].admitting(asked)
         return mask
 
     def of_row(self, row: int) -> dict[str, Any]:

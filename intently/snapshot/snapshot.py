@@ -16,13 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from intently.arrays import IntArray, Mask
-from intently.catalog import Catalog
+from intently.catalog import Catalog, CheckedUser
 from intently.catalog.columns import SCHEMA
 from intently.index.lexical import query_reader
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.segment import Segment
 from intently.text.query_text import QueryReader
-from intently.types import Ad, UserContext
+from intently.types import Ad
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Snapshot:
                 return start + at if found else None
         return None
 
-    def eligible(self, user: UserContext | None) -> Mask:
+    def eligible(self, user: CheckedUser) -> Mask:
         """Return which rows (N,) may be shown: living, active, and wanting this user."""
         return self.attributes.eligible(user) & self.alive
 

@@ -31,10 +31,10 @@ def test_clicks_count_as_often_as_they_were_made_and_gain_one(tmp_path):
     assert found.by_frequency() == ["台灯", "lamp"]
 
 
-def test_what_was_shown_and_never_clicked_gains_nothing(tmp_path):
+def test_what_was_shown_and_never_clicked_gains_nothing_and_is_not_irrelevant(tmp_path):
     found = matched(tmp_path, "clicks", "lamp\ta1\t5", "lamp\ta2\t0")
     assert found.clicks.tolist() == [[0, 1]]
-    assert found.irrelevant.tolist() == [[0, 2]]
+    assert found.irrelevant.tolist() == []
     assert gains(found) == {("lamp", 1): 1}
 
 

@@ -66,7 +66,16 @@ def test_merging_is_what_a_dict_does(tmp_path_factory, pairs, kind):
         before = merged.get((query, ad), 0)
         merged[query, ad] = before + value if kind == "clicks" else max(before, value)
     text = f"query\tad_id\t{kind}\n" + "".join(f"{query}\t{ad}\t{value}\n" for query, ad, value in pairs)
-    judged = read_judgements(write(tmp_path_factory.mktemp("merge") / "j.tsv", text))
+    path = write(tmp_path_factory.mktemp("merge") / "j.tsv", text)
+    if kind == "clicks":
+        num_unclicked = sum(not value for value in merged.values())
+        merged = {pair: value for pair, value in merged.items() if value}
+        if not merged:
+            with pytest.raises(InputError, match="no clicks: every value is 0"):
+                read_judgements(path)
+            return
+        assert read_judgements(path).num_unclicked == num_unclicked
+    judged = read_judgements(path)
     assert pairs_of(judged) == [(*pair, float(value)) for pair, value in merged.items()]
 
 
@@ -125,10 +134,9 @@ def test_queries_give_the_ids_of_texts(tmp_path):
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("q\ta\t-1", "field 'relevance': -1.0 is not finite and at least 0"),
         ("q\ta\tnan", "field 'relevance': 'nan' is not a number"),
         ("q\ta\tinf", "'inf' is not a number"),
-        ("q\ta\t1e999", "inf is not finite"),
+        ("q\ta\t-1e999", "inf is not finite"),
         ("q\ta\t", "field 'relevance': empty"),
         ("q\ta\tgood", "'good' is not a number"),
         ("\ta\t1", "field 'query': empty"),
@@ -160,7 +168,6 @@ def test_wrong_rows(tmp_path, row, problem):
         ("ad_id\trelevance\na\t1\n", "field 'query': no such column"),
         ("q\tw\te\tr\n", "neither a header nor TREC qrels"),
         ("1 0 a 1\n1 0 a\n", ":2: 3 fields where 4 are expected"),
-        ("1 0 a 1\n1 0 a -1\n", ":2 field 'relevance': -1.0"),
     ],
 )
 def test_wrong_files(tmp_path, text, problem):
@@ -176,7 +183,8 @@ def test_wrong_files(tmp_path, text, problem):
         ([0, 1, 2, 3], [0, 0, 1, 1]),
         ([0, 1], [0, 1]),
         ([1, 1], [1, 1]),
-        ([0], [1]),
+        ([0], [0]),
+        ([0, 0, 0], [0, 0, 0]),
     ],
 )
 def test_default_threshold_is_the_upper_third(values, relevant):
@@ -190,3 +198,55 @@ def test_threshold_of_clicks_and_a_given_one():
     assert clicks.positives().tolist() == [False, True, True]
     assert clicks.positives(5).tolist() == [False, False, True]
     assert clicks.positives(0).tolist() == [True, True, True]
+
+
+def test_grades_below_0_are_not_relevant(tmp_path):
+    qrels = read_qrels(write(tmp_path / "web.qrels", "1 0 spam -2\n1 0 a 1\n1 0 b 0\n"))
+    assert pairs_of(qrels) == [("1", "spam", 0.0), ("1", "a", 1.0), ("1", "b", 0.0)]
+    assert qrels.positives().tolist() == [False, True, False]
+
+
+CLICKED = "query\tad_id\t{}\nq\ta\t{}\nq\tb\t{}\n"
+
+
+@pytest.mark.parametrize("name", ["clicks", "num_clicks", "clicked", "Clicked", "is click"])
+def test_clicked_is_clicks_and_what_nobody_clicked_is_left_out(tmp_path, name):
+    path = write(tmp_path / "j.tsv", CLICKED.format(name, 1, 0))
+    judged = read_judgements(path)
+    assert (judged.kind, pairs_of(judged), judged.num_unclicked) == ("clicks", [("q", "a", 1.0)], 1)
+    assert read_queries(path).texts == ("q",)
+
+
+def test_truth_values_are_clicks(tmp_path):
+    text = '{"query": "q", "ad_id": "a", "clicked": true}\n{"query": "p", "ad_id": "b", "clicked": false}\n'
+    path = write(tmp_path / "j.jsonl", text)
+    assert pairs_of(read_judgements(path)) == [("q", "a", 1.0)]
+    assert read_queries(path) == Queries(("1", "2"), ("q", "p"))
+    table = pa.table({"query": ["q", "p"], "ad_id": ["a", "b"], "clicked": [True, False]})
+    pq.write_table(table, tmp_path / "j.parquet")
+    assert pairs_of(read_judgements(tmp_path / "j.parquet")) == [("q", "a", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "problem"),
+    [
+        (
+            "clicks",
+            "0.3",
+            "1",
+            r":2 field 'clicks': 0.3 clicks; give whole numbers; if these are weights, name the col",
+        ),
+        ("clicks", "1", "-1", ":3 field 'clicks': -1.0 is not finite and at least 0"),
+        ("clicks", "0", "0", "no clicks: every value is 0"),
+        ("score\tclicked", "0.9\t0", "0.1\t1", "both relevance and clicks: 'score' and 'clicked'; keep 'clicked'"),
+        ("score\tlabel", "0.9\t0", "0.1\t1", "'score' and 'label' may both be the relevance; rename the right one"),
+    ],
+)
+def test_clicks_that_contradict(tmp_path, name, first, second, problem):
+    with pytest.raises(InputError, match=problem):
+        read_judgements(write(tmp_path / "j.tsv", CLICKED.format(name, first, second)))
+
+
+def test_the_column_with_the_fields_own_name_is_right(tmp_path):
+    path = write(tmp_path / "j.tsv", CLICKED.format("score\trelevance", "0.9\t0", "0.1\t1"))
+    assert read_judgements(path).values.tolist() == [0, 1]

@@ -11,7 +11,8 @@ from intently.errors import InputError
 
 def slow_lines(data: bytes) -> list[tuple[int, str | None]]:
     """The slow twin: number and text of each line, None for a wrong one."""
-    pieces = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    pieces = data.split(b"\n" if b"\n" in data else b"\r")
     if not pieces[-1]:
         pieces.pop()
     numbered: list[tuple[int, str | None]] = []

@@ -50,6 +50,19 @@ def test_a_header_without_ids_numbers_by_line(tmp_path):
     assert read_queries(write(tmp_path / "q.csv", 'query\n"a\nb"\n锅\n')) == Queries(("2", "4"), ("a\nb", "锅"))
 
 
+@pytest.mark.parametrize("text", ["electric kettle\t100\npan\t7\n", "red pan\t3\nblue pan\t2\n"])
+def test_queries_with_counts(tmp_path, text):
+    queries = read_queries(write(tmp_path / "q.tsv", text))
+    assert queries == Queries(("1", "2"), tuple(line.split("\t")[0] for line in text.splitlines()))
+
+
+def test_ids_before_queries_that_are_numbers(tmp_path):
+    assert read_queries(write(tmp_path / "q.tsv", "q1\t42\nq2\t43\n")) == Queries(("q1", "q2"), ("42", "43"))
+    assert read_queries(write(tmp_path / "q.tsv", "kettle pan\t42\nq2\tpan 3\n")).texts == ("42", "pan 3")
+    with pytest.raises(InputError, match="either id and query, or query and count; begin the file with a header"):
+        read_queries(write(tmp_path / "q.tsv", "kettle\t42\npan\t43\n"))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [

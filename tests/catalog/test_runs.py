@@ -89,9 +89,11 @@ def test_wrong_answers_are_refused_and_leave_no_file(tmp_path, answer, problem):
         Run.build([("first", ["a"], [1]), answer])
 
 
-@pytest.mark.parametrize(("query_id", "ad_id"), [("q 1", "a"), ("", "a"), ("q", "a\u3000b"), ("q", "a\n")])
-def test_ids_with_white_space_do_not_fit_a_run_file(tmp_path, query_id, ad_id):
-    with pytest.raises(InputError, match="single words"), write_run(tmp_path / "a.run") as run:
+@pytest.mark.parametrize(
+    ("query_id", "ad_id"), [("q\t1", "a"), ("", "a"), ("q", "a\u3000b"), ("q", "a\n"), ("q", "a␣b")]
+)
+def test_ids_with_white_space_other_than_blanks_do_not_fit_a_run_file(tmp_path, query_id, ad_id):
+    with pytest.raises(InputError, match=r"single words|stands for a blank"), write_run(tmp_path / "a.run") as run:
         run.write(query_id, [ad_id], [1])
 
 
@@ -103,3 +105,22 @@ def test_an_earlier_run_stays_until_the_new_one_is_whole(tmp_path):
     assert path.read_text() == "earlier"
     with pytest.raises(InputError, match="not open"):
         write_run(path).write("q", ["a"], [1])
+
+
+def test_ranks_that_are_all_0_are_ordered_as_trec_eval_does(tmp_path):
+    """BEIR writes such runs; by score, equal scores by id from Z to A in UTF-8."""
+    lines = ["2 Q0 x 0 1 beir", "1 Q0 a 0 1 beir", "1 Q0 é 0 1 beir", "1 Q0 b 0 1 beir", "1 Q0 top 0 2 beir"]
+    run = read_run(write(tmp_path / "a.run", "\n".join(lines)))
+    assert answers_of(run) == [("2", ["x"], [1]), ("1", ["top", "é", "b", "a"], [2, 1, 1, 1])]
+
+
+def test_what_is_no_regular_file_is_written_into(tmp_path):
+    real = write(tmp_path / "real.run", "earlier")
+    (tmp_path / "link.run").symlink_to(real)
+    with write_run(tmp_path / "link.run") as run:
+        run.write("q", ["a"], [1])
+    assert (tmp_path / "link.run").is_symlink()
+    assert real.read_text() == "q Q0 a 1 1.0 intently\n"
+    with write_run("/dev/null") as run:
+        run.write("q", ["a"], [1])
+    assert Path("/dev/null").is_char_device()

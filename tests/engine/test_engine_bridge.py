@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from intently.build.training.fusion import FusionExample, FusionSettings, train_fusion
-from intently.catalog import Catalog
+from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import ad_texts
 from intently.engine.channels.dense import DenseQuery, _nearest
 from intently.engine.engine import FUSED_CHANNELS, Engine
@@ -429,7 +429,7 @@ def test_two_segments_are_searched_as_one(plain, encoder, coarse, seed):
     query /= np.linalg.norm(query)
     cosines = both @ query
     asking = DenseQuery(query, None, 0.0, 1)
-    for eligible in (ads.eligible(None), rng.random(16) < 0.5, np.zeros(16, bool), np.arange(16) >= 12):
+    for eligible in (ads.eligible(checked_user(None)), rng.random(16) < 0.5, np.zeros(16, bool), np.arange(16) >= 12):
         best = np.sort(cosines[eligible])[::-1]
         for k in (1, 3, 99):
             rows, scores = _nearest(asking, ads, k, eligible)

@@ -15,6 +15,7 @@ from rich.console import Console
 from intently.catalog import Qrels, Run
 from intently.errors import InputError, SettingsError
 from intently.evaluation import (
+    Join,
     JudgedRanking,
     average_precision,
     evaluate_runs,
@@ -47,6 +48,11 @@ def make_qrels(grades: dict[str, dict[str, float]], kind="relevance") -> Qrels:
 def test_same_numbers_as_trec_eval(grades, rankings, min_relevance):
     qrels = make_qrels(grades)
     if not qrels.positives(min_relevance).any():
+        return
+    returned = {ad for ads in rankings.values() for ad in ads}
+    if rankings and (grades.keys().isdisjoint(rankings) or returned.isdisjoint(set().union(*grades.values()))):
+        with pytest.raises(InputError, match="share no"):
+            evaluate_runs({"run": make_run(rankings)}, qrels, min_relevance=min_relevance)
         return
     measured = evaluate_runs({"run": make_run(rankings)}, qrels, min_relevance=min_relevance).runs["run"].per_query
     names = {
@@ -165,6 +171,22 @@ def test_four_runs_fit_into_80_columns():
     for metric in report.metrics:
         (line,) = [line for line in shown.splitlines() if line.startswith(f"│ {metric} ")]
         assert len(re.findall(r"\d\.\d{4}|–", line)) == 4
+
+
+def test_what_runs_and_judgements_share_is_counted():
+    report = evaluate_runs(RUNS, QRELS)
+    assert report.joins == {"good": Join(3, 1, 4, 3), "bad": Join(2, 0, 3, 2)}
+    assert "good answers 3 of them and 1 that nobody judged; 3 of 4 returned ads are judged." in report.note()
+    assert json.loads(report.to_json())["joins"]["bad"]["num_judged"] == 2
+    with pytest.raises(InputError, match=r"run 'x' and the judgements share no query; write the same ids: 'Q1'.*'1'"):
+        evaluate_runs({"x": make_run({"Q1": ["a"]})}, QRELS)
+    with pytest.raises(InputError, match=r"run 'x' and the judgements share no ad; write the same ids: 'A'.*'a'"):
+        evaluate_runs({"x": make_run({"1": ["A"]})}, QRELS)
+
+
+def test_judgements_that_are_all_0_measure_nothing():
+    with pytest.raises(InputError, match="no query has an ad of relevance"):
+        evaluate_runs({"run": make_run({"1": ["a"]})}, make_qrels({"1": {"a": 0, "b": 0}}))
 
 
 def test_inputs_that_cannot_be_measured():

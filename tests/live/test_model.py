@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from intently.build.training.fusion import FusionExample, FusionSettings, train_fusion
-from intently.catalog import Catalog
+from intently.catalog import Catalog, checked_user
 from intently.engine.engine import FUSED_CHANNELS, Engine
 from intently.engine.fusion_features import feature_names, rising
 from intently.engine.learned_fusion import LearnedFusion
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
         told = {ad.ad_id: ad for ad in map(snapshot.ad, np.flatnonzero(snapshot.alive).tolist())}
         assert told == self.ads
         eligible = {ad.ad_id for ad in self.ads.values() if may_see(ad, user)}
-        rows = np.flatnonzero(snapshot.eligible(user))
+        rows = np.flatnonzero(snapshot.eligible(checked_user(user)))
         assert {snapshot.ad_id(row) for row in rows.tolist()} == eligible
         expected = self.world.engine({ad_id: self.ads[ad_id] for ad_id in told})
         for channel in Channel:

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intently.catalog import Catalog
+from intently.catalog import Catalog, checked_user
 from intently.snapshot.attributes import Attributes
 from intently.types import Ad, UserContext
 
@@ -78,9 +78,10 @@ def may_see(ad: Ad, user: UserContext) -> bool:
 def test_equals_looking_at_every_ad(ads, asking):
     attributes = Attributes.of(Catalog.from_ads(ads))
     for user in [*asking, *asking]:  # the second time from the cache
-        assert attributes.eligible(user).tolist() == [may_see(ad, user) for ad in ads]
+        assert attributes.eligible(checked_user(user)).tolist() == [may_see(ad, user) for ad in ads]
     active = [ad.status == "active" for ad in ads]
-    assert attributes.eligible(None).tolist() == attributes.eligible(UserContext()).tolist() == active
+    for nobody in (None, UserContext()):
+        assert attributes.eligible(checked_user(nobody)).tolist() == active
 
 
 def test_a_catalogue_of_several_chunks():
@@ -91,19 +92,19 @@ def test_a_catalogue_of_several_chunks():
 
     catalog = Catalog(pa.concat_tables([part.table for part in parts]))
     attributes = Attributes.of(catalog)
-    assert attributes.eligible(UserContext(country="cn")).tolist() == [False, True, False, True]
+    assert attributes.eligible(checked_user(UserContext(country="cn"))).tolist() == [False, True, False, True]
     sliced = Attributes.of(Catalog(catalog.table.slice(1, 3)))
-    assert sliced.eligible(UserContext(country="de")).tolist() == [True, False, False]
+    assert sliced.eligible(checked_user(UserContext(country="de"))).tolist() == [True, False, False]
 
 
 def test_an_empty_catalogue():
     nobody = Attributes.of(Catalog.from_ads([]))
-    assert nobody.eligible(UserContext("DE", "de", "tv", MONDAY, frozenset())).shape == (0,)
+    assert nobody.eligible(checked_user(UserContext("DE", "de", "tv", MONDAY, frozenset()))).shape == (0,)
 
 
 def test_masks_are_not_shared_between_users():
     attributes = Attributes.of(Catalog.from_ads([Ad("a", "lamp", countries=("DE",)), Ad("b", "lamp")]))
-    german = attributes.eligible(UserContext(country="DE"))
+    german = attributes.eligible(checked_user(UserContext(country="DE")))
     german[:] = False
-    assert attributes.eligible(UserContext(country="DE")).tolist() == [True, True]
-    assert np.array_equal(attributes.eligible(UserContext(country="CN")), [False, True])
+    assert attributes.eligible(checked_user(UserContext(country="DE"))).tolist() == [True, True]
+    assert np.array_equal(attributes.eligible(checked_user(UserContext(country="CN"))), [False, True])

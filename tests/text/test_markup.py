@@ -16,7 +16,7 @@ from intently.text.markup import plain_text
         ("<p class='x'>Hose</p>", " Hose "),
         ("a < b > c, x<y>z", "a < b > c, x<y>z"),
         ("&notit; &copyright", "&notit; &copyright"),
-        ("a<script>x < 5</script>b<style>c", "a  b c"),
+        ("a<script>x < 5</script>b<style>c", "a b<style>c"),
         ("&lt;br&gt;", " "),
     ],
 )

@@ -158,7 +158,7 @@ def read_instances(path: str | Path) -> tuple[Instance, ...]:
     instances: list[Instance] = []
     for lines in read_lines(path):
         if lines.errors:
-            raise min(lines.errors, key=lambda error: error.line or 0)
+            raise next(iter(lines.errors))
         for number, text in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
             if text.strip():
                 instances.append(_parsed(text, path, number))

@@ -66,6 +66,7 @@ def read_taxonomy(path: Path, *, skip_bad: bool = False) -> tuple[Taxonomy, tupl
                     cure = 'write the levels with " > " between them'
                     errors.append(InputError("empty", cure=cure, path=path, line=number, field="path"))
         problems.settle(errors)
+    problems.finish()
     if not paths:
         raise InputError("no categories", cure="give a row for each category under the header", path=path)
     return Taxonomy(tuple(dict.fromkeys(paths))), tuple(problems.first)

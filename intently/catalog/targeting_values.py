@@ -1,0 +1,204 @@
+"""One vocabulary for targeting: what ads ask for and what users bring are read by the same functions.
+
+| value | understood | kept as |
+|---|---|---|
+| country | ISO 3166-1 alpha-2 and alpha-3 codes, English names, `UK` | upper-case alpha-2: `DE` |
+| language | BCP 47 tags such as `en-US`, `zh-Hans-CN`, `de_DE` | the base language: `en`, `zh`, `de` |
+| device | the trade's names in singular and plural: `phone`, `Mobile devices`, `computers` | one of `DEVICES` |
+| audience | any text, compared exactly | the text without blanks around it |
+
+Case and blanks around a value do not matter. A value that is not understood raises InputError; it is never dropped.
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import iso3166
+import langcodes
+from langcodes.tag_parser import LanguageTagError
+
+from intently.errors import InputError
+from intently.types import UserContext
+
+DEVICES = ("mobile", "desktop", "tablet", "tv", "console", "watch", "car", "speaker")
+
+_COUNTRY_CURE = "use a two-letter code of ISO 3166, such as DE"
+_LANGUAGE_CURE = "use a language tag of BCP 47, such as zh or en-US"
+_DEVICE_CURE = f"use one of {', '.join(DEVICES)}"
+_ZONE_CURE = "name a time zone of the IANA database, such as Europe/Berlin"
+
+# English names in use that ISO 3166 writes otherwise. XK is no assigned code, but every ad platform uses it for Kosovo.
+_COUNTRY_NAMES = {
+    "uk": "GB", "united kingdom": "GB", "great britain": "GB", "united states": "US", "u.s.a.": "US", "u.s.": "US",
+    "south korea": "KR", "korea": "KR", "north korea": "KP", "russia": "RU", "vietnam": "VN", "turkey": "TR",
+    "czech republic": "CZ", "iran": "IR", "syria": "SY", "laos": "LA", "bolivia": "BO", "venezuela": "VE",
+    "tanzania": "TZ", "moldova": "MD", "macedonia": "MK", "netherlands": "NL", "the netherlands": "NL",
+    "holland": "NL", "ivory coast": "CI", "cape verde": "CV", "swaziland": "SZ", "burma": "MM", "macau": "MO",
+    "east timor": "TL", "brunei": "BN", "micronesia": "FM", "falkland islands": "FK", "vatican city": "VA",
+    "democratic republic of the congo": "CD", "republic of the congo": "CG", "kosovo": "XK",
+    "british virgin islands": "VG", "u.s. virgin islands": "VI", "reunion": "RE", "curacao": "CW",
+}  # fmt: skip
+# Codes that cover several countries, with the cure for each.
+_REGIONS = {"EU": "the European Union", "EMEA": "a sales region", "APAC": "a sales region", "LATAM": "a sales region"}
+
+_DEVICE_NAMES = {
+    "mobile": "mobile", "phone": "mobile", "smartphone": "mobile", "smart phone": "mobile", "mobile phone": "mobile",
+    "mobile device": "mobile", "mobile devices with full browsers": "mobile", "cell phone": "mobile",
+    "cellphone": "mobile", "handset": "mobile", "feature phone": "mobile", "high end mobile": "mobile",
+    "desktop": "desktop", "computer": "desktop", "desktop computer": "desktop", "desktop and laptop": "desktop",
+    "pc": "desktop", "personal computer": "desktop", "laptop": "desktop", "notebook": "desktop",
+    "tablet": "tablet", "tablets with full browsers": "tablet", "tablet computer": "tablet",
+    "tv": "tv", "television": "tv", "tv screen": "tv", "connected tv": "tv", "ctv": "tv", "smart tv": "tv", "ott": "tv",
+    "console": "console", "game console": "console", "games console": "console", "gaming console": "console",
+    "watch": "watch", "smartwatch": "watch", "smart watch": "watch", "wearable": "watch",
+    "car": "car", "automotive": "car", "speaker": "speaker", "smart speaker": "speaker",
+}  # fmt: skip
+# Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogues say no.
+_SAME_LANGUAGE = {"nb": "no"}
+_NO_LANGUAGE = frozenset(("und", "mul", "mis", "zxx", "art"))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedUser:
+    """A `UserContext` whose values are all understood, in the words of the catalogue. `None` filters nothing."""
+
+    country: str | None = None
+    language: str | None = None
+    device: str | None = None
+    time: datetime | None = None  # naive: the user's local time
+    audiences: frozenset[str] | None = None
+
+    @property
+    def hour_of_week(self) -> int | None:
+        """The hour of the user's week, from Monday 0:00 = 0 to Sunday 23:00 = 167."""
+        return None if self.time is None else 24 * self.time.weekday() + self.time.hour
+
+
+_ANYBODY = CheckedUser()
+
+
+def checked_user(user: UserContext | None) -> CheckedUser:
+    """Return what is known about the user in the words of the catalogue; nothing is known of None.
+
+    Raises InputError naming the field for a value that is not understood. Cost: a few microseconds.
+    """
+    if user is None:
+        return _ANYBODY
+    if not isinstance(user, UserContext):
+        raise InputError(
+            f"expected a UserContext, got {_kind(user)}", cure='write UserContext(country="DE")', field="user"
+        )
+    return CheckedUser(
+        None if user.country is None else country(_text(user.country, "country")),
+        None if user.language is None else language(_text(user.language, "language")),
+        None if user.device is None else device(_text(user.device, "device")),
+        _local_time(user.time, user.time_zone),
+        None if user.audiences is None else audiences(user.audiences),
+    )
+
+
+@lru_cache(maxsize=4096)
+def country(text: str) -> str:
+    """Return the ISO 3166-1 alpha-2 code of a country. Raises InputError for what names none."""
+    folded = " ".join(text.split())
+    upper = folded.upper()
+    if found := _COUNTRY_NAMES.get(folded.lower()):
+        return found
+    if len(upper) == 2 and upper.isascii() and upper in iso3166.countries_by_alpha2:
+        return upper
+    if upper in iso3166.countries_by_alpha3:
+        return str(iso3166.countries_by_alpha3[upper].alpha2)
+    by_name = iso3166.countries_by_name.get(upper) or iso3166.countries_by_apolitical_name.get(upper)
+    if by_name:
+        return str(by_name.alpha2)
+    if upper in _REGIONS:
+        problem = f"{_quoted(text)} is {_REGIONS[upper]}, not a country"
+        raise InputError(problem, cure="list the codes of its countries, such as DE and FR", field="country")
+    raise InputError(f"{_quoted(text)} is not a country", cure=_COUNTRY_CURE, field="country")
+
+
+@lru_cache(maxsize=4096)
+def language(text: str) -> str:
+    """Return the base language of a BCP 47 tag, as ISO 639 writes it. Raises InputError for what is no known tag."""
+    tag = text.strip().partition(".")[0].partition("@")[0]  # a POSIX locale such as de_DE.UTF-8@euro is one, too
+    problem = f"{_quoted(text)} is not a language"
+    if len(tag) > 100:
+        raise InputError(problem, cure=_LANGUAGE_CURE, field="language")
+    try:
+        base = langcodes.Language.get(langcodes.standardize_tag(tag, macro=True)).language
+    except LanguageTagError:
+        base = None
+    if base is None or base in _NO_LANGUAGE or not langcodes.Language.make(language=base).is_valid():
+        raise InputError(problem, cure=_LANGUAGE_CURE, field="language")
+    return _SAME_LANGUAGE.get(base, base)
+
+
+@lru_cache(maxsize=4096)
+def device(text: str) -> str:
+    """Return the kind of device, one of `DEVICES`. Raises InputError for a name that is not known."""
+    name = " ".join(text.lower().replace("_", " ").replace("-", " ").split())
+    found = (
+        _DEVICE_NAMES.get(name)
+        or _DEVICE_NAMES.get(name.removesuffix("s"))
+        or _DEVICE_NAMES.get(name.removesuffix("es"))
+    )
+    if found is None:
+        raise InputError(f"{_quoted(text)} is not a known device", cure=_DEVICE_CURE, field="device")
+    return found
+
+
+def audiences(values: object) -> frozenset[str]:
+    """Return audience tags as a set. Raises InputError for one text, which is not a list of texts."""
+    if not isinstance(values, Set | list | tuple):
+        cure = f"write [{values!r}]" if isinstance(values, str) else 'write a list of tags, such as ["new customers"]'
+        raise InputError(f"expected a list of texts, got {_kind(values)}", cure=cure, field="audiences")
+    for value in values:
+        _text(value, "audiences")
+    return frozenset(folded for value in values if (folded := value.strip()))
+
+
+def _local_time(time: object, time_zone: object) -> datetime | None:
+    """Return the user's local time: a naive datetime is that already, an aware one is converted to the user's zone."""
+    zone = None if time_zone is None else _zone(_text(time_zone, "time_zone"))
+    if time is None:
+        return None
+    if not isinstance(time, datetime):
+        raise InputError(f"expected a datetime, got {_kind(time)}", cure="give the user's local time", field="time")
+    if time.utcoffset() is None:
+        return time.replace(tzinfo=None)
+    if zone is None:
+        cure = 'add time_zone="Europe/Berlin", or give the user\'s local time without a zone'
+        raise InputError("the time has a zone, but the user's zone is not known", cure=cure, field="time")
+    try:
+        return time.astimezone(zone).replace(tzinfo=None)
+    except OverflowError:
+        raise InputError("the time is out of range", cure="give the current time", field="time") from None
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name.strip())
+    except (
+        KeyError,
+        OSError,
+        ValueError,
+    ):  # an unknown name, one that is a folder of the database, one with NUL characters
+        raise InputError(f"{_quoted(name)} is not a time zone", cure=_ZONE_CURE, field="time_zone") from None
+
+
+def _text(value: object, field: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"expected a text, got {_kind(value)}", cure="give a str", field=field)
+    return value
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__} {_quoted(value) if isinstance(value, str) else repr(value)[:60]}"
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:59] + "…")
