@@ -1,6 +1,7 @@
 """From interactions to a vocabulary, to what the student learns, to what it says of every ad."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.intentions.candidates import mine_candidates
-from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
+from intently.live.readings import Readings, read_ads
 from intently.models.pretrained import grow_vocabulary, load_pretrained
 from intently.models.student import Student
 from intently.text.analyze import Analyzer
@@ -143,7 +144,7 @@ def read_all_ads(
 
     Saved chunk by chunk under `work`, so that an interrupted build goes on where it was.
     """
-    decoder, decoding = student.decoder(trie), DecodeSettings(num_beams=settings.num_beams)
+    decoder = student.decoder(trie)
     pairs, log_probs, embeddings = [], [], []
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
@@ -153,23 +154,19 @@ def read_all_ads(
         except (FileNotFoundError, ArtifactError) as error:
             if isinstance(error, ArtifactError):
                 set_aside(path, str(error))
-            vectors = np.empty((len(chunk), student.dimension), dtype=np.float32)
-            ids = np.full((len(chunk), settings.num_beams), -1, dtype=np.int64)
-            probs = np.full((len(chunk), settings.num_beams), -np.inf)
-            done = start
-            for rows, reading in student.batches(chunk, settings.max_ad_tokens, batch_size=64):
-                vectors[rows] = reading.embeddings
-                for row, found in zip(rows, decoder.decode(reading.prompt, decoding), strict=True):
-                    ids[row, : len(found.intention_ids)] = found.intention_ids
-                    probs[row, : len(found.log_probs)] = found.log_probs
-                done += len(rows)
-                show("Reading the ads", done, len(texts), "")
+            report = partial(_report, show, start, len(texts))
+            readings = read_ads(student, decoder, chunk, settings, report)
             with sealed_write(path) as file:
-                np.savez(file, ids=ids, probs=probs, vectors=vectors)
+                np.savez(file, **vars(readings))
             content = read_sealed(path)
         with np.load(content) as stored:
-            row, beam = np.nonzero(stored["ids"] >= 0)
-            pairs.append(np.stack((stored["ids"][row, beam], row + start), axis=1))
-            log_probs.append(stored["probs"][row, beam])
-            embeddings.append(stored["vectors"])
+            found = Readings(**{name: stored[name] for name in ("intention_ids", "log_probs", "embeddings")})
+        of_chunk, probs = found.pairs(start)
+        pairs.append(of_chunk)
+        log_probs.append(probs)
+        embeddings.append(found.embeddings)
     return np.concatenate(pairs), np.concatenate(log_probs), np.concatenate(embeddings)
+
+
+def _report(show: Progress, start: int, total: int, done: int) -> None:
+    show("Reading the ads", start + done, total, "")

@@ -158,6 +158,10 @@ class Engine:
         self._check_process()
         return self._live.apply(changes)
 
+    def number_from(self, seq: int) -> None:
+        """Number further changes from `seq` on, as whoever takes the place of another engine does."""
+        self._live.number_from(seq)
+
     def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads, all of them or none; return the number of the change once queries see them.
 

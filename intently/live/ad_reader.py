@@ -10,7 +10,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from intently.arrays import Float32Array, IntArray
+from intently.arrays import IntArray
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.errors import ArtifactError
@@ -20,8 +20,9 @@ from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
-from intently.intentions.decode import ConstrainedDecoder, DecodeSettings
+from intently.intentions.decode import ConstrainedDecoder
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
+from intently.live.readings import read_ads
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
@@ -31,12 +32,10 @@ from intently.text.analyze import Analyzer
 from intently.text.chunk import ChunkSettings
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 
-_BATCH_SIZE = 64  # ads of similar length that the student reads at once
-
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """Those settings of the build that decide what an ad is found by."""
+    """Build settings that affect how an ad is indexed."""
 
     postings: PostingSettings = field(default_factory=PostingSettings)
     ocr: OcrSettings = field(default_factory=OcrSettings)
@@ -65,9 +64,11 @@ class AdReader:
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
-        decoded, log_probs, own = self._read(ad_texts(catalog))
+        with intra_op_threads(self.num_threads):
+            readings = read_ads(self.student, self.decoder, ad_texts(catalog), self.settings.postings)
+        own = readings.embeddings
         nobody = np.empty((0, 2), dtype=np.int64)
-        ads = AdIntentions(self._given(catalog), nobody, decoded, log_probs)
+        ads = AdIntentions(self._given(catalog), nobody, *readings.pairs())
         pages = self._pages(catalog)
         embeddings, tokens = own, None
         if self.encoder is not None:
@@ -101,21 +102,6 @@ class AdReader:
     def _cleaner(self) -> OcrCleaner:
         """What cleans pages; its lexicon is made when the first page comes, as many engines never get one."""
         return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
-
-    def _read(self, texts: list[str]) -> tuple[IntArray, np.ndarray, Float32Array]:
-        """Return decoded (intention_id, ad_row) pairs (P, 2), their log-probabilities (P,), and embeddings (N, D)."""
-        settings = self.settings.postings
-        decoding = DecodeSettings(num_beams=settings.num_beams)
-        pairs, log_probs = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)]
-        vectors = np.empty((len(texts), self.student.dimension), dtype=np.float32)
-        with intra_op_threads(self.num_threads):
-            for rows, reading in self.student.batches(texts, settings.max_ad_tokens, _BATCH_SIZE):
-                vectors[rows] = reading.embeddings
-                for row, found in zip(rows, self.decoder.decode(reading.prompt, decoding), strict=True):
-                    ids = found.intention_ids
-                    pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
-                    log_probs.append(found.log_probs)
-        return np.concatenate(pairs), np.concatenate(log_probs), vectors
 
     def _given(self, catalog: Catalog) -> IntArray:
         """Return the (intention_id, ad_row) pairs (P, 2) of the intentions that the ads name themselves."""

@@ -86,6 +86,13 @@ class Applier:
             effects[ad_id] = Gone(ad_id, line)
         return self._apply(effects, must_be_there=True)
 
+    def number_from(self, seq: int) -> None:
+        """Number further changes from `seq` on. No change may be under way."""
+        with self._lock:
+            self._numbers()
+            self._seq = seq
+            self.snapshot = self._numbered = replace(self.snapshot, seq=seq)
+
     def ad(self, ad_id: str) -> Ad | None:
         """Return the ad with this id as it is now, None if there is none."""
         with self._lock:
