@@ -70,6 +70,7 @@ def read_pages(
     pages: Annotated[Path, typer.Argument(help="Directory of landing pages, a file an ad: AD_ID.png, .jpg, .html")],
     file: Annotated[Path, typer.Option("--out", help="JSON lines to write: ad_id, landing_spans.", show_default=False)],
     chromium: Annotated[str, typer.Option(help="The browser that renders HTML.")] = "",
+    no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Let root render HTML outside a sandbox.")] = False,
 ) -> None:
     """Read pictures of landing pages by OCR, to be joined to the ads by `ad_id`."""
     from intently.build.ocr.reading import PageReader, ReadingSettings
@@ -77,7 +78,7 @@ def read_pages(
     from intently.catalog.pages import write_pages
 
     with StageProgress(err) as progress:
-        settings = ReadingSettings(chromium=chromium) if chromium else ReadingSettings()
+        settings = ReadingSettings(chromium=chromium, sandbox=not no_sandbox)
         number = write_pages(read(pages, PageReader(settings), progress), file)
     out.print(f"{file}: {number:,} pages", soft_wrap=True)
 

@@ -57,10 +57,9 @@ class Merger:
         if time.monotonic() < self._not_before:
             return
         self._running = merge
-        self._thread = threading.Thread(
-            target=self._run, args=(self._current(), merge), name="intently-merge", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(self._current(), merge), name="intently-merge", daemon=True)
+        thread.start()
+        self._thread = thread  # only now, for whoever waits; it ends with the lock, which is held here
 
     def _run(self, before: Snapshot, merge: Merge) -> None:
         started = time.monotonic()

@@ -40,6 +40,7 @@ class ReadingSettings:
 
     num_threads: int = 1
     chromium: str = ""  # the program that renders HTML; without it HTML pages are refused
+    sandbox: bool = True  # render inside Chromium's sandbox, which root cannot
     page_width: int = 1024  # pixels, of rendered HTML
     page_height: int = 6000  # pixels; what a rendered page has below is not read
 
@@ -76,7 +77,9 @@ class PageReader:
         settings = self.settings
         with TemporaryDirectory() as directory:
             image = Path(directory) / "page.png"
-            render_html(path, image, settings.chromium, settings.page_width, settings.page_height)
+            render_html(
+                path, image, settings.chromium, settings.page_width, settings.page_height, sandbox=settings.sandbox
+            )
             return self._read_image(image)
 
     def _read_image(self, path: Path) -> tuple[Span, ...]:

@@ -1,5 +1,4 @@
 import json
-import os
 import stat
 import sys
 
@@ -120,19 +119,28 @@ class TestChromium:
         from intently.build.ocr.rendering import render_html
 
         told = "out = next(a for a in sys.argv if a.startswith('--screenshot=')).split('=', 1)[1]\n"
-        program = self.program(tmp_path, told + "open(out, 'w').write('\\n'.join(sys.argv))")
-        render_html(page, tmp_path / "out.png", program, 800, 600)
+        told += "page = open(sys.argv[-1].removeprefix('file://')).read()\n"
+        program = self.program(tmp_path, told + "open(out, 'w').write('\\n'.join([*sys.argv, page]))")
+        render_html(page, tmp_path / "out.png", program, 800, 600, sandbox=False)
         said = (tmp_path / "out.png").read_text().splitlines()
-        assert said[-1] == page.as_uri()
-        assert "--window-size=800,600" in said
-        assert ("--no-sandbox" in said) == (os.geteuid() == 0)
+        assert said[-1].endswith("<h1>Robot</h1>")
+        assert "default-src 'none'" in said[-1]  # no scripts, no files, no network
+        assert {"--window-size=800,600", "--no-sandbox", "--blink-settings=scriptEnabled=false"} <= set(said)
+
+    def test_root_must_ask_for_it(self, tmp_path, page, monkeypatch):
+        from intently.build.ocr import rendering
+
+        program = self.program(tmp_path, "")
+        monkeypatch.setattr(rendering, "_is_root", lambda: True)
+        with pytest.raises(InputError, match=r"root renders HTML .*; run as another user, or .* --no-sandbox"):
+            rendering.render_html(page, tmp_path / "out.png", program, 800, 600)
 
     def test_its_failure_is_told(self, tmp_path, page):
         from intently.build.ocr.rendering import render_html
 
         program = self.program(tmp_path, "sys.exit('no display')")
         with pytest.raises(InputError, match=r"a 1.html: Chromium made no image of it \(no display\)"):
-            render_html(page, tmp_path / "out.png", program, 800, 600)
+            render_html(page, tmp_path / "out.png", program, 800, 600, sandbox=False)
 
     def test_must_be_there(self, tmp_path, page):
         from intently.build.ocr.rendering import render_html
