@@ -63,13 +63,13 @@ class BuildReport:
 
 
 def build_engine(
-    ads: Path,
-    clicks: Path | None,
-    out: Path,
+    ads: str | Path,
+    clicks: str | Path | None,
+    out: str | Path,
     settings: BuildSettings | None = None,
     *,
-    queries: Path | None = None,
-    pages: Path | None = None,
+    queries: str | Path | None = None,
+    pages: str | Path | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
@@ -80,6 +80,8 @@ def build_engine(
     `InputError` for wrong input, and for an `out` that holds something else; `SettingsError` for a device that this
     machine lacks.
     """
+    ads, out = Path(ads), Path(out)
+    clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
     show("Reading", 0, 0, "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from intently.errors import MissingDependencyError
+from intently.errors import MissingDependencyError, install_hint
 
 if TYPE_CHECKING:
     from intently.engine.engine import Engine
@@ -34,8 +34,7 @@ def need_models() -> None:
         import intently.models.onnx_runner  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; "
-            "run in the checkout: pip install -e '.[models]'"
+            f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; " + install_hint("models")
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray, Mask
-from intently.errors import MissingDependencyError
+from intently.errors import MissingDependencyError, install_hint
 from intently.settings import check_choice, check_range
 
 
@@ -83,7 +83,7 @@ def import_faiss() -> ModuleType:
         import faiss
     except ImportError as error:
         raise MissingDependencyError(
-            f"searching many ads in two stages needs faiss ({error}); run in the checkout: pip install -e '.[models]', "
+            f"searching many ads in two stages needs faiss ({error}); {install_hint('models')}, "
             "or set the coarse engine to 'exact'"
         ) from error
     faiss.omp_set_num_threads(1)  # queries are what is answered in parallel, and a thread has a count of its own

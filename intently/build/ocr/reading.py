@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from intently.build.ocr.rendering import render_html
 from intently.catalog.pages import Page
-from intently.errors import InputError, MissingDependencyError
+from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.settings import check_range
 from intently.types import Progress, Span
 
@@ -30,7 +30,7 @@ _MODELS = {
     "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
     "Rec": "PP-OCRv6_rec_small.onnx",
 }
-_INSTALL = "run in the checkout: pip install -e '.[ocr]'"
+_INSTALL = install_hint("ocr")
 _MAX_SIDE = 2000  # pixels; RapidOCR would shrink what is longer, and small letters would be lost
 
 

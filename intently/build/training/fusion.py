@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.errors import InputError, MissingDependencyError
+from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.settings import check_range
 from intently.text.normalize import normalize
 from intently.types import Progress
@@ -281,5 +281,5 @@ def _need_lightgbm() -> None:
         import lightgbm  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"learning the fusion needs LightGBM ({error}); run in the checkout: pip install -e '.[models]'"
+            f"learning the fusion needs LightGBM ({error}); {install_hint('models')}"
         ) from error

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from intently.errors import ArtifactError, MissingDependencyError, SettingsError
+from intently.errors import ArtifactError, MissingDependencyError, SettingsError, install_hint
 from intently.models.encoder.backbone import TextBackbone
 
 if TYPE_CHECKING:  # an optional dependency: the compact backbone does not need it
@@ -47,7 +47,7 @@ class HuggingFaceBackbone(TextBackbone):
             from transformers.utils import logging
         except ImportError as error:
             raise MissingDependencyError(
-                f"Hugging Face encoders need transformers ({error}); run in the checkout: pip install -e '.[llm]'"
+                f"Hugging Face encoders need transformers ({error}); {install_hint('llm')}"
             ) from error
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # who loads a model shows progress of their own
         try:
