@@ -88,7 +88,7 @@ class Checked:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("count = 0", "'count' is 0; it takes a number ≥ 1"),
+        ("count = 0", "'count' is 0; it takes a whole number ≥ 1"),
         ("share = -0.1", r"'share' is -0\.1; it takes a number ≥ 0 and ≤ 1"),
         ("share = 1.01", r"'share' is 1\.01; it takes a number ≥ 0 and ≤ 1"),
         ("share = nan", "'share' is nan"),

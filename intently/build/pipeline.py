@@ -28,6 +28,7 @@ from intently.build.encoder_teacher import Guide
 from intently.build.fusion import Learned, held_out_queries, learn_fusion
 from intently.build.intentions import build_intentions
 from intently.build.interactions import Interactions, match_interactions
+from intently.build.limits import check_devices, check_models
 from intently.build.settings import BuildSettings
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
@@ -47,7 +48,6 @@ from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
-from intently.models.device import require_device
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.types import Progress
@@ -78,18 +78,19 @@ def build_engine(
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
     clicks the student learns from the ads alone. An engine that is in `out` answers until the new one is there. Raises
     `InputError` for wrong input, and for an `out` that holds something else; `SettingsError` for a device that this
-    machine lacks.
+    machine lacks and for settings that do not fit the models, before anything long starts.
     """
     ads, out = Path(ads), Path(out)
     clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
+    check_models(settings)
     show("Reading", 0, 0, "")
     fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
     done = _finished(out, fingerprints, settings)
     if done:
         return done
-    _require_devices(settings)
+    check_devices(settings)
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
@@ -182,14 +183,6 @@ def build_engine(
     )
     shutil.rmtree(work)
     return BuildReport(out, facts, notes)
-
-
-def _require_devices(settings: BuildSettings) -> None:
-    """Raise `SettingsError` for a device that this machine lacks, before hours are spent on what comes before it."""
-    require_device(settings.device, "device")
-    for table, model in (("teacher.model", settings.teacher.model), ("ocr_model", settings.ocr_model)):
-        if model.name:
-            require_device(model.device, f"{table}.device")
 
 
 def _check_held_out(augmentation: Path, fusion: FusionSettings) -> None:

@@ -24,7 +24,7 @@ ClicksFile = Annotated[Path | None, typer.Option(help="Clicks or judgements to l
 QueriesFile = Annotated[
     Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
 ]
-SettingsFile = Annotated[Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")]
+SettingsFile = Annotated[Path | None, typer.Option(help="A TOML file of the settings that are to differ.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")]
 
 

@@ -32,7 +32,7 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
 from intently.models.encoder.embedder import Embedder
-from intently.models.student import Runtime, Student
+from intently.models.student import Runtime, Student, check_tokens
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
@@ -81,9 +81,12 @@ class Engine:
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
         affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalogue
-        or of these models, and for a `fusion` with a lexical index that does not know its statistics.
+        or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
+        for queries longer than the student reads.
         """
         _check_parts(student, encoder, vectors, tokens, lexical, fusion)
+        longest = intentions.trie.depth()
+        check_tokens(settings, "max_query_tokens", positions=student.positions, longest=longest, table="retrieval.")
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
         self.settings, self.cache, self.fusion, self.generation = settings, cache, fusion, generation
         num_threads = reader_threads(settings.num_threads, encoder)

@@ -33,8 +33,8 @@ class CoarseSettings:
     same recall (docs/two-stage.md), so a graph is built only if it is named; `flat` is then built, too.
     """
 
-    engine: CoarseEngine = CoarseEngine.AUTO
-    exact_up_to: int = 20_000
+    engine: CoarseEngine = CoarseEngine.AUTO  # auto, exact, flat or hnsw
+    exact_up_to: int = 20_000  # ads, whose vectors auto compares one by one
     rescored_share: float = 0.02  # of all ads, at most this many are compared in full precision …
     oversampling: int = 6  # … which is this many for each one asked for, of 384 dimensions, if the share allows …
     min_candidates: int = 3_000  # … and at least this many
@@ -43,10 +43,10 @@ class CoarseSettings:
 
     def __post_init__(self) -> None:
         check_choice(self, "engine", CoarseEngine)
-        check_range(self, "exact_up_to", "seed", whole=True)
+        check_range(self, "exact_up_to", "seed")
         check_range(self, "rescored_share", high=1, exclusive=True)
-        check_range(self, "oversampling", "graph_oversampling", low=2, whole=True)
-        check_range(self, "min_candidates", low=1, whole=True)
+        check_range(self, "oversampling", "graph_oversampling", low=2)
+        check_range(self, "min_candidates", low=1)
 
 
 @dataclass(frozen=True)

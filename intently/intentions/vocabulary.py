@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 class VocabularySettings:
     """How many intentions to keep, and what counts as coverage."""
 
-    max_intentions: int = 40_000
+    max_intentions: int = 40_000  # at most; each takes part in every decoding
     saturation: float = 0.8  # the next intention of an ad or query is worth this share of the one before
     query_weight: float = 3.0  # what answering one query is worth, in ads
     num_rounds: int = 20  # gains are renewed this often while the vocabulary fills

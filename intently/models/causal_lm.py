@@ -47,8 +47,8 @@ class LanguageModelSettings:
     """Which language model, and how it is spoken to."""
 
     name: str = ""  # Hugging Face name, directory, `.gguf` file, or "smollm2", "gemma3" (packaged); empty: none
-    precision: Precision = Precision.AUTO
-    device: str = "cpu"
+    precision: Precision = Precision.AUTO  # of the weights: float32, bfloat16, or bfloat16 where it is fast
+    device: str = "cpu"  # that runs it, as PyTorch calls it
     system: str = ""  # the system message, where the chat template has room for one
 
     def __post_init__(self) -> None:

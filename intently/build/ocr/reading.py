@@ -44,7 +44,7 @@ class ReadingSettings:
     page_height: int = 6000  # pixels; what a rendered page has below is not read
 
     def __post_init__(self) -> None:
-        check_range(self, "num_threads", "page_width", "page_height", low=1, whole=True)
+        check_range(self, "num_threads", "page_width", "page_height", low=1)
 
 
 class PageReader:

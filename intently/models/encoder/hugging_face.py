@@ -3,6 +3,7 @@
 Shape letters: B batch, S source length, D hidden size, L layers.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,13 +43,10 @@ class HuggingFaceBackbone(TextBackbone):
         cls, name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> tuple["HuggingFaceBackbone", "HuggingFaceTokenizer"]:
         """Load an encoder and its tokenizer by name or directory; raise `SettingsError` if there is none."""
-        try:
-            from transformers import AutoModel, AutoTokenizer
-            from transformers.utils import logging
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"Hugging Face encoders need transformers ({error}); {install_hint('llm')}"
-            ) from error
+        _need_transformers()
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # who loads a model shows progress of their own
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
@@ -93,3 +91,30 @@ class HuggingFaceTokenizer:
         for row, ids in enumerate(encoded):
             token_ids[row, : len(ids)] = ids
         return token_ids, lengths
+
+
+def positions_of(name: str) -> tuple[int, int]:
+    """Return how many tokens a Hugging Face encoder reads, and its hidden size, without loading its weights.
+
+    Raises `SettingsError` if there is no such encoder.
+    """
+    _need_transformers()
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the encoder {name!r} cannot be loaded: {error}") from error
+    positions = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    if any(family in config.model_type for family in ("roberta", "camembert")):  # they count from after the padding
+        positions -= (config.pad_token_id or 0) + 1
+    return positions, int(getattr(config, "hidden_size", 0))
+
+
+def _need_transformers() -> None:
+    try:
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Hugging Face encoders need transformers ({error}); {install_hint('llm')}"
+        ) from error
