@@ -12,6 +12,7 @@ manifest is written last.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -51,6 +52,8 @@ from intently.live.landing_pages import CleanedPages, clean_landing_pages, domai
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.types import Progress
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,8 @@ def build_engine(
         **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
     }
     notes = (*_notes(read.num_skipped, read.problems, judgements, interactions, num_strange), *learned.notes)
+    for note in notes:
+        logger.info("%s: %s", out, note)
     kept = [path for path in out.rglob("*") if path.is_file() and work not in path.parents and path.name != MANIFEST]
     write_manifest(
         out,
@@ -182,6 +187,7 @@ def build_engine(
         {"fingerprints": asdict(fingerprints), "settings": asdict(settings), "facts": facts, "notes": list(notes)},
     )
     shutil.rmtree(work)
+    logger.info("%s: built", out, extra={"facts": facts})
     return BuildReport(out, facts, notes)
 
 

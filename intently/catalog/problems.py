@@ -4,12 +4,15 @@ Readers work on batches of rows. Every check of a batch says which rows it refus
 so that the row that is raised is the first wrong one in the file, not the first that some check came across.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from intently.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 MAX_PROBLEMS = 20  # kept for the report; the rest is only counted
 
@@ -47,6 +50,8 @@ class Problems:
         in_order = sorted(errors, key=lambda error: error.line or 0)
         if not self.skip_bad:
             raise in_order[0]
+        for error in in_order:
+            logger.debug("row skipped: %s", error)
         self.num_skipped += len(in_order)
         self.first += [str(error) for error in in_order[: MAX_PROBLEMS - len(self.first)]]
 

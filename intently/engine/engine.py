@@ -6,6 +6,7 @@ query ─ read once ┬─ student reads ─┬─ decode intentions → posting
                   └─ terms → BM25 ───────────────────────────────────┘
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ from intently.types import (
     UserContext,
 )
 
+logger = logging.getLogger(__name__)
+
 FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
 
 
@@ -58,6 +61,8 @@ class Engine:
     `intentions`, `vectors`, `tokens` and `lexical` are as loaded; `catalog` has the ads as they are now. `generation`
     names what was loaded, empty for an engine that was never written.
     """
+
+    slow_query_ms = 1_000.0  # a query that takes longer is logged, with where the time went
 
     def __init__(
         self,
@@ -302,6 +307,9 @@ class Engine:
                     )
                     for rank, (row, score) in enumerate(best, start=1)
                 )
+        if (spent_ms := sum(timings.values())) > self.slow_query_ms:
+            stages = ", ".join(f"{stage} {spent:.0f}" for stage, spent in timings.items())
+            logger.warning("slow query %r: %.0f ms (%s)", request.query, spent_ms, stages, extra={"spent_ms": spent_ms})
         return Ranking(
             request.query,
             ranked,

@@ -16,7 +16,7 @@ from intently.arrays import Float64Array, IntArray
 from intently.intentions.candidates import Candidates, Source
 from intently.settings import check_range
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def merge_equal(
     if not readable.all():
         vocabulary = _only(vocabulary, readable)
         sequences = [sequence for sequence, keep in zip(sequences, readable, strict=True) if keep]
-        _log.warning(
+        logger.warning(
             "%d intentions are left out because the tokenizer lacks their characters, such as %r",
             len(vocabulary.left_out),
             vocabulary.left_out[0],
