@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -35,7 +34,7 @@ def read_settings(cls: type[T], path: Path, base: T | None = None) -> T:
 
 def from_mapping(cls: type[T], content: Mapping[str, Any], place: str, base: T | None = None) -> T:
     """Return the dataclass `cls` (or `base`, changed) with the values of `content`; `place` is what errors name."""
-    hints = _type_hints(cls)
+    hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in content.items():
@@ -53,7 +52,7 @@ def check_range(settings: object, *names: str, low: float = 0, high: float = mat
 
     A setting declared as `int` takes whole numbers only.
     """
-    kinds = _type_hints(type(settings))
+    kinds = get_type_hints(type(settings))
     for name in names:
         value, whole = getattr(settings, name), float not in (get_args(kinds[name]) or (kinds[name],))
         wanted = f"a{' whole' * whole} number {'>' if exclusive else '≥'} {low}"
@@ -61,11 +60,6 @@ def check_range(settings: object, *names: str, low: float = 0, high: float = mat
         number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not low <= value <= high or (exclusive and value == low):
             raise SettingsError(f"'{name}' is {value!r}; it takes {wanted}")
-
-
-@cache
-def _type_hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def check_choice(settings: object, name: str, kind: type[StrEnum]) -> None:
