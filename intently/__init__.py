@@ -1,22 +1,77 @@
 """Intently: ad retrieval by commercial intention.
 
-`Engine` answers queries; it is loaded on first use, so that reading catalogues and evaluating need no PyTorch.
+    from intently import Ad, Delete, Engine, Patch, Put, Request, UserContext, build
+
+    build.build_engine("ads.tsv", "clicks.tsv", "engine")        # offline; `build_engine` alone can be imported too
+    engine = Engine.load("engine")                               # online
+    engine.apply([Put(Ad("a1", "Cordless drill")), Patch("a2", {"status": "paused"}), Delete("a3")])
+    ranking = engine.answer(Request("drill", k=5, user=UserContext(country="US")))
+
+What runs models (`Engine`, `build`, `build_engine`, `BuildSettings`) is imported on first use: reading catalogues and
+evaluating need no PyTorch. The package logs to the logger `intently`, and shows nothing until you configure `logging`.
 """
 
+import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from intently.errors import IntentlyError
-from intently.types import Ad, Channel, Intention, Ranking, Reason, ScoredAd, UserContext
+from intently.types import (
+    Ad,
+    Channel,
+    Delete,
+    Intention,
+    Patch,
+    Put,
+    Ranking,
+    Reason,
+    Request,
+    ScoredAd,
+    UserContext,
+)
 
 if TYPE_CHECKING:
+    from intently import build
+    from intently.build.pipeline import build_engine
+    from intently.build.settings import BuildSettings
     from intently.engine.engine import Engine
 
-__all__ = ["Ad", "Channel", "Engine", "Intention", "IntentlyError", "Ranking", "Reason", "ScoredAd", "UserContext"]
+__all__ = [
+    "Ad",
+    "BuildSettings",
+    "Channel",
+    "Delete",
+    "Engine",
+    "Intention",
+    "IntentlyError",
+    "Patch",
+    "Put",
+    "Ranking",
+    "Reason",
+    "Request",
+    "ScoredAd",
+    "UserContext",
+    "build",
+    "build_engine",
+]
+
+# Names that need PyTorch, and the module of each; `build` is a module itself.
+_ON_FIRST_USE = {
+    "BuildSettings": "intently.build.settings",
+    "Engine": "intently.engine.engine",
+    "build_engine": "intently.build.pipeline",
+}
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Engine":
-        from intently.engine.engine import Engine
+    if name == "build":
+        return importlib.import_module("intently.build")
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module 'intently' has no attribute '{name}'")
+    return getattr(importlib.import_module(_ON_FIRST_USE[name]), name)
 
-        return Engine
-    raise AttributeError(f"module 'intently' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

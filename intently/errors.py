@@ -37,3 +37,8 @@ class ArtifactError(IntentlyError):
 
 class MissingDependencyError(IntentlyError):
     """Say which optional dependency is missing and how to install it."""
+
+
+def install_hint(extra: str) -> str:
+    """Return how to install an extra; right for a wheel and for a checkout, as pip finds the package in place."""
+    return f"run: pip install 'intently[{extra}]'"

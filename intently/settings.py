@@ -47,25 +47,19 @@ def from_mapping(cls: type[T], content: Mapping[str, Any], place: str, base: T |
         raise SettingsError(f"{place}: {error}") from error
 
 
-def check_range(
-    settings: object,
-    *names: str,
-    low: float = 0,
-    high: float = math.inf,
-    exclusive: bool = False,
-    whole: bool = False,
-) -> None:
+def check_range(settings: object, *names: str, low: float = 0, high: float = math.inf, exclusive: bool = False) -> None:
     """Raise `SettingsError` unless each named setting is finite, at least `low` (above it if `exclusive`), ≤ `high`.
 
-    With `whole` it must be an integer.
+    A setting declared as `int` takes whole numbers only.
     """
+    kinds = get_type_hints(type(settings))
     for name in names:
-        value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            raise SettingsError(f"'{name}' is {value!r}; it takes a {'whole ' if whole else ''}number")
-        if not (math.isfinite(value) and low <= value <= high) or (exclusive and value == low):
-            wanted = f"{'>' if exclusive else '≥'} {low}" + (f" and ≤ {high}" if high < math.inf else "")
-            raise SettingsError(f"'{name}' is {value!r}; it takes a number {wanted}")
+        value, whole = getattr(settings, name), float not in (get_args(kinds[name]) or (kinds[name],))
+        wanted = f"a{' whole' * whole} number {'>' if exclusive else '≥'} {low}"
+        wanted += f" and ≤ {high}" if high < math.inf else ""
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or not low <= value <= high or (exclusive and value == low):
+            raise SettingsError(f"'{name}' is {value!r}; it takes {wanted}")
 
 
 def check_choice(settings: object, name: str, kind: type[StrEnum]) -> None:

@@ -5,6 +5,7 @@ starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue o
 `Ad`: it is columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -12,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from intently.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
 MAX_EXCLUDED = 10_000  # ads that a request may leave out
@@ -90,6 +93,13 @@ class Request:
     exclude: frozenset[str] = frozenset()  # ids of ads that are not to be returned
 
     def __post_init__(self) -> None:
+        try:
+            self._check()
+        except InputError as error:
+            logger.debug("request refused: %s", error)
+            raise
+
+    def _check(self) -> None:
         _check_query(self.query)
         if type(self.k) is not int or self.k < 1:
             raise InputError(f"k is {self.k!r}", cure="ask for a whole number of ads, at least 1", field="k")

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "intently"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES += [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 
 # A path is a machine's own when it starts at the root and goes into one of these.
 _MACHINE_PATH = re.compile(r"(?<![\w./~-])/(?:work|home|tmp|root|Users)(?=/|\b)")

@@ -1,10 +1,12 @@
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intently.build.settings import BuildSettings
+from intently.build.settings import BuildSettings, Preset
 from intently.errors import SettingsError
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.settings import check_range, from_mapping, read_settings
@@ -88,7 +90,7 @@ class Checked:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("count = 0", "'count' is 0; it takes a number ≥ 1"),
+        ("count = 0", "'count' is 0; it takes a whole number ≥ 1"),
         ("share = -0.1", r"'share' is -0\.1; it takes a number ≥ 0 and ≤ 1"),
         ("share = 1.01", r"'share' is 1\.01; it takes a number ≥ 0 and ≤ 1"),
         ("share = nan", "'share' is nan"),
@@ -163,3 +165,39 @@ def test_what_a_file_does_not_name_is_as_in_the_base(tmp_path):
     assert read_settings(Outer, path, base) == Outer("灯", 3.0, True, Inner(0.1, 4))
     path.write_text("")
     assert read_settings(Outer, path, base) == base
+
+
+def whole_numbers(settings: object) -> list[tuple[type, str]]:
+    """Return every setting below `settings` that takes whole numbers: its class and name."""
+    found = []
+    for each, kind in get_type_hints(type(settings)).items():
+        value = getattr(settings, each)
+        if is_dataclass(value):
+            found += whole_numbers(value)
+        elif int in (get_args(kind) or (kind,)) and float not in get_args(kind):
+            found.append((type(settings), each))
+    return found
+
+
+@pytest.mark.parametrize(("cls", "name"), sorted(set(whole_numbers(BuildSettings())), key=str))
+def test_every_whole_number_is_checked(cls, name):
+    for value in (10.5, 64.0, "64", True, math.nan, -1):
+        with pytest.raises(SettingsError, match=f"'{name}' is .*; it takes a whole number"):
+            cls(**{name: value})
+
+
+def test_presets():
+    assert BuildSettings.preset("default") == BuildSettings()
+    quick, best = BuildSettings.preset("quick"), BuildSettings.preset(Preset.BEST)
+    assert quick.training.max_steps < BuildSettings().training.min_steps and not quick.bridge.enabled
+    assert best == replace(BuildSettings(), bridge=replace(best.bridge, enabled=True)) and best.bridge.enabled
+    with pytest.raises(SettingsError, match="the preset is 'fast'; it takes one of quick, default, best"):
+        BuildSettings.preset("fast")
+
+
+def test_a_file_overrides_the_preset(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("[training]\nseed = 3\n[bridge]\nenabled = false\n")
+    chosen = read_settings(BuildSettings, path, BuildSettings.preset("quick"))
+    assert chosen.training == replace(BuildSettings.preset("quick").training, seed=3)
+    assert not read_settings(BuildSettings, path, BuildSettings.preset("best")).bridge.enabled

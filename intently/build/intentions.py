@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import IntArray
 from intently.build.interactions import Interactions
+from intently.build.limits import check_student_tokens
 from intently.build.settings import BuildSettings
 from intently.build.teacher import Lessons, take_lessons
 from intently.build.training.pairs import Taught, TrainingData, build_training_data
@@ -75,6 +76,7 @@ def build_intentions(
     vocabulary = choose_vocabulary(catalog, interactions, settings, lessons) if lessons.ads else draft
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts), tokenizer.unknown_id)
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
+    check_student_tokens(settings, backbone.config.max_position_embeddings, trie.depth())
     phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
 
     directory = work / STUDENT

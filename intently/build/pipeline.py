@@ -12,6 +12,7 @@ is published as a generation, which does not disturb whoever has an earlier one 
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,6 +28,7 @@ from intently.build.encoder_teacher import Guide
 from intently.build.fusion import Learned, held_out_queries, learn_fusion
 from intently.build.intentions import build_intentions
 from intently.build.interactions import Interactions, match_interactions
+from intently.build.limits import check_devices, check_models
 from intently.build.settings import BuildSettings
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
@@ -57,11 +59,12 @@ from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
-from intently.models.device import require_device
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.rules import TEXT_RULES_VERSION
 from intently.types import Progress
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,13 @@ class BuildReport:
 
 
 def build_engine(
-    ads: Path,
-    clicks: Path | None,
-    out: Path,
+    ads: str | Path,
+    clicks: str | Path | None,
+    out: str | Path,
     settings: BuildSettings | None = None,
     *,
-    queries: Path | None = None,
-    pages: Path | None = None,
+    queries: str | Path | None = None,
+    pages: str | Path | None = None,
     skip_bad: bool = False,
     keep: int = KEEP,
     progress: Progress | None = None,
@@ -91,16 +94,20 @@ def build_engine(
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
     newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
-    another build writes; `SettingsError` for a device that this machine lacks.
+    another build writes; `SettingsError` for a device that this machine lacks and
+    for settings that do not fit the models, before anything long starts.
     """
+    ads, out = Path(ads), Path(out)
+    clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
+    check_models(settings)
     show("Reading", 0, 0, "")
     fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
-    _require_devices(settings)
+    check_devices(settings)
     read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
@@ -166,6 +173,8 @@ def build_engine(
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
         notes = (*_notes(read, judgements, interactions, num_strange), *learned.notes)
+        for note in notes:
+            logger.info("%s: %s", out, note)
         about = About(
             catalog.num_ads,
             digest_of_ids(catalog.strings("ad_id")),
@@ -192,6 +201,7 @@ def build_engine(
                 unpublished.copy(CACHE_FILE, cache)
             unpublished.publish()
         _tidy(out, keep)
+    logger.info("%s: built generation %s", out, unpublished.id, extra={"facts": facts})
     return BuildReport(out, facts, notes, unpublished.id)
 
 
@@ -200,14 +210,6 @@ def _tidy(out: Path, keep: int) -> None:
     clear(out)
     remove_leftovers(out)
     prune(out, keep)
-
-
-def _require_devices(settings: BuildSettings) -> None:
-    """Raise `SettingsError` for a device that this machine lacks, before hours are spent on what comes before it."""
-    require_device(settings.device, "device")
-    for table, model in (("teacher.model", settings.teacher.model), ("ocr_model", settings.ocr_model)):
-        if model.name:
-            require_device(model.device, f"{table}.device")
 
 
 def _check_held_out(augmentation: Path, fusion: FusionSettings) -> None:

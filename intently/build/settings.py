@@ -24,6 +24,30 @@ from intently.settings import check_choice, check_range
 from intently.text.chunk import ChunkSettings
 from intently.text.ocr_cleaning import OcrSettings
 
+# The settings that most people need, as docs/data-model.md explains them; all others are expert settings.
+EVERYDAY = (
+    "checkpoint",
+    "device",
+    "min_relevance",
+    "teacher.model.name",
+    "vocabulary.max_intentions",
+    "training.max_steps",
+    "lexical.stemmer",
+    "bridge.enabled",
+    "bridge.reads_pages",
+    "fusion.held_out_share",
+    "retrieval.decode.num_beams",
+    "retrieval.num_threads",
+)
+
+
+class Preset(StrEnum):
+    """Named settings of a build, to begin from."""
+
+    QUICK = "quick"  # a student of few steps, no encoder: to see whether files are read as they should be
+    DEFAULT = "default"
+    BEST = "best"  # also an encoder for the dense channel: more exact, builds and answers take longer
+
 
 class BackboneKind(StrEnum):
     """What an encoder stands on."""
@@ -37,14 +61,14 @@ class BridgeSettings:
     """Whether the dense channel has an encoder beside the student, and how that is made."""
 
     enabled: bool = False  # otherwise the student's embedding alone serves it
-    kind: BackboneKind = BackboneKind.COMPACT
+    kind: BackboneKind = BackboneKind.COMPACT  # compact, as the student; or hugging-face, any encoder of that library
     checkpoint: str = ""  # that training starts from: a directory, or a name; empty: the student's
     # That `intently augment` wrote; empty: ads are read without any, by an encoder without the parts that take it.
     augmentation_file: str = ""
     max_generated: int = 4  # generated queries of an ad that it is read with
-    max_keywords: int = 8
+    max_keywords: int = 8  # keywords of an ad that it is read with
     generated_queries: bool = True  # of the augmentation: what the encoder reads of an ad, and a source of pairs
-    keywords: bool = True
+    keywords: bool = True  # of the augmentation: as above
     intentions: bool = True  # of the vocabulary: a source of pairs
     reads_pages: bool = False  # after title and description, the best chunks of an ad's landing page
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
@@ -53,7 +77,7 @@ class BridgeSettings:
 
     def __post_init__(self) -> None:
         check_choice(self, "kind", BackboneKind)
-        check_range(self, "max_generated", "max_keywords", low=1, whole=True)
+        check_range(self, "max_generated", "max_keywords", low=1)
 
 
 @dataclass(frozen=True)
@@ -76,6 +100,15 @@ class BuildSettings:
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+
+    @classmethod
+    def preset(cls, name: str) -> "BuildSettings":
+        """Return the settings of a `Preset`; raise `SettingsError` for another name."""
+        if name not in tuple(Preset):
+            raise SettingsError(f"the preset is {name!r}; it takes one of {', '.join(Preset)}")
+        if name == Preset.QUICK:
+            return cls(training=TrainingSettings(num_epochs=1, min_steps=100, max_steps=100))
+        return cls(bridge=BridgeSettings(enabled=name == Preset.BEST))
 
     def __post_init__(self) -> None:
         check_device(self)

@@ -29,7 +29,7 @@ from intently.files import set_aside, sha256_of, write_text
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
 from intently.intentions.candidates import merge_said
-from intently.intentions.decode import Decoded, DecodeSettings, ScoreMode
+from intently.intentions.decode import MAX_BEAMS, Decoded, DecodeSettings, ScoreMode
 from intently.intentions.trie import Trie
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings, Said, free_beam_search
@@ -58,9 +58,10 @@ class TeacherSettings:
     def __post_init__(self) -> None:
         for name in ("max_ads", "max_queries"):
             if getattr(self, name) is not None:
-                check_range(self, name, whole=True)
-        check_range(self, "max_cached_queries", whole=True)
-        check_range(self, "cache_beams", "batch_size", low=1, whole=True)
+                check_range(self, name)
+        check_range(self, "max_cached_queries")
+        check_range(self, "cache_beams", low=1, high=MAX_BEAMS)
+        check_range(self, "batch_size", low=1)
 
 
 @dataclass(frozen=True)

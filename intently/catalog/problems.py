@@ -6,12 +6,15 @@ so that the rows that are told are the first wrong ones in the file, not the fir
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from intently.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 MAX_PROBLEMS = 20  # kept for the report; the rest is only counted
 MAX_WRONG_ROWS = 1_000_000  # in one file; with more it is not what its name says, and reading on would take minutes
@@ -112,6 +115,8 @@ class Problems:
 
     def settle(self, errors: Iterable[InputError]) -> None:
         """Take the errors of one batch, at most one a row. Raises RowsError when there are over a million in all."""
+        for error in errors if logger.isEnabledFor(logging.DEBUG) else ():
+            logger.debug("row refused: %s", error)
         self._errors += errors if isinstance(errors, Errors) else Errors(errors)
         if len(self._errors) > MAX_WRONG_ROWS:
             raise RowsError(next(iter(self._errors)), tuple(self.first), len(self._errors))

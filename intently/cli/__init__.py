@@ -1,11 +1,13 @@
 """The command line: thin commands over the package's functions."""
 
+import logging
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from rich.logging import RichHandler
 
 from intently.catalog.problems import RowsError
 from intently.cli import experiment
@@ -14,6 +16,7 @@ from intently.cli.data import augment, knowledge, read_pages, world
 from intently.cli.engine import build, demo, query
 from intently.cli.generations import generations
 from intently.cli.runs import evaluate, run
+from intently.cli.shared import err
 from intently.errors import IntentlyError
 from intently.terminal import CLOSED_PIPE, silence_output, visible
 
@@ -25,11 +28,24 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 )  # fmt: skip
 
 app = typer.Typer(
-    help="Ad retrieval by commercial intention: build an engine from ads and clicks, ask it, measure it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged, not only warnings.")] = False,
+) -> None:
+    """Ad retrieval by commercial intention: build an engine from ads and clicks, ask it, measure it."""
+    logger, level = logging.getLogger("intently"), logging.INFO if verbose else logging.WARNING
+    if verbose:
+        logger.setLevel(level)
+    shown = RichHandler(level, console=err, show_time=False, show_path=False)
+    logger.handlers = [*(one for one in logger.handlers if not isinstance(one, RichHandler)), shown]
+
+
 for _command in _COMMANDS:
     app.command(cls=OnceCommand)(_command)
 app.add_typer(experiment.app, name="experiment")

@@ -38,6 +38,9 @@ def build(
     pages: Annotated[
         Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help="What to begin from: quick (few steps), default, or best (also an encoder).")
+    ] = "default",
     settings: SettingsFile = None,
     skip_bad: SkipBad = False,
 ) -> None:
@@ -48,7 +51,9 @@ def build(
     from intently.build.settings import BuildSettings
     from intently.settings import read_settings
 
-    chosen = read_settings(BuildSettings, settings) if settings else BuildSettings()
+    chosen = BuildSettings.preset(preset)
+    if settings:
+        chosen = read_settings(BuildSettings, settings, chosen)
     with StageProgress(err) as progress:
         report = build_engine(
             ads, clicks, directory, chosen, queries=queries, pages=pages, skip_bad=skip_bad, progress=progress

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intently.errors import InputError, MissingDependencyError
+from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.terminal import SafeConsole
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ClicksFile = Annotated[Path | None, typer.Option(help="Clicks or judgements to l
 QueriesFile = Annotated[
     Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
 ]
-SettingsFile = Annotated[Path | None, typer.Option(help="A TOML file of settings that differ from the defaults.")]
+SettingsFile = Annotated[Path | None, typer.Option(help="A TOML file of the settings that are to differ.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")]
 
 
@@ -52,8 +52,7 @@ def need_models() -> None:
         import intently.models.onnx_runner  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; "
-            "run in the checkout: pip install -e '.[models]'"
+            f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; " + install_hint("models")
         ) from error
 
 

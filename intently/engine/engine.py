@@ -6,6 +6,7 @@ query ─ read once ┬─ student reads ─┬─ decode intentions → posting
                   └─ terms → BM25 ───────────────────────────────────┘
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
 from intently.models.encoder.embedder import Embedder
-from intently.models.student import Runtime, Student
+from intently.models.student import Runtime, Student, check_tokens
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
@@ -50,6 +51,8 @@ from intently.types import (
     UserContext,
 )
 
+logger = logging.getLogger(__name__)
+
 FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
 
 
@@ -62,6 +65,7 @@ class Engine:
 
     generation: str = ""
     _opened: Generation | None = None  # which keeps the generation on disk
+    slow_query_ms = 1_000.0  # a query that takes longer is logged, with where the time went
 
     def __init__(
         self,
@@ -84,9 +88,12 @@ class Engine:
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
         affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalogue
-        or of these models, and for a `fusion` with a lexical index that does not know its statistics.
+        or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
+        for queries longer than the student reads.
         """
         _check_parts(student, encoder, vectors, tokens, lexical, fusion)
+        longest = intentions.trie.depth()
+        check_tokens(settings, "max_query_tokens", positions=student.positions, longest=longest, table="retrieval.")
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
         self.settings, self.cache, self.fusion = settings, cache, fusion
         num_threads = reader_threads(settings.num_threads, encoder)
@@ -316,6 +323,9 @@ class Engine:
                     )
                     for rank, (row, score) in enumerate(best, start=1)
                 )
+        if (spent_ms := sum(timings.values())) > self.slow_query_ms:
+            stages = ", ".join(f"{stage} {spent:.0f}" for stage, spent in timings.items())
+            logger.warning("slow query %r: %.0f ms (%s)", request.query, spent_ms, stages, extra={"spent_ms": spent_ms})
         return Ranking(
             request.query,
             ranked,

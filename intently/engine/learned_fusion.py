@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray
 from intently.engine.fusion_features import Candidates, QueryFacts, feature_names, features
-from intently.errors import ArtifactError, MissingDependencyError
+from intently.errors import ArtifactError, MissingDependencyError, install_hint
 from intently.files import write_text
 from intently.index.title_terms import Codes
 from intently.types import Channel
@@ -136,7 +136,7 @@ def _booster(model: str) -> "lightgbm.Booster":
         import lightgbm
     except ImportError as error:
         raise MissingDependencyError(
-            f"the learned fusion needs LightGBM ({error}); run in the checkout: pip install -e '.[models]'"
+            f"the learned fusion needs LightGBM ({error}); {install_hint('models')}"
         ) from error
     try:
         return lightgbm.Booster(model_str=model)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from intently.arrays import Float32Array, IntArray, Mask
-from intently.errors import MissingDependencyError
+from intently.errors import MissingDependencyError, install_hint
 from intently.settings import check_choice, check_range
 
 
@@ -33,8 +33,8 @@ class CoarseSettings:
     same recall (docs/two-stage.md), so a graph is built only if it is named; `flat` is then built, too.
     """
 
-    engine: CoarseEngine = CoarseEngine.AUTO
-    exact_up_to: int = 20_000
+    engine: CoarseEngine = CoarseEngine.AUTO  # auto, exact, flat or hnsw
+    exact_up_to: int = 20_000  # ads, whose vectors auto compares one by one
     rescored_share: float = 0.02  # of all ads, at most this many are compared in full precision …
     oversampling: int = 6  # … which is this many for each one asked for, of 384 dimensions, if the share allows …
     min_candidates: int = 3_000  # … and at least this many
@@ -43,10 +43,10 @@ class CoarseSettings:
 
     def __post_init__(self) -> None:
         check_choice(self, "engine", CoarseEngine)
-        check_range(self, "exact_up_to", "seed", whole=True)
+        check_range(self, "exact_up_to", "seed")
         check_range(self, "rescored_share", high=1, exclusive=True)
-        check_range(self, "oversampling", "graph_oversampling", low=2, whole=True)
-        check_range(self, "min_candidates", low=1, whole=True)
+        check_range(self, "oversampling", "graph_oversampling", low=2)
+        check_range(self, "min_candidates", low=1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def import_faiss() -> ModuleType:
         import faiss
     except ImportError as error:
         raise MissingDependencyError(
-            f"searching many ads in two stages needs faiss ({error}); run in the checkout: pip install -e '.[models]', "
+            f"searching many ads in two stages needs faiss ({error}); {install_hint('models')}, "
             "or set the coarse engine to 'exact'"
         ) from error
     faiss.omp_set_num_threads(1)  # queries are what is answered in parallel, and a thread has a count of its own

@@ -30,10 +30,10 @@ from intently.text.spelling import Speller, WordTable
 class LexicalSettings:
     """BM25's two parameters, the stemmer's language, and whether unknown query terms are corrected."""
 
-    k1: float = 0.9
-    b: float = 0.4
-    stemmer: str = "english"
-    correct_spelling: bool = True
+    k1: float = 0.9  # of BM25: how soon more of the same word stops counting
+    b: float = 0.4  # of BM25: how much long texts are discounted, 0 to 1
+    stemmer: str = "english"  # language of the stemmer, such as english, german, french
+    correct_spelling: bool = True  # whether words that no ad has are also searched as their closest known word
 
     def __post_init__(self) -> None:
         check_range(self, "k1")

@@ -27,7 +27,7 @@ class PostingSettings:
     """How ads get their postings."""
 
     num_beams: int = 16  # intentions decoded for each ad
-    max_ad_tokens: int = 48
+    max_ad_tokens: int = 48  # longer ads are cut when their intentions are decoded
     clicked_weight: float = 3.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
     decoded_weight: float = 0.3  # of a decoded intention's probability
     idf_power: float = 1.5  # how much more a rare intention counts than a common one
@@ -35,7 +35,7 @@ class PostingSettings:
     length_power: float = 0.3  # weights are divided by this power of the norm of the ad's weights
 
     def __post_init__(self) -> None:
-        check_range(self, "num_beams", low=1)
+        check_range(self, "num_beams", low=1, high=1_000)
         check_range(self, "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
         check_range(self, "clicked_weight", "decoded_weight", "idf_power", "closeness", "length_power")
 

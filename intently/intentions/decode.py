@@ -44,23 +44,26 @@ class ScoreMode(StrEnum):
     FULL = "full"
 
 
+MAX_BEAMS = 10_000  # a prompt's beams see one another's positions: memory grows with their square
+
+
 @dataclass(frozen=True)
 class DecodeSettings:
     """How intentions are searched."""
 
-    num_beams: int = 50
-    temperature: float = 1.0
-    mode: ScoreMode = ScoreMode.TRIE
+    num_beams: int = 50  # intentions of a query; more find more, and take longer
+    temperature: float = 1.0  # of the scores; above 1 is flatter
+    mode: ScoreMode = ScoreMode.TRIE  # trie: probabilities among allowed tokens; full: among all
     max_new_tokens: int | None = None  # longer intentions are not found (but still bound values); None: any length
     truncation: float | None = None  # choices this many nats below the best at a node are dropped; None: none is
     value_weight: float = 0.0  # w in log p + w · log value
 
     def __post_init__(self) -> None:
-        check_range(self, "num_beams", low=1, whole=True)
+        check_range(self, "num_beams", low=1, high=MAX_BEAMS)
         check_range(self, "temperature", exclusive=True)
         check_range(self, "value_weight")
         if self.max_new_tokens is not None:
-            check_range(self, "max_new_tokens", low=1, whole=True)
+            check_range(self, "max_new_tokens", low=1)
         if self.truncation is not None:
             check_range(self, "truncation")
         check_choice(self, "mode", ScoreMode)

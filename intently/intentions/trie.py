@@ -56,6 +56,13 @@ class Trie:
         """Number of nodes stored: at least those reachable from the root."""
         return len(self.records)
 
+    def depth(self) -> int:
+        """Return the number of tokens of the longest intention. Cost: one pass over the nodes."""
+        depth, level = 0, np.array([self.root])
+        while len(level := self.children(level)[0]):
+            depth += 1
+        return depth
+
     @property
     def num_intentions(self) -> int:
         """Number of intentions that the root leads to."""

@@ -16,14 +16,14 @@ from intently.arrays import Float64Array, IntArray
 from intently.intentions.candidates import Candidates, Source
 from intently.settings import check_range
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class VocabularySettings:
     """How many intentions to keep, and what counts as coverage."""
 
-    max_intentions: int = 40_000
+    max_intentions: int = 40_000  # at most; each takes part in every decoding
     saturation: float = 0.8  # the next intention of an ad or query is worth this share of the one before
     query_weight: float = 3.0  # what answering one query is worth, in ads
     num_rounds: int = 20  # gains are renewed this often while the vocabulary fills
@@ -128,7 +128,7 @@ def merge_equal(
     if not readable.all():
         vocabulary = _only(vocabulary, readable)
         sequences = [sequence for sequence, keep in zip(sequences, readable, strict=True) if keep]
-        _log.warning(
+        logger.warning(
             "%d intentions are left out because the tokenizer lacks their characters, such as %r",
             len(vocabulary.left_out),
             vocabulary.left_out[0],

@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from intently.arrays import Float64Array, IntArray
-from intently.errors import InputError, MissingDependencyError, SettingsError
+from intently.errors import InputError, MissingDependencyError, SettingsError, install_hint
 from intently.intentions.decode import ConstrainedDecoder
 from intently.intentions.trie import Trie
 from intently.models.device import check_device, has_fast_bf16
@@ -47,8 +47,8 @@ class LanguageModelSettings:
     """Which language model, and how it is spoken to."""
 
     name: str = ""  # Hugging Face name, directory, `.gguf` file, or "smollm2", "gemma3" (packaged); empty: none
-    precision: Precision = Precision.AUTO
-    device: str = "cpu"
+    precision: Precision = Precision.AUTO  # of the weights: float32, bfloat16, or bfloat16 where it is fast
+    device: str = "cpu"  # that runs it, as PyTorch calls it
     system: str = ""  # the system message, where the chat template has room for one
 
     def __post_init__(self) -> None:
@@ -293,6 +293,5 @@ def _need_transformers() -> None:
         import transformers  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"a language model needs transformers, and {error.name} is missing; "
-            "run in the checkout: pip install -e '.[llm]'"
+            f"a language model needs transformers, and {error.name} is missing; " + install_hint("llm")
         ) from error

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from intently.intentions.decode import MAX_BEAMS
 from intently.models.causal_lm import CausalLM, CausalPrompt
 from intently.settings import check_range
 
@@ -20,12 +21,13 @@ from intently.settings import check_range
 class FreeBeamSettings:
     """How freely is searched; the defaults are RARE's for its teacher."""
 
-    num_beams: int = 256
-    temperature: float = 0.8
-    max_new_tokens: int = 6
+    num_beams: int = 256  # answers that are followed at once
+    temperature: float = 0.8  # of the scores; above 1 is flatter
+    max_new_tokens: int = 6  # of an answer
 
     def __post_init__(self) -> None:
-        check_range(self, "num_beams", "max_new_tokens", low=1, whole=True)
+        check_range(self, "num_beams", low=1, high=MAX_BEAMS)
+        check_range(self, "max_new_tokens", low=1)
         check_range(self, "temperature", exclusive=True)
 
 

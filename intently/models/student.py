@@ -46,6 +46,22 @@ class Reading:
     prompt: "StudentPrompt"
 
 
+def check_tokens(settings: object, *names: str, positions: int, longest: int = 0, table: str = "") -> None:
+    """Raise `SettingsError` unless a model of so many positions can read as many tokens as each named setting says.
+
+    After a text the student decodes an intention, of `longest` tokens at most. `table` is where the settings are.
+    """
+    high = positions - longest
+    for name in names:
+        value = getattr(settings, name)
+        if value > high:
+            after = f", {longest} of them for the longest intention" if longest else ""
+            raise SettingsError(
+                f"'{table}{name}' is {value}; it takes a whole number ≥ 3 and ≤ {high}, as the model has {positions} "
+                f"positions{after}"
+            )
+
+
 class Student:
     """A trained backbone ready for use; on CPU by default, and on whatever device its backbone was moved to."""
 
@@ -83,6 +99,11 @@ class Student:
     def dimension(self) -> int:
         """Size D of the embeddings."""
         return self.backbone.config.hidden_size
+
+    @property
+    def positions(self) -> int:
+        """Tokens that a text and an intention after it may have together."""
+        return self.backbone.config.max_position_embeddings
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str], max_tokens: int) -> Reading:

@@ -27,14 +27,14 @@ class ChunkSettings:
 
     num_chunks: int = 4  # at most
     max_length: int = 48  # of all chunks together
-    max_chunk_length: int = 16
+    max_chunk_length: int = 16  # of one chunk
     smoothing: float = 0.3  # β of s_t = β s_{t-1} + (1-β) e_t; with 0 every sentence stands for itself
     coherence_weight: float = 0.3  # λ; informativeness has the rest
     threshold: float = 1.0  # what scores less than this times the whole document's score adds nothing
     diversity: float = 0.0  # what a chunk loses for being like one that is chosen already, times their cosine
 
     def __post_init__(self) -> None:
-        check_range(self, "num_chunks", "max_length", "max_chunk_length", low=1, whole=True)
+        check_range(self, "num_chunks", "max_length", "max_chunk_length", low=1)
         check_range(self, "smoothing", "coherence_weight", high=1)
         check_range(self, "threshold", "diversity")
         if self.smoothing == 1:

@@ -60,8 +60,8 @@ class Fate(StrEnum):
 class OcrSettings:
     """From which confidence a span is taken as it is, or looked at at all, and how far a repair may go."""
 
-    high: float = 0.9
-    low: float = 0.3
+    high: float = 0.9  # confidence from which a span is taken as it is
+    low: float = 0.3  # confidence below which a span is not looked at
     min_known: float = 0.8  # share of a repaired span's letters that must be in known words
     max_edits: float = 0.3  # of a span's characters, by the lexicon and by a language model
 

@@ -7,7 +7,7 @@ import torch
 from building_world import Stages
 from test_cli import current, files_of
 
-from intently.build import pipeline
+from intently.build import limits
 from intently.build.settings import BuildSettings
 from intently.build.teacher import TeacherSettings
 from intently.errors import SettingsError
@@ -77,7 +77,7 @@ def test_so_is_one_of_a_language_model_that_is_named(build, chosen, tmp_path, ta
     named = replace(chosen, **changed(LanguageModelSettings("smollm2", device=ABSENT)))
     with pytest.raises(SettingsError, match=rf"^'{table}\.device' is '{ABSENT}', which PyTorch cannot use"):
         build(tmp_path / "engine", named)
-    pipeline._require_devices(BuildSettings(**changed(LanguageModelSettings(device=ABSENT))))  # which names none
+    limits.check_devices(BuildSettings(**changed(LanguageModelSettings(device=ABSENT))))  # which names none
 
 
 def test_a_reader_on_the_same_device_is_no_copy(built):

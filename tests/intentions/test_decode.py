@@ -490,12 +490,12 @@ def test_like_takes_packed_rows_over_only_if_they_fit(add, remove, num_packed):
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"num_beams": 0}, "'num_beams' is 0; it takes a number ≥ 1"),
+        ({"num_beams": 0}, "'num_beams' is 0; it takes a whole number ≥ 1"),
         ({"temperature": 0.0}, "'temperature' is 0.0; it takes a number > 0"),
         ({"temperature": math.nan}, "'temperature' is nan"),
         ({"temperature": math.inf}, "'temperature' is inf"),
         ({"mode": "both"}, "'mode' is 'both'; it takes one of trie, full"),
-        ({"max_new_tokens": 0}, "'max_new_tokens' is 0; it takes a number ≥ 1"),
+        ({"max_new_tokens": 0}, "'max_new_tokens' is 0; it takes a whole number ≥ 1"),
         ({"truncation": -0.1}, "'truncation' is -0.1; it takes a number ≥ 0"),
         ({"truncation": math.nan}, "'truncation' is nan"),
         ({"value_weight": -1.0}, "'value_weight' is -1.0; it takes a number ≥ 0"),

@@ -338,3 +338,8 @@ def test_no_file_stays_open(tmp_path):
     del trie
     gc.collect()
     assert opened() == set()
+
+
+def test_depth_is_the_length_of_the_longest_intention():
+    assert Trie.build([[5]]).depth() == 1
+    assert Trie.build([[5], [5, 6, 7], [8, 6, 7, 9], [8, 9]]).depth() == 4

@@ -64,7 +64,7 @@ class AugmentSettings:
     def __post_init__(self) -> None:
         Analyzer(self.stemmer)  # which refuses an unknown one
         check_range(self, "held_out_share", high=0.5)
-        check_range(self, "seed", high=2**31 - 1, whole=True)
+        check_range(self, "seed", high=2**31 - 1)
         if self.min_relevance is not None:
             check_range(self, "min_relevance", low=-np.inf)
 

@@ -31,7 +31,7 @@ class ComplexitySettings:
 
     def __post_init__(self) -> None:
         check_range(self, "rare_terms", "ocr_noise", "length_entropy", "offset", low=-100, high=100)
-        check_range(self, "rare_below", low=1, whole=True)
+        check_range(self, "rare_below", low=1)
 
 
 @dataclass(frozen=True, eq=False)

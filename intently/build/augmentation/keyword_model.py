@@ -45,7 +45,7 @@ class KeywordModelSettings:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        check_range(self, "num_keywords", "max_text_tokens", "max_new_tokens", "batch_size", low=1, whole=True)
+        check_range(self, "num_keywords", "max_text_tokens", "max_new_tokens", "batch_size", low=1)
 
 
 def keyword_prompt(text: str) -> Prompt:

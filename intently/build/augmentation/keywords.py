@@ -49,11 +49,11 @@ class StatisticalKeywordSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_range(self, "num_keywords", "max_text_words", low=1, whole=True)
+        check_range(self, "num_keywords", "max_text_words", low=1)
         check_range(self, "max_gap")
-        check_range(self, "max_words", low=1, high=4, whole=True)
-        check_range(self, "max_examples", whole=True)
-        check_range(self, "seed", high=2**32 - 1, whole=True)
+        check_range(self, "max_words", low=1, high=4)
+        check_range(self, "max_examples")
+        check_range(self, "seed", high=2**32 - 1)
 
 
 class KeywordExtractor(Protocol):

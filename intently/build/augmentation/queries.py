@@ -86,11 +86,11 @@ class QuerySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_range(self, "budget", "top_k", "round_trip", whole=True)
-        check_range(self, "max_per_ad", "max_text_tokens", "max_new_tokens", low=1, whole=True)
-        check_range(self, "max_words", "batch_size", low=1, whole=True)
+        check_range(self, "budget", "top_k", "round_trip")
+        check_range(self, "max_per_ad", "max_text_tokens", "max_new_tokens", low=1)
+        check_range(self, "max_words", "batch_size", low=1)
         check_range(self, "start_temperature", "end_temperature", high=10)
-        check_range(self, "seed", high=2**32 - 1, whole=True)
+        check_range(self, "seed", high=2**32 - 1)
 
 
 def temperatures(num: int, settings: QuerySettings) -> tuple[float, ...]:

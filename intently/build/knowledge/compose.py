@@ -37,8 +37,8 @@ class KnowledgeSettings:
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
 
     def __post_init__(self) -> None:
-        check_range(self, "instances_per_task", "max_intentions", low=1, whole=True)
-        check_range(self, "seed", whole=True)
+        check_range(self, "instances_per_task", "max_intentions", low=1)
+        check_range(self, "seed")
         check_range(self, "max_same_answer", high=1, exclusive=True)
         if self.min_relevance is not None:
             check_range(self, "min_relevance")

@@ -40,7 +40,7 @@ class EndpointSettings:
     temperature: float = 0.7
 
     def __post_init__(self) -> None:
-        check_range(self, "max_instances", "num_retries", whole=True)
+        check_range(self, "max_instances", "num_retries")
         check_range(self, "timeout_s", exclusive=True)
         check_range(self, "wait_s", "temperature")
         if self.url is None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from intently.build.ocr.rendering import render_html
 from intently.catalog.pages import Page
-from intently.errors import InputError, MissingDependencyError
+from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.settings import check_range
 from intently.types import Progress, Span
 
@@ -30,7 +30,7 @@ _MODELS = {
     "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
     "Rec": "PP-OCRv6_rec_small.onnx",
 }
-_INSTALL = "run in the checkout: pip install -e '.[ocr]'"
+_INSTALL = install_hint("ocr")
 _MAX_SIDE = 2000  # pixels; RapidOCR would shrink what is longer, and small letters would be lost
 
 
@@ -45,7 +45,7 @@ class ReadingSettings:
     page_height: int = 6000  # pixels; what a rendered page has below is not read
 
     def __post_init__(self) -> None:
-        check_range(self, "num_threads", "page_width", "page_height", low=1, whole=True)
+        check_range(self, "num_threads", "page_width", "page_height", low=1)
 
 
 class PageReader:

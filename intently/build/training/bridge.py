@@ -61,11 +61,11 @@ _STAGE = "Training the encoder"
 class BridgeTrainingSettings:
     """How the BRIDGE encoder is trained; `plain` turns everything off that fine-tuning alone does not have."""
 
-    num_steps: int = 1_000
-    batch_size: int = 128
-    learning_rate: float = 2e-4
-    warmup_share: float = 0.06
-    weight_decay: float = 0.01
+    num_steps: int = 1_000  # of the encoder's training
+    batch_size: int = 128  # pairs a step
+    learning_rate: float = 2e-4  # at its highest
+    warmup_share: float = 0.06  # of all steps, over which the learning rate rises
+    weight_decay: float = 0.01  # of AdamW
     temperature: float = 0.05  # of the contrastive softmax
     parts_rate: float = 5.0  # times the learning rate: that of all parts but the backbone, which begin from nothing
     typo_rate: float = 0.1  # share of queries that are read with a typing mistake
@@ -78,16 +78,16 @@ class BridgeTrainingSettings:
     average_share: float = 0.0  # of all steps, the last: the weights become their mean over these
     num_held_out: int = 200  # pairs of each source to measure it by; 0: none
     eval_steps: int = 250  # between two looks at these
-    checkpoint_steps: int = 100
-    seed: int = 0
+    checkpoint_steps: int = 100  # steps between two checkpoints, from which an interrupted build goes on
+    seed: int = 0  # of everything that is drawn
 
     def __post_init__(self) -> None:
-        check_range(self, "num_steps", "batch_size", "eval_steps", "checkpoint_steps", low=1, whole=True)
+        check_range(self, "num_steps", "batch_size", "eval_steps", "checkpoint_steps", low=1)
         check_range(self, "learning_rate", "parts_rate", "temperature", exclusive=True)
         check_range(self, "weight_decay", "regularisation_weight")
         check_range(self, "warmup_share", "typo_rate", "feature_dropout", "average_share", high=1)
-        check_range(self, "num_held_out", whole=True)
-        check_range(self, "seed", high=2**32 - 1, whole=True)
+        check_range(self, "num_held_out")
+        check_range(self, "seed", high=2**32 - 1)
 
     def plain(self) -> "BridgeTrainingSettings":
         """Return plain fine-tuning of the same length: the shuffled union, its batch's negatives, one loss.

@@ -42,8 +42,8 @@ class DistillationSettings:
     def __post_init__(self) -> None:
         check_range(self, "weight", "cosine_weight", "label_bonus")
         check_range(self, "temperature", exclusive=True)
-        check_range(self, "num_proposed", whole=True)
-        check_range(self, "proposed_depth", low=1, whole=True)
+        check_range(self, "num_proposed")
+        check_range(self, "proposed_depth", low=1)
 
 
 def ask_teacher(teacher: Teacher, texts: Sequence[str], num_ads: int) -> NDArray[np.float32]:

@@ -22,15 +22,15 @@ from intently.settings import check_range
 class FormatSettings:
     """How many examples of the format are made."""
 
-    num_examples: int = 8_000
+    num_examples: int = 8_000  # at most
     query_share: float = 0.6  # the others are ads
-    answers_per_example: int = 8
+    answers_per_example: int = 8  # intentions that an example may have as answers
     max_text_tokens: int = 64  # of a query or an ad in a prompt; the rest is cut off
     max_share: float = 0.005  # of the examples that may have the same intention among their answers
-    seed: int = 0
+    seed: int = 0  # draws the examples
 
     def __post_init__(self) -> None:
-        check_range(self, "num_examples", "answers_per_example", "max_text_tokens", low=1, whole=True)
+        check_range(self, "num_examples", "answers_per_example", "max_text_tokens", low=1)
         check_range(self, "query_share", high=1)
         check_range(self, "max_share", high=1, exclusive=True)
         check_range(self, "seed", high=2**32 - 1)

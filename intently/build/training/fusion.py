@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.errors import InputError, MissingDependencyError
+from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.settings import check_range
 from intently.text.normalize import normalize
 from intently.types import Progress
@@ -36,27 +36,27 @@ class FusionSettings:
     min_queries: int = 100  # with a relevant candidate; with fewer, reciprocal rank fusion stays
     depth: int = 800  # candidates of a query that are ranked anew, when learning and when answering
     num_negatives: int = 300  # candidates of a query that are learned from beside the relevant ones
-    max_trees: int = 150
+    max_trees: int = 150  # at most; folds tell how many are best
     num_folds: int = 5  # of the held-out queries: tell how many trees are best, and whether they help
-    num_leaves: int = 8
-    learning_rate: float = 0.05
+    num_leaves: int = 8  # of a tree
+    learning_rate: float = 0.05  # of a tree
     min_leaf: int = 200  # candidates in a leaf
     feature_share: float = 0.6  # drawn for each tree
-    l2: float = 5.0
+    l2: float = 5.0  # of a leaf's value
     linear_l2: float = 0.1  # of the linear ranker's weights, per standard deviation
     max_p_value: float = 0.05  # of the folds' gain over reciprocal ranks; where chance may explain more, these stay
-    seed: int = 0
+    seed: int = 0  # draws the held-out queries and the folds
 
     def __post_init__(self) -> None:
         check_range(self, "held_out_share", high=0.5)
-        check_range(self, "num_leaves", "num_folds", low=2, whole=True)
-        check_range(self, "min_queries", low=self.num_folds, whole=True)
-        check_range(self, "depth", "num_negatives", "max_trees", low=1, whole=True)
-        check_range(self, "min_leaf", low=1, whole=True)
+        check_range(self, "num_leaves", "num_folds", low=2)
+        check_range(self, "min_queries", low=self.num_folds)
+        check_range(self, "depth", "num_negatives", "max_trees", low=1)
+        check_range(self, "min_leaf", low=1)
         check_range(self, "learning_rate", "feature_share", high=1, exclusive=True)
         check_range(self, "l2")
         check_range(self, "linear_l2", "max_p_value", exclusive=True)
-        check_range(self, "seed", high=2**31 - 1, whole=True)
+        check_range(self, "seed", high=2**31 - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,5 +281,5 @@ def _need_lightgbm() -> None:
         import lightgbm  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"learning the fusion needs LightGBM ({error}); run in the checkout: pip install -e '.[models]'"
+            f"learning the fusion needs LightGBM ({error}); {install_hint('models')}"
         ) from error

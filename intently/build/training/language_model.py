@@ -43,25 +43,25 @@ class Method(StrEnum):
 class FineTuningSettings:
     """How a language model is fine-tuned in one stage."""
 
-    method: Method = Method.LORA
-    rank: int = 16
-    alpha: int = 32
-    learning_rate: float = 4e-4
-    batch_size: int = 16
-    num_epochs: int = 1
-    max_steps: int = 1_000
-    max_prompt_tokens: int = 128
-    max_answer_tokens: int = 96
-    warmup_share: float = 0.05
-    held_out_share: float = 0.03
+    method: Method = Method.LORA  # low-rank adapters, or all weights
+    rank: int = 16  # of the adapters
+    alpha: int = 32  # the adapters are scaled by alpha / rank
+    learning_rate: float = 4e-4  # at its highest
+    batch_size: int = 16  # examples a step
+    num_epochs: int = 1  # passes over the examples
+    max_steps: int = 1_000  # at most
+    max_prompt_tokens: int = 128  # a longer prompt loses its beginning
+    max_answer_tokens: int = 96  # a longer answer is cut
+    warmup_share: float = 0.05  # of all steps, over which the learning rate rises
+    held_out_share: float = 0.03  # of the examples, to measure the loss by
     eval_steps: int = 50  # between two looks at the held-out loss; a checkpoint is written there
     patience: int = 3  # looks without a better held-out loss before training ends
-    seed: int = 0
+    seed: int = 0  # of the order, the held-out examples and the adapters
 
     def __post_init__(self) -> None:
         check_choice(self, "method", Method)
-        check_range(self, "rank", "alpha", "batch_size", "num_epochs", "max_steps", "eval_steps", low=1, whole=True)
-        check_range(self, "max_prompt_tokens", "max_answer_tokens", "patience", low=1, whole=True)
+        check_range(self, "rank", "alpha", "batch_size", "num_epochs", "max_steps", "eval_steps", low=1)
+        check_range(self, "max_prompt_tokens", "max_answer_tokens", "patience", low=1)
         check_range(self, "learning_rate", exclusive=True)
         check_range(self, "warmup_share", high=1)
         check_range(self, "held_out_share", high=0.5)

@@ -36,19 +36,19 @@ class NegativeSettings:
     num_per_query: int = 0  # beside the other ads of the batch
     judged: bool = True  # one more for a query that has ads judged irrelevant
     mid_share: float = 0.3  # of the explicit negatives when training ends; when it begins all are random
-    hard_share: float = 0.4
+    hard_share: float = 0.4  # as mid_share, of the hardest
     hard_first: int = 20  # the hardest are those of the ranks from here ...
     hard_last: int = 200  # ... to here, among ads that may be negatives
-    mid_first: int = 201
-    mid_last: int = 1_000
+    mid_first: int = 201  # those of the middle are of the ranks from here ...
+    mid_last: int = 1_000  # ... to here
     margin: float = -0.05  # an ad whose cosine is above the positive's plus this may well be an answer
     refresh_steps: int = 500  # between two embeddings of all ads
     num_queued: int = 0  # ads of the batches before that serve as negatives as they were embedded then
 
     def __post_init__(self) -> None:
-        check_range(self, "num_per_query", "num_queued", whole=True)
+        check_range(self, "num_per_query", "num_queued")
         check_range(self, "mid_share", "hard_share", high=1)
-        check_range(self, "hard_first", "hard_last", "mid_first", "mid_last", "refresh_steps", low=1, whole=True)
+        check_range(self, "hard_first", "hard_last", "mid_first", "mid_last", "refresh_steps", low=1)
         check_range(self, "margin", low=-2, high=2)
         if self.mid_share + self.hard_share > 1:
             raise SettingsError(f"'mid_share' and 'hard_share' sum to {self.mid_share + self.hard_share}, above 1")

@@ -15,8 +15,8 @@ class SamplingSettings:
     They are, unless it is asked for, as the other way has not been shown to help (docs/results.md).
     """
 
-    alpha: float = 0.0
-    gamma: float = 0.0
+    alpha: float = 0.0  # pairs weigh (clicks of the ad + 1)^-alpha
+    gamma: float = 0.0  # ... times its quality^gamma
 
     def __post_init__(self) -> None:
         check_range(self, "alpha", "gamma", high=10)

@@ -29,7 +29,7 @@ class Order(StrEnum):
 class ScheduleSettings:
     """How sources take turns."""
 
-    order: Order = Order.INTERLEAVED
+    order: Order = Order.INTERLEAVED  # how sources follow one another
     first_share: float = 0.5  # of all batches, at least: that of the first source
     admission_share: float = 0.1  # of all steps: T of p(t) = min(1, t / T), which admits all sources but the first
     decay: float = 0.99  # of the moving average of a source's accuracy

@@ -44,20 +44,20 @@ class TrainingSettings:
 
     num_epochs: int = 3  # passes over the clicks
     min_steps: int = 300  # a small click log is passed over more often
-    max_steps: int = 2_000
-    batch_size: int = 128
+    max_steps: int = 2_000  # at most, however many clicks there are
+    batch_size: int = 128  # pairs a step
     phrase_share: float = 0.15  # of a batch: pairs of an ad and one of its own intentions
-    learning_rate: float = 2e-4
-    warmup_share: float = 0.06
-    weight_decay: float = 0.01
+    learning_rate: float = 2e-4  # at its highest
+    warmup_share: float = 0.06  # of all steps, over which the learning rate rises
+    weight_decay: float = 0.01  # of AdamW
     temperature: float = 0.05  # of the contrastive softmax
     contrastive_weight: float = 1.0  # of the contrastive loss; 0 leaves the embedding as it comes
     intention_weight: float = 0.5  # of the intention loss
-    max_query_tokens: int = 32
-    max_ad_tokens: int = 48
+    max_query_tokens: int = 32  # longer queries are cut, in training
+    max_ad_tokens: int = 48  # longer ads are cut, in training
     typo_rate: float = 0.1  # share of queries that are read with a typing mistake
-    checkpoint_steps: int = 100
-    seed: int = 0
+    checkpoint_steps: int = 100  # steps between two checkpoints, from which an interrupted build goes on
+    seed: int = 0  # of everything that is drawn
 
     def __post_init__(self) -> None:
         check_range(self, "num_epochs", "min_steps", "max_steps", "batch_size", "checkpoint_steps", low=1)

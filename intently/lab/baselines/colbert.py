@@ -39,7 +39,7 @@ class ColbertSettings:
     dimension: int = 64
 
     def __post_init__(self) -> None:
-        check_range(self, "dimension", low=1, whole=True)
+        check_range(self, "dimension", low=1)
 
 
 class Colbert(nn.Module):

@@ -47,7 +47,7 @@ class Doc2QuerySettings:
     batch_size: int = 64  # ads read together
 
     def __post_init__(self) -> None:
-        check_range(self, "num_queries", "top_k", "max_query_tokens", "batch_size", low=1, whole=True)
+        check_range(self, "num_queries", "top_k", "max_query_tokens", "batch_size", low=1)
 
 
 def doc2query(

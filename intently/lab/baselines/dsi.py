@@ -25,7 +25,7 @@ class DsiSettings:
     phrase_share: float = 0.5  # of a batch: titles instead of clicked queries
 
     def __post_init__(self) -> None:
-        check_range(self, "branching", low=2, whole=True)
+        check_range(self, "branching", low=2)
         check_range(self, "phrase_share", high=1)
 
 

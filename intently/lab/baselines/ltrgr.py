@@ -44,7 +44,7 @@ class LtrgrSettings:
     seal: SealSettings = field(default_factory=SealSettings)
 
     def __post_init__(self) -> None:
-        check_range(self, "num_steps", "num_queries", low=1, whole=True)
+        check_range(self, "num_steps", "num_queries", low=1)
         check_range(self, "learning_rate", exclusive=True)
         check_range(self, "margin", "ranking_weight")
 

@@ -40,7 +40,7 @@ class MinderSettings:
     substrings: SealSettings = field(default_factory=SealSettings)
 
     def __post_init__(self) -> None:
-        check_range(self, "title_tokens", "query_tokens", "num_phrases", low=1, whole=True)
+        check_range(self, "title_tokens", "query_tokens", "num_phrases", low=1)
 
 
 @dataclass(frozen=True)

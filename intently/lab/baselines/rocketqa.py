@@ -52,8 +52,8 @@ class RocketSettings:
 
     def __post_init__(self) -> None:
         check_range(self, "first_share", "cross_share", "max_probability", high=1)
-        check_range(self, "other_batches", whole=True)
-        check_range(self, "num_candidates", low=1, whole=True)
+        check_range(self, "other_batches")
+        check_range(self, "num_candidates", low=1)
 
     def steps(self, num_steps: int) -> tuple[int, int, int]:
         """Return the steps of the three stages, at least one each; raise `InputError` for fewer than three in all."""

@@ -41,7 +41,7 @@ class SealSettings:
     beta: float = 0.8  # how much of it is lost by saying nothing new
 
     def __post_init__(self) -> None:
-        check_range(self, "max_tokens", "max_substrings", low=1, whole=True)
+        check_range(self, "max_tokens", "max_substrings", low=1)
         check_range(self, "sharpness", "alpha")
         check_range(self, "beta", high=1)
 

@@ -69,10 +69,10 @@ class Budget:
     max_ad_tokens: int = 48
 
     def __post_init__(self) -> None:
-        check_range(self, "num_steps", "batch_size", "num_beams", "num_ads", "checkpoint_steps", low=1, whole=True)
+        check_range(self, "num_steps", "batch_size", "num_beams", "num_ads", "checkpoint_steps", low=1)
         check_range(self, "learning_rate", exclusive=True)
         check_range(self, "max_query_tokens", "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
-        check_range(self, "seed", high=2**32 - 1, whole=True)
+        check_range(self, "seed", high=2**32 - 1)
         check_device(self)
 
 

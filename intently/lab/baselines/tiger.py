@@ -32,7 +32,7 @@ class TigerSettings:
     phrase_share: float = 0.5  # of a batch: titles instead of clicked queries
 
     def __post_init__(self) -> None:
-        check_range(self, "num_levels", "num_codes", low=1, whole=True)
+        check_range(self, "num_levels", "num_codes", low=1)
         check_range(self, "phrase_share", high=1)
 
 

@@ -40,7 +40,7 @@ class ZeroShotSettings:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        check_range(self, "max_new_tokens", "max_prompt_tokens", "batch_size", low=1, whole=True)
+        check_range(self, "max_new_tokens", "max_prompt_tokens", "batch_size", low=1)
 
 
 def with_smollm2(task: Task, budget: Budget, work: Path, progress: Progress, *, constrained: bool = True) -> Answers:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from intently.errors import InputError, MissingDependencyError
+from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.evaluation.report import Report
 from intently.evaluation.significance import bootstrap_interval
 
@@ -234,9 +234,7 @@ def _canvas(width: float, height: float) -> Iterator[Canvas]:
         import matplotlib
         from matplotlib.figure import Figure as Canvas
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "figures need matplotlib; run in the checkout: pip install -e '.[experiments]'"
-        ) from error
+        raise MissingDependencyError(f"figures need matplotlib; {install_hint('experiments')}") from error
     style: dict[Any, Any] = dict.fromkeys(_INKED, _INK)
     style |= {"svg.fonttype": "none", "svg.hashsalt": "intently", "text.parse_math": False}
     style |= {"font.size": _POINTS, "axes.titlesize": _POINTS, "font.sans-serif": ["DejaVu Sans"]}

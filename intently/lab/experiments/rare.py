@@ -55,7 +55,7 @@ class RareSettings:
     min_relevance: float | None = None  # from which an ad counts as relevant in the test
 
     def __post_init__(self) -> None:
-        check_range(self, "num_lm_queries", "lm_beams", low=1, whole=True)
+        check_range(self, "num_lm_queries", "lm_beams", low=1)
         unknown = [name for name in self.baseline_names if name not in ALL]
         if unknown:
             raise SettingsError(f"'baselines' names {unknown[0]!r}; known are {', '.join(ALL)}")

@@ -19,7 +19,7 @@ from intently.catalog.texts import ad_texts
 from intently.engine.channels.intention import weighted
 from intently.engine.engine import Engine
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
-from intently.errors import MissingDependencyError
+from intently.errors import MissingDependencyError, install_hint
 from intently.evaluation.cache_report import cache_report, zipf_log
 from intently.index.postings import top_rows
 from intently.intentions.decode import ScoreMode
@@ -39,9 +39,7 @@ def bm25(catalog: Catalog, queries: Sequence[str]) -> Answers:
     try:
         import bm25s
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "BM25 is that of bm25s; run in the checkout: pip install -e '.[experiments]'"
-        ) from error
+        raise MissingDependencyError(f"BM25 is that of bm25s; {install_hint('experiments')}") from error
     texts, ad_ids, stemmer = ad_texts(catalog), catalog.strings("ad_id"), Stemmer.Stemmer("english")
     retriever = bm25s.BM25()
     retriever.index(bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False), show_progress=False)

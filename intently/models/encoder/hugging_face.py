@@ -4,6 +4,7 @@ Shape letters: B batch, S source length, D hidden size, L layers.
 """
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from intently.errors import ArtifactError, MissingDependencyError, SettingsError
+from intently.errors import ArtifactError, MissingDependencyError, SettingsError, install_hint
 from intently.files import atomic_write
 from intently.models.encoder.backbone import TextBackbone
 
@@ -45,13 +46,10 @@ class HuggingFaceBackbone(TextBackbone):
         cls, name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> tuple["HuggingFaceBackbone", "HuggingFaceTokenizer"]:
         """Load an encoder and its tokenizer by name or directory; raise `SettingsError` if there is none."""
-        try:
-            from transformers import AutoModel, AutoTokenizer
-            from transformers.utils import logging
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"Hugging Face encoders need transformers ({error}); run in the checkout: pip install -e '.[llm]'"
-            ) from error
+        _need_transformers()
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # who loads a model shows progress of their own
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
@@ -104,3 +102,30 @@ class HuggingFaceTokenizer:
         for row, ids in enumerate(encoded):
             token_ids[row, : len(ids)] = ids
         return token_ids, lengths
+
+
+def positions_of(name: str) -> tuple[int, int]:
+    """Return how many tokens a Hugging Face encoder reads, and its hidden size, without loading its weights.
+
+    Raises `SettingsError` if there is no such encoder.
+    """
+    _need_transformers()
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the encoder {name!r} cannot be loaded: {error}") from error
+    positions = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    if any(family in config.model_type for family in ("roberta", "camembert")):  # they count from after the padding
+        positions -= (config.pad_token_id or 0) + 1
+    return positions, int(getattr(config, "hidden_size", 0))
+
+
+def _need_transformers() -> None:
+    try:
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Hugging Face encoders need transformers ({error}); {install_hint('llm')}"
+        ) from error

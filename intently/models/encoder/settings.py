@@ -22,20 +22,20 @@ class EncoderSettings:
     With all off it is the mean-pooled backbone.
     """
 
-    layer_fusion: bool = False
-    gate: Gate = Gate.NONE
-    cross_attention: bool = False
+    layer_fusion: bool = False  # whether all layers are weighed, token by token, instead of the last alone
+    gate: Gate = Gate.NONE  # how the augmentation joins the text: none, gate or concat
+    cross_attention: bool = False  # whether text and augmentation attend to each other
     # Layers between these shares of the depth are favoured at the start. In the paper these are 12-16 of 24, 0.5 to
     # 0.67; a sentence encoder has what it learned in its last layer, and starting elsewhere costs half the recall.
     favoured_depth_low: float = 1.0
-    favoured_depth_high: float = 1.0
+    favoured_depth_high: float = 1.0  # see favoured_depth_low
     layer_bias: float = 20.0  # log-odds that a layer loses per whole depth away from those
     num_heads: int = 8  # of the cross-attention
     temperature: float = 2.0  # of the cross-attention at the start; learned
     initial_scale: float = 0.1  # of what augmentation adds at the start, so that training begins near the plain encoder
     token_dimension: int = 64  # of each token's own embedding, for late interaction; 0: none
     max_query_tokens: int = 32  # as the student reads
-    max_ad_tokens: int = 64
+    max_ad_tokens: int = 64  # longer ads are cut
     seed: int = 0  # of the parts' initial weights
 
     def __post_init__(self) -> None:
@@ -48,10 +48,10 @@ class EncoderSettings:
             )
         check_range(self, "layer_bias", "initial_scale")
         check_range(self, "temperature", exclusive=True)
-        check_range(self, "num_heads", low=1, whole=True)
-        check_range(self, "token_dimension", whole=True)
-        check_range(self, "max_query_tokens", "max_ad_tokens", low=3, whole=True)  # one between [CLS] and [SEP]
-        check_range(self, "seed", high=2**32 - 1, whole=True)
+        check_range(self, "num_heads", low=1)
+        check_range(self, "token_dimension")
+        check_range(self, "max_query_tokens", "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
+        check_range(self, "seed", high=2**32 - 1)
 
     def with_all_parts(self) -> "EncoderSettings":
         """Return these settings with every part on."""

@@ -85,7 +85,7 @@ class TestReader:
 
 def test_says_how_to_install_what_is_missing(monkeypatch):
     monkeypatch.setattr(reading, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"rapidocr; run in the checkout: pip install -e '\.\[ocr\]'"):
+    with pytest.raises(MissingDependencyError, match=r"rapidocr; run: pip install 'intently\[ocr\]'"):
         PageReader()
 
 

@@ -116,5 +116,5 @@ def test_wrong_input(report):
 
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install -e '\.\[experiments\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'intently\[experiments\]'"):
         line_chart("x", {"LFU": [(1, 1)]}, x="size", y="hits")

@@ -134,5 +134,5 @@ def test_what_is_no_encoder(tmp_path, monkeypatch):
     with pytest.raises(SettingsError, match="no padding token"):
         HuggingFaceTokenizer(unpadded)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install -e '\.\[llm\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'intently\[llm\]'"):
         HuggingFaceBackbone.load("any")
