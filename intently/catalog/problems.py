@@ -116,7 +116,7 @@ class Problems:
     def settle(self, errors: Iterable[InputError]) -> None:
         """Take the errors of one batch, at most one a row. Raises RowsError when there are over a million in all."""
         for error in errors if logger.isEnabledFor(logging.DEBUG) else ():
-            logger.debug("row refused: %s", error)
+            logger.debug("row %s: %s", "skipped" if self.skip_bad else "refused", error)
         self._errors += errors if isinstance(errors, Errors) else Errors(errors)
         if len(self._errors) > MAX_WRONG_ROWS:
             raise RowsError(next(iter(self._errors)), tuple(self.first), len(self._errors))

@@ -34,18 +34,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def options(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged, not only warnings.")] = False,
-) -> None:
-    """Ad retrieval by commercial intention: build an engine from ads and clicks, ask it, measure it."""
-    logger, level = logging.getLogger("intently"), logging.INFO if verbose else logging.WARNING
-    if verbose:
-        logger.setLevel(level)
-    shown = RichHandler(level, console=err, show_time=False, show_path=False)
-    logger.handlers = [*(one for one in logger.handlers if not isinstance(one, RichHandler)), shown]
-
-
 for _command in _COMMANDS:
     app.command(cls=OnceCommand)(_command)
 app.add_typer(experiment.app, name="experiment")
@@ -58,12 +46,18 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _intently(
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged, not only warnings.")] = False,
     _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Ad retrieval by commercial intention: build an engine from ads and clicks, ask it, measure it."""
+    logger, level = logging.getLogger("intently"), logging.INFO if verbose else logging.WARNING
+    if verbose:
+        logger.setLevel(level)
+    shown = RichHandler(level, console=err, show_time=False, show_path=False)
+    logger.handlers = [*(one for one in logger.handlers if not isinstance(one, RichHandler)), shown]
 
 
 def main() -> None:
@@ -83,7 +77,9 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
-            resumes = "; the same command goes on where it was" if sys.argv[1:2] and sys.argv[1] in _RESUMABLE else ""
+            resumes = (
+                "; the same command goes on where it was" if any(word in _RESUMABLE for word in sys.argv[1:3]) else ""
+            )
             print(f"interrupted{resumes}", file=sys.stderr)
         _flush()
         raise
