@@ -7,8 +7,9 @@
     engine.apply([Put(Ad("a1", "Cordless drill")), Patch("a2", {"status": "paused"}), Delete("a3")])
     ranking = engine.answer(Request("drill", k=5, user=UserContext(country="US")))
 
-What runs models (`Engine`, `build`, `build_engine`, `BuildSettings`) is imported on first use: reading catalogues and
-evaluating need no PyTorch. The package logs to the logger `intently`, and shows nothing until you configure `logging`.
+`CurrentEngine` is an engine that goes over to new generations of its directory. Names that run models (`Engine`,
+`CurrentEngine`, `build`, `build_engine`, `BuildSettings`) are imported on first use: reading catalogs and evaluating
+need no PyTorch. The package logs to the logger `intently`, and shows nothing until you configure `logging`.
 """
 
 import importlib
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     from intently import build
     from intently.build.pipeline import build_engine
     from intently.build.settings import BuildSettings
+    from intently.engine.current import CurrentEngine
     from intently.engine.engine import Engine
 
 __all__ = [
     "Ad",
     "BuildSettings",
     "Channel",
+    "CurrentEngine",
     "Delete",
     "Engine",
     "Intention",
@@ -58,6 +61,7 @@ __all__ = [
 # Names that need PyTorch, and the module of each; `build` is a module itself.
 _ON_FIRST_USE = {
     "BuildSettings": "intently.build.settings",
+    "CurrentEngine": "intently.engine.current",
     "Engine": "intently.engine.engine",
     "build_engine": "intently.build.pipeline",
 }

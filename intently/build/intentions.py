@@ -12,7 +12,7 @@ from intently.arrays import IntArray
 from intently.build.interactions import Interactions
 from intently.build.limits import check_student_tokens
 from intently.build.settings import BuildSettings
-from intently.build.teacher import Lessons, take_lessons
+from intently.build.teacher import TeacherLabels, label_with_teacher
 from intently.build.training.pairs import Taught, TrainingData, build_training_data
 from intently.build.training.student import train_student
 from intently.build.work import STUDENT, begin, finish, is_finished
@@ -35,17 +35,17 @@ _CHUNK = 4096  # ads whose intentions are decoded between two saves
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
+class IntentionContent:
     """The intention channel before it is indexed: what the trained student, and a teacher, say of N ads."""
 
     student: Student
     vocabulary: Vocabulary
     trie: Trie
-    lessons: Lessons
+    labels: TeacherLabels
     decoded: IntArray  # (P, 2): intention_id, ad_row
     log_probs: NDArray[np.float64]  # (P,)
     embeddings: NDArray[np.float32]  # (N, D) of the ads, as the student reads them
-    meanings: NDArray[np.float32]  # (I, D) of the intentions
+    intention_embeddings: NDArray[np.float32]  # (I, D) of the intentions
     phrases: PhraseTable
 
     def index(self, interactions: Interactions, settings: PostingSettings) -> IntentionIndex:
@@ -58,13 +58,13 @@ class Said:
             decoded=np.concatenate((self.decoded, self.vocabulary.taught_pairs)),
             log_probs=np.concatenate((self.log_probs, self.vocabulary.taught_log_probs)),
         )
-        postings, statistics = build_postings(ads, self.embeddings, self.meanings, settings)
+        postings, statistics = build_postings(ads, self.embeddings, self.intention_embeddings, settings)
         return IntentionIndex(self.vocabulary.texts, self.trie, postings, self.phrases.analyzer, statistics)
 
 
 def build_intentions(
     catalog: Catalog, texts: list[str], interactions: Interactions, settings: BuildSettings, work: Path, show: Progress
-) -> Said:
+) -> IntentionContent:
     """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`."""
     show("Finding intentions", 0, 0, "")
     backbone, tokenizer = load_pretrained(settings.checkpoint)
@@ -72,8 +72,8 @@ def build_intentions(
     backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
     draft = choose_vocabulary(catalog, interactions, settings)
     drafted = training_data(interactions, texts, draft)
-    lessons = take_lessons(drafted, interactions.counts, settings.teacher, work / "teacher", show)
-    vocabulary = choose_vocabulary(catalog, interactions, settings, lessons) if lessons.ads else draft
+    labels = label_with_teacher(drafted, interactions.counts, settings.teacher, work / "teacher", show)
+    vocabulary = choose_vocabulary(catalog, interactions, settings, labels) if labels.ads else draft
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts), tokenizer.unknown_id)
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
     check_student_tokens(settings, backbone.config.max_position_embeddings, trie.depth())
@@ -85,7 +85,7 @@ def build_intentions(
         trained = train_student(
             backbone.to(torch.device(settings.device)),
             tokenizer,
-            training_data(interactions, texts, vocabulary, lessons.of_queries(phrases)),
+            training_data(interactions, texts, vocabulary, labels.of_queries(phrases)),
             trie,
             settings.training,
             checkpoint=work / "checkpoint.pt",
@@ -96,14 +96,16 @@ def build_intentions(
     student = Student.load(directory).use(settings.runtime, torch.get_num_threads())
     reader = student.on(settings.device)
     decoded, log_probs, embeddings = read_all_ads(reader, trie, texts, settings.postings, work, show)
-    meanings = reader.embed(vocabulary.texts, settings.postings.max_ad_tokens)
-    return Said(student, vocabulary, trie, lessons, decoded, log_probs, embeddings, meanings, phrases)
+    intention_embeddings = reader.embed(vocabulary.texts, settings.postings.max_ad_tokens)
+    return IntentionContent(
+        student, vocabulary, trie, labels, decoded, log_probs, embeddings, intention_embeddings, phrases
+    )
 
 
 def choose_vocabulary(
-    catalog: Catalog, interactions: Interactions, settings: BuildSettings, lessons: Lessons | None = None
+    catalog: Catalog, interactions: Interactions, settings: BuildSettings, labels: TeacherLabels | None = None
 ) -> Vocabulary:
-    """Mine candidates from titles, bid keywords, clicked queries and a teacher's lessons; select the vocabulary."""
+    """Mine candidates from titles, bid keywords, clicked queries and a teacher's labels; select the vocabulary."""
     candidates = mine_candidates(
         catalog.strings("title"),
         catalog.column("keywords").to_pylist(),
@@ -111,7 +113,7 @@ def choose_vocabulary(
         interactions.clicks,
         Analyzer(settings.lexical.stemmer),
         settings.candidates,
-        lessons.ads if lessons else (),
+        labels.ads if labels else (),
     )
     return select_vocabulary(candidates, catalog.num_ads, len(interactions.queries), settings.vocabulary)
 
@@ -119,7 +121,7 @@ def choose_vocabulary(
 def training_data(
     interactions: Interactions, texts: list[str], vocabulary: Vocabulary, taught_queries: Taught | None = None
 ) -> TrainingData:
-    """Return what queries and ads (with their `texts`) should say, from clicks and, if any, a teacher's lessons."""
+    """Return what queries and ads (with their `texts`) should say, from clicks and, if any, a teacher's labels."""
     return build_training_data(
         interactions.queries,
         texts,

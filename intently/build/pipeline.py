@@ -120,35 +120,35 @@ def build_engine(
         _check_held_out(Path(settings.bridge.augmentation_file), settings.fusion)
     with build_lock(out):
         work = prepare(out, fingerprints)
-        said = build_intentions(catalog, texts, learnt, settings, work.student, show)
+        content = build_intentions(catalog, texts, learnt, settings, work.student, show)
         analyzer = Analyzer(settings.lexical.stemmer)
-        landing = _cleaned(catalog, said.vocabulary.texts, settings, show)
+        landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
         show("Indexing", 0, 0, "")
         lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
         titles = TitleTerms.build(catalog.strings("title"), analyzer)
-        encoder, embeddings, tokens = None, said.embeddings, None
+        encoder, embeddings, tokens = None, content.embeddings, None
         if settings.bridge.enabled:
-            file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
+            file, reader = settings.bridge.augmentation_file, content.student.on(settings.device)
             material = EncoderMaterial(
                 tuple(read_by_encoder(catalog, landing.texts, learnt, reader, settings.bridge, show)),
                 tuple(catalog.strings("title")),
                 learnt,
-                said.vocabulary,
+                content.vocabulary,
                 chosen_augmentation(Augmentation.load(Path(file), catalog), settings.bridge) if file else None,
                 lexical,
                 settings.checkpoint,
-                Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), said.embeddings),
+                Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), content.embeddings),
             )
             built = build_encoder(material, settings.bridge, work.encoder, show, device=settings.device)
             encoder, tokens = built.embedder, built.ads.tokens
-            embeddings = concatenate_embeddings(said.embeddings, built.ads.embeddings)
+            embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
         vectors = VectorIndex.build(embeddings, settings.coarse, show)
         learned = Learned(None, {})
         if aside.any():
             draft = Engine(
                 catalog,
-                said.student,
-                said.index(learnt, settings.postings),
+                content.student,
+                content.index(learnt, settings.postings),
                 vectors,
                 lexical,
                 replace(settings.retrieval, num_threads=torch.get_num_threads()),
@@ -157,16 +157,16 @@ def build_engine(
                 tokens=tokens,
             )
             learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
-        intentions = said.index(interactions, settings.postings)
+        intentions = content.index(interactions, settings.postings)
         head, cache = interactions.by_frequency(), work.student / CACHE_FILE
-        num_cached = fill_query_cache(said.lessons, intentions, head, cache, settings.teacher, show)
+        num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 
         show("Writing", 0, 0, "")
         facts = {
             "num_ads": catalog.num_ads,
             "num_queries": len(interactions.queries),
             "num_clicks": len(interactions.clicks),
-            **coverage(said.vocabulary, catalog.num_ads, len(learnt.queries)),
+            **coverage(content.vocabulary, catalog.num_ads, len(learnt.queries)),
             "postings": len(intentions.postings.ad_rows),
             "cached_queries": num_cached,
             **learned.facts,
@@ -188,7 +188,7 @@ def build_engine(
             write_engine(
                 unpublished,
                 catalog,
-                said.student,
+                content.student,
                 intentions,
                 vectors,
                 lexical,

@@ -28,11 +28,11 @@ from intently.errors import InputError
 from intently.files import set_aside, sha256_of, write_text
 from intently.index.intentions import IntentionIndex
 from intently.index.phrases import PhraseTable
-from intently.intentions.candidates import merge_said
+from intently.intentions.candidates import merge_generated
 from intently.intentions.decode import MAX_BEAMS, Decoded, DecodeSettings, ScoreMode
 from intently.intentions.trie import Trie
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
-from intently.models.free_beams import FreeBeamSettings, Said, free_beam_search
+from intently.models.free_beams import FreeBeamSettings, GeneratedText, free_beam_search
 from intently.settings import check_range
 from intently.text.normalize import normalize
 from intently.types import Progress
@@ -65,7 +65,7 @@ class TeacherSettings:
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TeacherLabels:
     """What a teacher said: of each ad and each query (text, log-probability) pairs, none of those it did not read.
 
     Without a teacher all is empty.
@@ -83,19 +83,19 @@ class Lessons:
             for text, log_prob in said
             if (intention_id := phrases.exact(text)) is not None
         ]
-        return Taught(*merge_said(found))
+        return Taught(*merge_generated(found))
 
 
-def take_lessons(
+def label_with_teacher(
     data: TrainingData, counts: IntArray, settings: TeacherSettings, work: Path, progress: Progress
-) -> Lessons:
+) -> TeacherLabels:
     """Customise the language model that `settings` name and let it speak of ads and queries; nothing if none is named.
 
     `data` are clicks and a draft vocabulary, from which it learns the format; `counts (P,)` how often each click was
     made.
     """
     if not settings.model.name:
-        return Lessons()
+        return TeacherLabels()
     progress("Loading the language model", 0, 0, "")
     work.mkdir(parents=True, exist_ok=True)
     lm = customise(settings.model.load(), data, settings, work, progress)
@@ -110,7 +110,7 @@ def take_lessons(
     query_prompts = _prompts(lm, query_prompt, [data.queries[row] for row in query_rows], settings)
     ads = speak(lm, ad_prompts, settings, _store(home, ad_prompts, settings), "Speaking of ads", progress)
     queries = speak(lm, query_prompts, settings, _store(home, query_prompts, settings), "Speaking of queries", progress)
-    return Lessons(_by_row(ad_rows, ads, len(data.ad_texts)), _by_row(query_rows, queries, len(data.queries)), lm)
+    return TeacherLabels(_by_row(ad_rows, ads, len(data.ad_texts)), _by_row(query_rows, queries, len(data.queries)), lm)
 
 
 def _home(settings: TeacherSettings, work: Path) -> Path:
@@ -130,7 +130,7 @@ def _prompts(lm: CausalLM, prompt: Callable[[str], str], texts: Sequence[str], s
     return [prompt(text) for text in lm.shortened(texts, settings.examples.max_text_tokens)]
 
 
-def _by_row(rows: IntArray, said: list[list[Said]], num_rows: int) -> list[list[tuple[str, float]]]:
+def _by_row(rows: IntArray, said: list[list[GeneratedText]], num_rows: int) -> list[list[tuple[str, float]]]:
     by_row: list[list[tuple[str, float]]] = [[] for _ in range(num_rows)]
     for row, answers in zip(rows.tolist(), said, strict=True):
         by_row[row] = [(each.text, each.log_prob) for each in answers]
@@ -138,7 +138,7 @@ def _by_row(rows: IntArray, said: list[list[Said]], num_rows: int) -> list[list[
 
 
 def fill_query_cache(
-    lessons: Lessons,
+    labels: TeacherLabels,
     intentions: IntentionIndex,
     queries: Sequence[str],
     path: Path,
@@ -149,13 +149,13 @@ def fill_query_cache(
 
     Nothing is written without a teacher.
     """
-    if lessons.lm is None or not settings.max_cached_queries:
+    if labels.lm is None or not settings.max_cached_queries:
         return 0
     head = list(dict.fromkeys(normalize(query) for query in queries))[: settings.max_cached_queries]
-    trie = Trie.build(lessons.lm.tokens(intentions.texts))
-    instructions = _prompts(lessons.lm, query_prompt, head, settings)
+    trie = Trie.build(labels.lm.tokens(intentions.texts))
+    instructions = _prompts(labels.lm, query_prompt, head, settings)
     decoded = decode_all(
-        lessons.lm, instructions, trie, settings.cache_beams, settings, "Answering head queries", progress
+        labels.lm, instructions, trie, settings.cache_beams, settings, "Answering head queries", progress
     )
     QueryCache.build(path, head, decoded, intentions.version)
     return len(head)
@@ -266,14 +266,14 @@ def speak(
     store: Path | None,
     stage: str,
     progress: Progress,
-) -> list[list[Said]]:
+) -> list[list[GeneratedText]]:
     """Return what the model says to each instruction, nothing constraining it; kept in `store`, if given, a line each.
 
     A store that was begun with the same instructions is gone on with.
     """
-    told: dict[int, list[Said]] = {}
+    told: dict[int, list[GeneratedText]] = {}
     for row, answers in map(json.loads, whole_lines(store)) if store else ():
-        told[row] = [Said(text, log_prob) for text, log_prob in answers]
+        told[row] = [GeneratedText(text, log_prob) for text, log_prob in answers]
     prompts = [lm.instruct(instruction) for instruction in instructions]
     todo = sorted((row for row in range(len(prompts)) if row not in told), key=lambda row: len(prompts[row]))
     with store.open("a", encoding="utf-8") if store else nullcontext() as file:

@@ -157,7 +157,7 @@ def mine_candidates(
         (row, ad_row) for ad_row, bids in enumerate(keywords) for keyword in bids if (row := whole(keyword)) is not None
     ]
     pairs += [_as_pairs(extra), _as_pairs(bid_on)]
-    taught_pairs, taught_log_probs = merge_said(
+    taught_pairs, taught_log_probs = merge_generated(
         [
             (row, ad_row, log_prob)
             for ad_row, said in enumerate(taught)
@@ -230,7 +230,7 @@ def _as_pairs(pairs: list[tuple[int, int]]) -> IntArray:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def merge_said(said: list[tuple[int, int, float]]) -> tuple[IntArray, Float64Array]:
+def merge_generated(said: list[tuple[int, int, float]]) -> tuple[IntArray, Float64Array]:
     """Return the distinct pairs (T, 2) of (intention, row, log-probability) triples, and their log-probabilities (T,).
 
     Ways to say the same add up.

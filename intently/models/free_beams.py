@@ -32,7 +32,7 @@ class FreeBeamSettings:
 
 
 @dataclass(frozen=True)
-class Said:
+class GeneratedText:
     """One answer and its natural log-probability at the search's temperature."""
 
     text: str
@@ -40,7 +40,7 @@ class Said:
 
 
 @torch.inference_mode()
-def free_beam_search(lm: CausalLM, prompt: CausalPrompt, settings: FreeBeamSettings) -> list[list[Said]]:
+def free_beam_search(lm: CausalLM, prompt: CausalPrompt, settings: FreeBeamSettings) -> list[list[GeneratedText]]:
     """Return for each prompt at most `num_beams` complete answers of at most `max_new_tokens` tokens, best first."""
     width = settings.num_beams
     states = prompt.first()[:, None]  # (B, 1, D): width grows from one
@@ -72,7 +72,9 @@ def _of_parents(spoken: Tensor, parents: Tensor) -> Tensor:
     return spoken.gather(1, parents[:, :, None].expand(-1, -1, spoken.shape[2]))
 
 
-def _told(lm: CausalLM, answers: list[tuple[float, list[int]]], num_beams: int) -> list[Said]:
+def _told(lm: CausalLM, answers: list[tuple[float, list[int]]], num_beams: int) -> list[GeneratedText]:
     best = sorted(answers, key=lambda answer: (-answer[0], answer[1]))[:num_beams]
     texts = lm.tokenizer.batch_decode([tokens for _, tokens in best], skip_special_tokens=True)
-    return [Said(text.strip(), log_prob) for text, (log_prob, _) in zip(texts, best, strict=True) if text.strip()]
+    return [
+        GeneratedText(text.strip(), log_prob) for text, (log_prob, _) in zip(texts, best, strict=True) if text.strip()
+    ]

@@ -12,14 +12,14 @@ pytest.importorskip("peft")
 
 from intently.build.knowledge.instances import Instance, Task
 from intently.build.teacher import (
-    Lessons,
+    TeacherLabels,
     TeacherSettings,
     customise,
     decode_all,
     fill_query_cache,
     knowledge_examples,
+    label_with_teacher,
     speak,
-    take_lessons,
 )
 from intently.build.training.format import FormatSettings
 from intently.build.training.language_model import FineTuningSettings
@@ -225,13 +225,13 @@ def test_a_store_keeps_any_text(make_lm, tmp_path):
 
 
 def test_lessons_are_brought_to_the_vocabulary():
-    lessons = Lessons(
+    labels = TeacherLabels(
         queries=[[("Red PANS", -0.5), ("robot", -0.7), ("红色的水壶", -1.0)], [], [("", -0.1), ("lamp led", -2.0)]]
     )
-    taught = lessons.of_queries(PhraseTable(INTENTIONS, Analyzer()))
+    taught = labels.of_queries(PhraseTable(INTENTIONS, Analyzer()))
     assert taught.pairs.tolist() == [[0, 0], [2, 0]]
     assert taught.log_probs.tolist() == [-0.5, -1.0]
-    nothing = Lessons().of_queries(PhraseTable(INTENTIONS, Analyzer()))
+    nothing = TeacherLabels().of_queries(PhraseTable(INTENTIONS, Analyzer()))
     assert (nothing.pairs.shape, nothing.log_probs.shape) == ((0, 2), (0,))
     assert nothing.pairs.dtype == np.int64
 
@@ -276,7 +276,7 @@ def test_head_queries_are_answered_into_a_cache(make_lm, tmp_path):
     lm, intentions, path = make_lm(), index_of(), tmp_path / CACHE_FILE
     settings = replace(SETTINGS, max_cached_queries=3)
     queries = ["Red  Pan", "red pan", "水壶", "lamp", "the fourth"]  # two are the same
-    assert fill_query_cache(Lessons(lm=lm), intentions, queries, path, settings, Told()) == 3
+    assert fill_query_cache(TeacherLabels(lm=lm), intentions, queries, path, settings, Told()) == 3
     cache = QueryCache(path, intentions.version)
     assert len(cache) == 3
     for query in ("ＲＥＤ pan", "水壶", "lamp"):
@@ -292,16 +292,16 @@ def test_head_queries_are_answered_into_a_cache(make_lm, tmp_path):
 
 def test_no_cache_without_a_teacher_or_queries(make_lm, tmp_path):
     path, settings = tmp_path / CACHE_FILE, replace(SETTINGS, max_cached_queries=0)
-    assert fill_query_cache(Lessons(), index_of(), ["pan"], path, SETTINGS, Told()) == 0
-    assert fill_query_cache(Lessons(lm=make_lm()), index_of(), ["pan"], path, settings, Told()) == 0
+    assert fill_query_cache(TeacherLabels(), index_of(), ["pan"], path, SETTINGS, Told()) == 0
+    assert fill_query_cache(TeacherLabels(lm=make_lm()), index_of(), ["pan"], path, settings, Told()) == 0
     assert not path.exists()
-    assert fill_query_cache(Lessons(lm=make_lm()), index_of(), [], path, SETTINGS, Told()) == 0
+    assert fill_query_cache(TeacherLabels(lm=make_lm()), index_of(), [], path, SETTINGS, Told()) == 0
 
 
 def test_no_lessons_without_a_model(data, tmp_path):
     told = Told()
-    lessons = take_lessons(data, ONCE, TeacherSettings(), tmp_path / "work", told)
-    assert (list(lessons.ads), list(lessons.queries), lessons.lm) == ([], [], None)
+    labels = label_with_teacher(data, ONCE, TeacherSettings(), tmp_path / "work", told)
+    assert (list(labels.ads), list(labels.queries), labels.lm) == ([], [], None)
     assert not told.stages
     assert not (tmp_path / "work").exists()
 
@@ -310,24 +310,24 @@ def test_lessons_are_of_the_ads_nobody_clicks_and_the_queries_everybody_asks(mak
     make_lm(std=0.05).save(tmp_path / "lm")
     model = LanguageModelSettings(str(tmp_path / "lm"), "fp32", system="Be brief.")
     few = replace(SETTINGS, model=model, max_ads=3, max_queries=1)
-    lessons = take_lessons(
+    labels = label_with_teacher(
         replace(data, clicks=CLICKS[[0, 1, 2, 2]]), np.ones(4, dtype=np.int64), few, tmp_path / "work", Told()
     )
-    assert lessons.lm.system == "Be brief."
-    assert [bool(said) for said in lessons.ads] == [True, True, False, True]  # ad 2 was clicked most
-    assert [bool(said) for said in lessons.queries] == [True, False, False]  # the first of two asked equally often
+    assert labels.lm.system == "Be brief."
+    assert [bool(said) for said in labels.ads] == [True, True, False, True]  # ad 2 was clicked most
+    assert [bool(said) for said in labels.queries] == [True, False, False]  # the first of two asked equally often
     told = Told()
-    again = take_lessons(
+    again = label_with_teacher(
         replace(data, clicks=CLICKS[[0, 1, 2, 2]]), np.ones(4, dtype=np.int64), few, tmp_path / "work", told
     )
     assert {stage for stage, *_ in told.stages} == {"Loading the language model"}  # all else lies there
-    assert (again.ads, again.queries) == (lessons.ads, lessons.queries)
-    assert_identical(again.lm, lessons.lm)
+    assert (again.ads, again.queries) == (labels.ads, labels.queries)
+    assert_identical(again.lm, labels.lm)
 
-    every = take_lessons(data, ONCE, replace(SETTINGS, model=model), tmp_path / "all", Told())
+    every = label_with_teacher(data, ONCE, replace(SETTINGS, model=model), tmp_path / "all", Told())
     assert all(every.ads)
     assert (len(every.ads), len(every.queries)) == (4, 3)
-    none = take_lessons(data, ONCE, replace(few, max_ads=0, max_queries=0), tmp_path / "none", Told())
+    none = label_with_teacher(data, ONCE, replace(few, max_ads=0, max_queries=0), tmp_path / "none", Told())
     assert (list(none.ads), list(none.queries)) == ([[]] * 4, [[]] * 3)
 
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models
 
 from intently.errors import SettingsError
 from intently.models.causal_lm import CausalLM
-from intently.models.free_beams import FreeBeamSettings, Said, free_beam_search
+from intently.models.free_beams import FreeBeamSettings, GeneratedText, free_beam_search
 
 END, VOCAB = 2, 11
 LETTERS = "abXdefghijk"  # token by token; X stands for the end and is never seen
@@ -90,7 +90,7 @@ def plain_beam_search(lm, prompt, longest: int, width: int, temperature: float) 
     return {tokens: log_prob for log_prob, tokens in sorted(answers, reverse=True)[:width]}
 
 
-def assert_same(said: list[Said], expected: dict[tuple[int, ...], float]) -> None:
+def assert_same(said: list[GeneratedText], expected: dict[tuple[int, ...], float]) -> None:
     """Assert equal answers with equal probabilities, best first."""
     texts = {" ".join(LETTERS[token] for token in tokens): log_prob for tokens, log_prob in expected.items()}
     assert len(said) == len(expected)

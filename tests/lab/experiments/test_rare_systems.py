@@ -24,7 +24,7 @@ from intently.intentions.trie import Trie
 from intently.lab.experiments import rare_systems
 from intently.lab.experiments.rare_systems import answer, bm25, cache_facts, fuse, say
 from intently.models.causal_lm import CausalLM
-from intently.models.free_beams import FreeBeamSettings, Said
+from intently.models.free_beams import FreeBeamSettings, GeneratedText
 from intently.text.analyze import Analyzer
 from intently.types import Ad, Channel, Intention, Ranking, ScoredAd
 
@@ -156,9 +156,18 @@ def test_constrained_answers_are_those_of_the_language_model(make_lm, small):
 
 def test_free_answers_count_if_the_vocabulary_has_them(make_lm, small, monkeypatch):
     said = [
-        [Said("Red PANS", -1.0), Said("robot", -1.2), Said("led lamps", -2.0), Said("red pan", -3.0)],
-        [Said("robot", -0.1), Said("of the", -0.2)],
-        [Said("lamp led", -400.0), Said("红色的水壶", -402.0), Said("pan", -403.0)],  # as good as impossible
+        [
+            GeneratedText("Red PANS", -1.0),
+            GeneratedText("robot", -1.2),
+            GeneratedText("led lamps", -2.0),
+            GeneratedText("red pan", -3.0),
+        ],
+        [GeneratedText("robot", -0.1), GeneratedText("of the", -0.2)],
+        [
+            GeneratedText("lamp led", -400.0),
+            GeneratedText("红色的水壶", -402.0),
+            GeneratedText("pan", -403.0),
+        ],  # as good as impossible
     ]
     asked = {}
 
