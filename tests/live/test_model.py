@@ -170,8 +170,8 @@ class Machine(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 2**32 - 1))
     def change(self, seed: int) -> None:
         rng = random.Random(seed)
-        for _ in range(rng.randint(10, 60)):
-            batch = [self._some_change(rng) for _ in range(rng.randint(1, 9))]
+        for _ in range(rng.randint(5, 30)):
+            batch = [self._some_change(rng) for _ in range(rng.choice([1, 1, 2, 5, 20, 60]))]
             self._apply(batch)
 
     @rule(seed=st.integers(0, 2**32 - 1))
