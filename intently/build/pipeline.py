@@ -54,7 +54,7 @@ from intently.generation import (
 )
 from intently.generation.layout import CURRENT, WORK, ids_of, remove_leftovers
 from intently.index.concatenated import concatenate_embeddings
-from intently.index.lexical import LexicalIndex
+from intently.index.lexical import LexicalIndex, query_reader
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
@@ -158,7 +158,8 @@ def build_engine(
             )
             learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
-        head, cache = interactions.by_frequency(), work.student / CACHE_FILE
+        reader = query_reader([lexical], content.student.tokenizer.whole_words)
+        head, cache = map(reader.read, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 
         show("Writing", 0, 0, "")

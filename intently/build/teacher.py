@@ -10,7 +10,7 @@ was said is appended to a file, so an interrupted run goes on where it was. (RAR
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ from intently.intentions.trie import Trie
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings, GeneratedText, free_beam_search
 from intently.settings import check_range
-from intently.text.normalize import normalize
+from intently.text.query_text import QueryText
 from intently.types import Progress
 
 
@@ -140,24 +140,25 @@ def _by_row(rows: IntArray, said: list[list[GeneratedText]], num_rows: int) -> l
 def fill_query_cache(
     labels: TeacherLabels,
     intentions: IntentionIndex,
-    queries: Sequence[str],
+    queries: Iterable[QueryText],
     path: Path,
     settings: TeacherSettings,
     progress: Progress,
 ) -> int:
     """Write the teacher's intentions of head queries, the most frequent first, to `path`; return how many queries.
 
-    Nothing is written without a teacher.
+    The teacher reads a query as the engine's own models do. Nothing is written without a teacher.
     """
     if labels.lm is None or not settings.max_cached_queries:
         return 0
-    head = list(dict.fromkeys(normalize(query) for query in queries))[: settings.max_cached_queries]
+    texts = {text.key: text.for_models for text in queries if not text.says_nothing}
+    head = dict(list(texts.items())[: settings.max_cached_queries])
     trie = Trie.build(labels.lm.tokens(intentions.texts))
-    instructions = _prompts(labels.lm, query_prompt, head, settings)
+    instructions = _prompts(labels.lm, query_prompt, list(head.values()), settings)
     decoded = decode_all(
         labels.lm, instructions, trie, settings.cache_beams, settings, "Answering head queries", progress
     )
-    QueryCache.build(path, head, decoded, intentions.version)
+    QueryCache.build(path, list(head), decoded, intentions.version)
     return len(head)
 
 

@@ -36,6 +36,7 @@ from intently.intentions.vocabulary import Vocabulary
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings, free_beam_search
 from intently.text.analyze import Analyzer
+from intently.text.query_text import QueryReader
 from tests.conftest import Interruption, Told
 
 # PEFT 0.21 asks transformers 5.23 a question under its old name.
@@ -272,15 +273,18 @@ def test_decoding_finds_the_vocabulary_and_its_probabilities(make_lm):
     assert decode_all(lm, [], trie, 2, SETTINGS, "Answering", Told()) == []
 
 
+READER = QueryReader(Analyzer())
+
+
 def test_head_queries_are_answered_into_a_cache(make_lm, tmp_path):
     lm, intentions, path = make_lm(), index_of(), tmp_path / CACHE_FILE
     settings = replace(SETTINGS, max_cached_queries=3)
     queries = ["Red  Pan", "red pan", "水壶", "lamp", "the fourth"]  # two are the same
-    assert fill_query_cache(TeacherLabels(lm=lm), intentions, queries, path, settings, Told()) == 3
+    assert fill_query_cache(TeacherLabels(lm=lm), intentions, map(READER.read, queries), path, settings, Told()) == 3
     cache = QueryCache(path, intentions.version)
     assert len(cache) == 3
     for query in ("ＲＥＤ pan", "水壶", "lamp"):
-        found = cache.lookup(query)
+        found = cache.lookup(READER.read(query).key)
         (expected,) = decode_all(
             lm, [f"Query: {query.replace('ＲＥＤ', 'red')}\nIntention:"], Trie.build(lm.tokens(INTENTIONS)), 5,
             settings, "Answering", Told(),
@@ -292,8 +296,8 @@ def test_head_queries_are_answered_into_a_cache(make_lm, tmp_path):
 
 def test_no_cache_without_a_teacher_or_queries(make_lm, tmp_path):
     path, settings = tmp_path / CACHE_FILE, replace(SETTINGS, max_cached_queries=0)
-    assert fill_query_cache(TeacherLabels(), index_of(), ["pan"], path, SETTINGS, Told()) == 0
-    assert fill_query_cache(TeacherLabels(lm=make_lm()), index_of(), ["pan"], path, settings, Told()) == 0
+    assert fill_query_cache(TeacherLabels(), index_of(), [READER.read("pan")], path, SETTINGS, Told()) == 0
+    assert fill_query_cache(TeacherLabels(lm=make_lm()), index_of(), [READER.read("pan")], path, settings, Told()) == 0
     assert not path.exists()
     assert fill_query_cache(TeacherLabels(lm=make_lm()), index_of(), [], path, SETTINGS, Told()) == 0
 
