@@ -158,8 +158,8 @@ def build_engine(
             )
             learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
-        read = query_reader([lexical], content.student.tokenizer.whole_words).read
-        head, cache = map(read, interactions.by_frequency()), work.student / CACHE_FILE
+        query_texts = query_reader([lexical], content.student.tokenizer.whole_words).read
+        head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 
         show("Writing", 0, 0, "")
