@@ -199,7 +199,7 @@ def repeated(tokens: TokenVectors, num_ads: int) -> TokenVectors:
     """Return the tokens of `num_ads` ads: those of the engine's, again and again."""
     while tokens.num_ads < num_ads:
         tokens = tokens.concatenated(tokens)
-    return TokenVectors(tokens.offsets[: num_ads + 1], tokens.codes[: tokens.offsets[num_ads]])
+    return TokenVectors(tokens.offsets[: num_ads + 1], tokens.values[: tokens.offsets[num_ads]])
 
 
 def late_ms(index: VectorIndex, late: TokenVectors, query: np.ndarray, tokens: np.ndarray, num_threads: int) -> float:

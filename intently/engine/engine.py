@@ -400,7 +400,7 @@ def _check_parts(
         raise ArtifactError(
             f"the vectors are of {held} dimensions, those of {readers} of {dimension}; build the engine again"
         )
-    held = tokens.codes.shape[1] if tokens else 0
+    held = tokens.values.shape[1] if tokens else 0
     if held != (wanted := encoder.settings.token_dimension if encoder else 0):
         raise ArtifactError(
             f"the tokens' vectors are of {held} dimensions, the encoder's of {wanted}; build the engine again"

@@ -7,29 +7,27 @@ Shape letters: N ads, T tokens of all of them, S tokens of a query, P dimensions
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.arrays import Float32Array, IntArray, Mask
+from intently.arrays import Float32Array, IntArray
 from intently.errors import ArtifactError
 from intently.files import atomic_write
 from intently.index.parallel import in_parallel
+from intently.index.ragged import Ragged
 
 _CODES, _OFFSETS = "codes.npy", "offsets.npy"
 _LEVELS = 127  # of int8, for 1; half a level is an error of 0.004, where a cosine of 64 dimensions errs by 0.002
 _BLOCK = 256  # ads compared at once, so that their vectors stay in the cache
 
 
-@dataclass(frozen=True, eq=False)
-class TokenVectors:
-    """The vectors of N ads' tokens as CSR: those of ad n are `codes[offsets[n]:offsets[n + 1]]`, at least one."""
+class TokenVectors(Ragged):
+    """The vectors of N ads' tokens, at least one an ad, as codes (T, P); memory-mapped once loaded."""
 
-    offsets: IntArray  # (N + 1,)
-    codes: NDArray[np.int8]  # (T, P); memory-mapped once loaded
+    values: NDArray[np.int8]
 
     @classmethod
     def build(cls, tokens: Sequence[NDArray[np.int8]]) -> "TokenVectors":
@@ -43,11 +41,6 @@ class TokenVectors:
         codes: NDArray[np.int8] = np.rint(tokens * np.float32(_LEVELS)).astype(np.int8)
         return codes
 
-    @property
-    def num_ads(self) -> int:
-        """Number of ads N."""
-        return len(self.offsets) - 1
-
     def scores_of(self, tokens: Float32Array, ad_rows: IntArray, num_threads: int = 1) -> Float32Array:
         """Return the scores (C,) of some ads for a query's tokens (S, P), as `encoder.late_interaction` defines them.
 
@@ -58,31 +51,18 @@ class TokenVectors:
 
         def compare(start: int) -> None:
             rows = ad_rows[start : start + _BLOCK]
-            first = self.offsets[rows]
-            lengths = self.offsets[rows + 1] - first
+            places, lengths = self.places(rows)
             starts = np.cumsum(lengths) - lengths
-            places = np.repeat(first - starts, lengths) + np.arange(int(lengths.sum()))
-            cosines = asked @ self.codes.take(places, axis=0).astype(np.float32).T  # (S, tokens of the block)
+            cosines = asked @ self.values.take(places, axis=0).astype(np.float32).T  # (S, tokens of the block)
             scores[start : start + _BLOCK] = np.maximum.reduceat(cosines, starts, axis=1).sum(axis=0)
 
         in_parallel([partial(compare, start) for start in range(0, len(ad_rows), _BLOCK)], num_threads)
         return scores
 
-    def concatenated(self, other: "TokenVectors") -> "TokenVectors":
-        """Return the vectors of these ads and, after them, those of `other`. Cost: one copy."""
-        offsets = np.concatenate((self.offsets, self.offsets[-1] + other.offsets[1:]))
-        return TokenVectors(offsets, np.concatenate((self.codes, other.codes)))
-
-    def kept(self, mask: Mask) -> "TokenVectors":
-        """Return the vectors of the ads where `mask (N,)` holds, in their order."""
-        lengths = np.diff(self.offsets)
-        offsets = np.concatenate((self.offsets[:1], np.cumsum(lengths[mask])))
-        return TokenVectors(offsets, np.asarray(self.codes)[np.repeat(mask, lengths)])
-
     def save(self, directory: Path) -> None:
         """Write `codes.npy` and `offsets.npy` into `directory`."""
         directory.mkdir(exist_ok=True)
-        for name, array in ((_CODES, self.codes), (_OFFSETS, self.offsets)):
+        for name, array in ((_CODES, self.values), (_OFFSETS, self.offsets)):
             with atomic_write(directory / name) as file:
                 np.save(file, array)
 

@@ -72,7 +72,7 @@ class Twin:
         self.tokens = read.tokens[0].astype(np.float64)
         (segment,) = engine.snapshot.segments
         self.vectors = np.asarray(segment.vectors.embeddings, dtype=np.float64)
-        codes, offsets = segment.tokens.codes, segment.tokens.offsets
+        codes, offsets = segment.tokens.values, segment.tokens.offsets
         self.ads = [codes[start:end] / 127 for start, end in pairwise(offsets)]
 
     def late(self, row: int) -> float:

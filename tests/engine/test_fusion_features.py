@@ -72,15 +72,15 @@ def test_changed_title_terms_equal_those_built_anew(titles, others, data):
         anew = TitleTerms.build(wanted, ANALYZER)
         assert got.num_ads == anew.num_ads == len(wanted)
         assert got.offsets.tolist() == anew.offsets.tolist()
-        assert got.codes.tolist() == anew.codes.tolist()
+        assert got.values.tolist() == anew.values.tolist()
 
 
 def test_title_terms_come_back_from_disk(tmp_path):
     TERMS.save(tmp_path / "titles.npz")
     loaded = TitleTerms.load(tmp_path / "titles.npz")
     assert loaded.offsets.tolist() == TERMS.offsets.tolist()
-    assert loaded.codes.tolist() == TERMS.codes.tolist()
-    np.savez(tmp_path / "titles.npz", offsets=TERMS.offsets, codes=TERMS.codes[1:])
+    assert loaded.values.tolist() == TERMS.values.tolist()
+    np.savez(tmp_path / "titles.npz", offsets=TERMS.offsets, codes=TERMS.values[1:])
     with pytest.raises(ArtifactError, match=r"titles\.npz.*do not fit"):
         TitleTerms.load(tmp_path / "titles.npz")
 

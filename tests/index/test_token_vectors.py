@@ -44,7 +44,7 @@ def test_scores_are_those_of_the_definition(num_tokens):
         assert found.dtype == np.float32
         expected = [slow_score(query, ads[row]) for row in rows]
         np.testing.assert_allclose(found, expected, atol=0.01)  # half a level is an error of 0.004 a dimension
-        exact = [slow_score(query, index.codes[index.offsets[row] : index.offsets[row + 1]] / 127) for row in rows]
+        exact = [slow_score(query, index.values[index.offsets[row] : index.offsets[row + 1]] / 127) for row in rows]
         np.testing.assert_allclose(found, exact, atol=1e-5)
 
 
@@ -79,14 +79,14 @@ def test_blocks_and_threads_change_no_score(monkeypatch, block, num_threads):
 
 
 def tokens_of(index: TokenVectors) -> list[list[list[int]]]:
-    return [index.codes[start:end].tolist() for start, end in zip(index.offsets, index.offsets[1:], strict=False)]
+    return [index.values[start:end].tolist() for start, end in zip(index.offsets, index.offsets[1:], strict=False)]
 
 
 def test_joined_and_kept_are_lists_joined_and_filtered(index):
     other, _ = make([2, 1, 6], seed=5)
     both = index.concatenated(other)
     assert tokens_of(both) == tokens_of(index) + tokens_of(other)
-    assert both.codes.dtype == np.int8
+    assert both.values.dtype == np.int8
     rng = np.random.default_rng(0)
     for mask in (*(rng.random(9) < 0.5 for _ in range(4)), np.zeros(9, bool), np.ones(9, bool), np.arange(9) == 8):
         kept = both.kept(mask)
@@ -96,7 +96,7 @@ def test_joined_and_kept_are_lists_joined_and_filtered(index):
         rows = np.flatnonzero(mask)
         np.testing.assert_allclose(kept.scores_of(query, np.arange(len(rows))), both.scores_of(query, rows), atol=1e-6)
     nobody = index.kept(np.zeros(6, bool))
-    assert (nobody.num_ads, nobody.codes.shape) == (0, (0, P))
+    assert (nobody.num_ads, nobody.values.shape) == (0, (0, P))
     assert tokens_of(nobody.concatenated(other)) == tokens_of(other)
     assert tokens_of(other.concatenated(nobody)) == tokens_of(other)
 
@@ -106,7 +106,7 @@ def test_saved_and_loaded(index, tmp_path):
     index.save(path)
     assert {file.name for file in path.iterdir()} == {"codes.npy", "offsets.npy"}
     loaded = TokenVectors.load(path)
-    assert not loaded.codes.flags.owndata  # it is mapped
+    assert not loaded.values.flags.owndata  # it is mapped
     assert tokens_of(loaded) == tokens_of(index)
     query = unit(np.random.default_rng(1), 4)
     np.testing.assert_array_equal(loaded.scores_of(query, np.arange(6)), index.scores_of(query, np.arange(6)))

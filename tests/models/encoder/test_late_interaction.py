@@ -92,7 +92,7 @@ def test_places_and_lengths_of_what_is_read(make_embedder, store):
     assert [tokens.dtype for tokens in queries.tokens] == [np.float32] * len(QUERIES)
     assert [len(own) for own in queries.tokens] == embedder.tokenizer.encode(QUERIES, 5)[1].tolist()
     assert np.diff(ads.tokens.offsets).tolist() == embedder.tokenizer.encode(TEXTS, 4)[1].tolist()
-    assert (ads.tokens.codes.dtype, ads.tokens.codes.shape[1], ads.tokens.num_ads) == (np.int8, 6, len(TEXTS))
+    assert (ads.tokens.values.dtype, ads.tokens.values.shape[1], ads.tokens.num_ads) == (np.int8, 6, len(TEXTS))
     np.testing.assert_array_equal(queries.embeddings, embedder.embed_queries(QUERIES, 3))
     np.testing.assert_array_equal(ads.embeddings, embedder.embed_ads(TEXTS, store, 3))
     back = embedder.read_queries(QUERIES[::-1], 3)
@@ -190,7 +190,7 @@ def test_the_projection_is_saved_and_loaded(make_embedder, store, tmp_path, size
     for one, other in zip(before.tokens, after.tokens, strict=True):
         np.testing.assert_array_equal(one, other)
     ads = [each.read_ads(TEXTS, store).tokens for each in (embedder, loaded)]
-    np.testing.assert_array_equal(ads[0].codes, ads[1].codes)
+    np.testing.assert_array_equal(ads[0].values, ads[1].values)
 
 
 def test_weights_of_another_dimension_are_refused(make_embedder, tmp_path):
