@@ -1,7 +1,7 @@
 """What stages exchange: small frozen records, the same words everywhere.
 
-`ad_id` is the user's string, `ad_row` the position in the catalogue's columns. A higher `score` is better; `rank`
-starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue of millions of ads is *not* a list of
+`ad_id` is the user's string, `ad_row` the position in the catalog's columns. A higher `score` is better; `rank`
+starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalog of millions of ads is *not* a list of
 `Ad`: it is columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
 """
 

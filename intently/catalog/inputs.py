@@ -14,7 +14,7 @@ from intently.types import Progress
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A catalogue, the judgements and queries there are files of, and notes on rows that were skipped."""
+    """A catalog, the judgements and queries there are files of, and notes on rows that were skipped."""
 
     catalog: Catalog
     judgements: Judgements | None

@@ -22,7 +22,7 @@ class Page:
 
 
 def write_pages(pages: Iterable[Page], path: Path) -> int:
-    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalogue has them; return how many.
+    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalog has them; return how many.
 
     Whole or not at all: what was in `path` stays until the last page is written.
     """

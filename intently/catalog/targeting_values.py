@@ -56,14 +56,14 @@ _DEVICE_NAMES = {
     "watch": "watch", "smartwatch": "watch", "smart watch": "watch", "wearable": "watch",
     "car": "car", "automotive": "car", "speaker": "speaker", "smart speaker": "speaker",
 }  # fmt: skip
-# Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogues say no.
+# Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogs say no.
 _SAME_LANGUAGE = {"nb": "no"}
 _NO_LANGUAGE = frozenset(("und", "mul", "mis", "zxx", "art"))
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedUser:
-    """A `UserContext` whose values are all understood, in the words of the catalogue. `None` filters nothing."""
+    """A `UserContext` whose values are all understood, in the words of the catalog. `None` filters nothing."""
 
     country: str | None = None
     language: str | None = None
@@ -81,7 +81,7 @@ _ANYBODY = CheckedUser()
 
 
 def checked_user(user: UserContext | None) -> CheckedUser:
-    """Return what is known about the user in the words of the catalogue; nothing is known of None.
+    """Return what is known about the user in the words of the catalog; nothing is known of None.
 
     Raises InputError naming the field for a value that is not understood. Cost: a few microseconds.
     """

@@ -14,7 +14,7 @@ P intentions in all and T bytes of text:
     entry_bounds    (Q + 1,)  uint64, where each query's intentions start in the two arrays below
     intention_ids   (P,)      int32
     log_probs       (P,)      float32, natural logarithms
-    texts           (T,)      bytes, normalised queries in UTF-8
+    texts           (T,)      bytes, normalized queries in UTF-8
     checksum                  SHA-256 of all before it
 """
 
@@ -40,7 +40,7 @@ _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class QueryCache:
-    """Answers which intentions a normalised query has, if it is one of those kept. Safe to share by threads.
+    """Answers which intentions a normalized query has, if it is one of those kept. Safe to share by threads.
 
     A lookup hashes the query to 64 bits, finds the hash by binary search and compares the text itself, so that two
     queries of one hash can never answer for each other. Cost: microseconds, O(log Q).
@@ -76,7 +76,7 @@ class QueryCache:
     def build(cls, path: Path, queries: Sequence[str], decoded: Sequence[Decoded], version: str) -> "QueryCache":
         """Write a cache of each query's intentions to `path`, whole or not at all, and open it.
 
-        `version` is that of the vocabulary that the intention ids belong to. Of queries that are equal once normalised
+        `version` is that of the vocabulary that the intention ids belong to. Of queries that are equal once normalized
         the first is kept.
         """
         if len(queries) != len(decoded):

@@ -82,8 +82,8 @@ class Engine:
         """`encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
-        catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
-        affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalogue
+        catalog's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
+        affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalog
         or of these models, and for a `fusion` with a lexical index that does not know its statistics.
         """
         _check_parts(student, encoder, vectors, tokens, lexical, fusion)
@@ -151,7 +151,7 @@ class Engine:
         A patch of status, bid or targeting costs no model call, and neither does a put whose text did not change: what
         the ad was clicked for stays with it. Other puts are read once by the student, which decodes their intentions
         from the present vocabulary. Changes are ordered by when `apply` was called, not by when models were through.
-        What depends on the whole catalogue (how rare words and intentions are, how long ads) stays as built. Queries
+        What depends on the whole catalog (how rare words and intentions are, how long ads) stays as built. Queries
         under way are not disturbed; the engine on disk is not changed. Raises `InputError` naming the first change
         that is not valid, or that patches an ad that is not there.
         """

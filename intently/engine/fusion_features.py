@@ -136,7 +136,7 @@ def _of_titles(query: QueryFacts, is_number: Mask, titles: Codes) -> list[NDArra
 
     The share of the query's idf found in the title; the share of the title found in the query; the share of the query's
     numbers found; whether its last word that is no number or unit is, as that often names the thing; the share of its
-    pairs of neighbours that are neighbours in the title; and where in the title (0 to 1) the first of its terms is.
+    pairs of neighbors that are neighbors in the title; and where in the title (0 to 1) the first of its terms is.
     What a query has none of counts as 1, and no match as a match at the end.
     """
     lengths = (titles != 0).sum(axis=1)

@@ -20,7 +20,7 @@ class About:
     """What is known of a generation beside its files."""
 
     num_ads: int
-    ads: str  # `digest_of_ids` of the catalogue
+    ads: str  # `digest_of_ids` of the catalog
     text_rules: int  # the version of the rules by which texts were read
     fingerprints: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Draft:
     ) -> None:
         """Let `save` write a file or directory of this name; all that it writes becomes part of the generation.
 
-        `rows` is how many rows each of the files has. `of_ads` says that these are the ads of the catalogue.
+        `rows` is how many rows each of the files has. `of_ads` says that these are the ads of the catalog.
         """
         with recorded_writes() as written:
             save(self.directory / name)

@@ -32,7 +32,7 @@ class Manifest:
     seq: int  # the number of the last change that it contains
     text_rules: int  # the version of the rules by which texts were read
     num_ads: int
-    ads: str  # the digest of the catalogue's ad ids
+    ads: str  # the digest of the catalog's ad ids
     fingerprints: Mapping[str, str]
     settings: Mapping[str, Any]
     facts: Mapping[str, Any]

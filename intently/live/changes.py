@@ -48,7 +48,7 @@ Effect = Full | Fields | Gone
 
 
 def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = None) -> list[Ad]:
-    """Return ads with their values cleaned as a catalogue has them.
+    """Return ads with their values cleaned as a catalog has them.
 
     Raises `InputError` naming `place` and the position of the first ad that is not valid or comes twice; `lines` are
     the ads' positions, by default from 1.
@@ -75,7 +75,7 @@ def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = N
 
 
 def _ads_of(catalog: Catalog) -> list[Ad]:
-    """Return all ads of a catalogue at once: far faster than one by one."""
+    """Return all ads of a catalog at once: far faster than one by one."""
     columns = {name: catalog.column(name).to_pylist() for name in _KINDS}
     for name, kind in _KINDS.items():
         if kind == "list":
@@ -113,7 +113,7 @@ def checked_fields(values: Mapping[str, Any], line: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _cleaned(name: str, value: Any) -> Any:
-    """Return one value as a catalogue has it. The same few statuses and targets come again and again."""
+    """Return one value as a catalog has it. The same few statuses and targets come again and again."""
     (ad,) = checked_ads([Ad(**({"ad_id": "x", "title": "x"} | {name: value}))])
     return getattr(ad, name)
 

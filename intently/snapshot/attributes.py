@@ -153,7 +153,7 @@ class Attributes:
 
     @classmethod
     def of(cls, catalog: Catalog) -> "Attributes":
-        """Return the attributes of a catalogue's ads."""
+        """Return the attributes of a catalog's ads."""
         values = _columns(catalog)
         return cls(values["status"], values["bid"], {name: SetColumn.build(values[name]) for name in SET_FIELDS})
 
@@ -212,7 +212,7 @@ class Attributes:
         return replace(after, sets=sets)
 
     def concatenated(self, catalog: Catalog) -> "Attributes":
-        """Return these attributes and, after them, those of a catalogue's ads."""
+        """Return these attributes and, after them, those of a catalog's ads."""
         values = _columns(catalog)
         return Attributes(
             np.concatenate((self.statuses, values["status"])),
@@ -226,7 +226,7 @@ class Attributes:
         return Attributes(self.statuses[mask], self.bids[mask], kept)
 
     def columns(self) -> dict[str, pa.Array]:
-        """Return the attributes as columns (N,) of a catalogue."""
+        """Return the attributes as columns (N,) of a catalog."""
         bids = pa.array(self.bids, mask=np.isnan(self.bids))
         statuses = pa.array(np.array(STATUSES, dtype=object)[self.statuses], pa.string())
         lists = {name: pa.array([list(each) for each in column.values()], _LISTS) for name, column in self.sets.items()}
@@ -234,7 +234,7 @@ class Attributes:
 
 
 def _columns(catalog: Catalog) -> dict[str, Any]:
-    """Return the attributes of a catalogue: statuses and bids as arrays, sets as columns of lists."""
+    """Return the attributes of a catalog: statuses and bids as arrays, sets as columns of lists."""
     bids = catalog.column("bid").to_numpy(zero_copy_only=False).astype(np.float64)
     statuses = pc.index_in(catalog.column("status"), pa.array(STATUSES)).to_numpy(zero_copy_only=False).astype(np.int8)
     return {"bid": bids, "status": statuses, **{name: catalog.column(name) for name in SET_FIELDS}}

@@ -52,7 +52,7 @@ class Segment:
         titles: TitleTerms,
         tokens: TokenVectors | None = None,
     ) -> "Segment":
-        """Return the segment of a catalogue's ads, numbered from 0; raise `ValueError` if the parts do not fit."""
+        """Return the segment of a catalog's ads, numbered from 0; raise `ValueError` if the parts do not fit."""
         sizes = {
             "catalogue": catalog.num_ads,
             "postings": postings.num_ads,
