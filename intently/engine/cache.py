@@ -1,8 +1,8 @@
 """The head-query cache: the intentions of frequent queries, decoded ahead of time.
 
 A small share of the distinct queries makes most of the requests, so their intentions are decoded once, offline, with as
-wide a search or as large a model as one likes. What is kept is intentions, never ads: adding and removing ads does not
-touch it. Another vocabulary does, as its ids mean other phrases; the file therefore names the one it was made for
+wide a search or as large a model as one likes. The cache holds intentions, never ads, so changes of ads do not touch
+it. In another vocabulary its ids would mean other phrases; the file therefore names the vocabulary it was made for
 (`IntentionIndex.version`). Source: RARE, "cache" (5% of the queries make 60% of the requests).
 
 The file is one fixed layout, memory-mapped: no Python object a query, and processes share the pages. For Q queries with
@@ -135,7 +135,7 @@ class QueryCache:
         return self._counter.statistics
 
     def reset_statistics(self) -> CacheStatistics:
-        """Begin counting anew; return what was counted until now."""
+        """Count from zero again; return the counts until now."""
         return self._counter.reset()
 
 
