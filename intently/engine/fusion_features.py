@@ -134,9 +134,9 @@ def features(candidates: Candidates, query: QueryFacts, titles: Codes) -> NDArra
 def _of_titles(query: QueryFacts, is_number: Mask, titles: Codes) -> list[NDArray[np.generic] | float]:
     """Return how titles (C, L) match a query, as columns (C,) in the order of `_OF_TITLE`.
 
-    The columns are: the share of the query's idf found in the title; the share of the title found in the query; the share
-    of the query's numbers found; whether its last word that is neither a number nor a unit is found, as it often names
-    the thing; the share of its pairs of neighbors that are neighbors in the title; and where in the title (0 to 1) the
+    They are: the share of the query's idf found in the title; the share of the title found in the query; the share of
+    the query's numbers found; whether its last word that is neither a number nor a unit is found, as it often names the
+    thing; the share of its pairs of neighbors that are neighbors in the title; and where in the title (0 to 1) the
     first of its terms is. A share of nothing counts as 1, and no match as a match at the end.
     """
     lengths = (titles != 0).sum(axis=1)

@@ -20,7 +20,7 @@ _STEP = 2_000  # ads between two reports of progress
 
 @dataclass(frozen=True)
 class CleanedPages:
-    """Row by row what is left of the ads' OCR spans (N texts, empty where there is none), and what became of them."""
+    """The cleaned texts of the ads' OCR spans (N texts, empty for ads without any), and a report of the cleaning."""
 
     texts: tuple[str, ...]
     report: OcrReport
