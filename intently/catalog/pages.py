@@ -15,7 +15,7 @@ _CURE = 'write {"ad_id": "…", "landing_spans": [{"text": "…", "confidence": 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was read on the landing page of one ad."""
+    """The OCR spans of the landing page of one ad."""
 
     ad_id: str
     spans: tuple[Span, ...]
@@ -37,7 +37,7 @@ def write_pages(pages: Iterable[Page], path: Path) -> int:
 
 
 def load_pages(path: Path) -> list[Page]:
-    """Return the pages that `write_pages` wrote; raise `InputError` naming the line that is none, or of an ad again."""
+    """Return the pages that `write_pages` wrote; raise `InputError` naming a line that is wrong or repeats an ad."""
     line_of: dict[str, int] = {}
     pages = []
     for number, page in read_values(path, _CURE):
