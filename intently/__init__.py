@@ -1,6 +1,6 @@
 """Intently: ad retrieval by commercial intention.
 
-`Engine` answers queries; it is loaded on first use, so that reading catalogs and evaluating need no PyTorch.
+`Engine` answers queries; it is loaded on first use, so that reading catalogues and evaluating need no PyTorch.
 """
 
 from typing import TYPE_CHECKING, Any
