@@ -82,8 +82,8 @@ class Engine:
         """`encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
-        catalog's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
-        affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalog
+        catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
+        affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalogue
         or of these models, and for a `fusion` with a lexical index that does not know its statistics.
         """
         _check_parts(student, encoder, vectors, tokens, lexical, fusion)

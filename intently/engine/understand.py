@@ -58,8 +58,8 @@ def understand(
     The dense channel takes the student's embedding, with that of an encoder after it if there is one. Queries that the
     cache knows are not decoded, and the student reads them only if its embedding is asked for. With two threads or more
     the encoder reads ("embed") at the same time as the student reads and decodes. The time of a stage is shared equally
-    by the queries that went through it. In float32 results do not depend on batching but for rounding.
-    With int8 layers a last-bit difference may round the other way, which moves log-probabilities by up to some hundredths.
+    by the queries that went through it. In float32 results do not depend on batching but for rounding. With int8 layers
+    a last-bit difference may round the other way, which moves log-probabilities by up to some hundredths.
     """
     student, encoder, decoder = models.student, models.encoder, models.decoder
     understood = [Understood() for _ in queries]
