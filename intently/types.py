@@ -1,8 +1,8 @@
-"""What stages exchange: small frozen records, the same words everywhere.
+"""The records that stages exchange: small, frozen, with the same words everywhere.
 
-`ad_id` is the user's string, `ad_row` the position in the catalogue's columns. A higher `score` is better; `rank`
-starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalogue of millions of ads is *not* a list of
-`Ad`: it is columns (see `intently.catalog.Catalog`); `Ad` is what one row looks like when somebody wants to see it.
+`ad_id` is the user's string, `ad_row` the position in the catalog's columns. A higher `score` is better; `rank`
+starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalog of millions of ads is *not* a list of
+`Ad`: it is columns (see `intently.catalog.Catalog`). `Ad` is one row of it, as a record.
 """
 
 import logging
@@ -28,7 +28,7 @@ unknown. `note` is a short remark beside the amount (losses, a unit), or empty. 
 
 
 class Channel(StrEnum):
-    """The ways a query can reach an ad, and their fusion."""
+    """The ways from a query to ads, and their fusion."""
 
     INTENTION = "intention"
     DENSE = "dense"
@@ -69,7 +69,7 @@ class Ad:
 class UserContext:
     """Who is asking, for targeting. A field left `None` is unknown and filters nothing.
 
-    Values are written as people write them: `intently.catalog.checked_user` reads them and refuses what it does not
+    Write values as people write them: `intently.catalog.checked_user` reads them and refuses those that it does not
     understand.
     """
 
@@ -83,14 +83,14 @@ class UserContext:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A query and how it is to be answered. Raises `InputError` for every value that is not what it should be."""
+    """A query and how to answer it. Raises `InputError` for every value that is not valid."""
 
     query: str
     k: int = 10
     user: UserContext | None = None
     channel: Channel = Channel.FUSED
     explain: bool = False  # with the reasons of each ad
-    exclude: frozenset[str] = frozenset()  # ids of ads that are not to be returned
+    exclude: frozenset[str] = frozenset()  # ids of ads to leave out
 
     def __post_init__(self) -> None:
         try:
@@ -146,14 +146,14 @@ def _check_query(query: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A change: an ad is there and is like this, whether it was there before or not."""
+    """A change: add this ad, or put it in the place of the one with its id."""
 
     ad: Ad
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A change: some fields of an ad that is there get other values; the others stay."""
+    """A change: give some fields of an existing ad other values; the others stay."""
 
     ad_id: str
     fields: Mapping[str, Any]
@@ -161,7 +161,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A change: an ad is there no more. Deleting an ad that is not there changes nothing."""
+    """A change: remove an ad. Deleting an ad that is not there changes nothing."""
 
     ad_id: str
 
@@ -171,7 +171,7 @@ Change = Put | Patch | Delete
 
 @dataclass(frozen=True, slots=True)
 class Intention:
-    """A short phrase naming what is wanted or offered, as one query came to it."""
+    """A short phrase naming what is wanted or offered, with its log-probability for one query."""
 
     text: str
     log_prob: float
@@ -179,10 +179,10 @@ class Intention:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an ad was returned: what one channel saw in it.
+    """Why one channel found an ad.
 
-    `rank` and `score` are the ad's place in that channel alone. `evidence` is readable: an intention with its
-    probability, a matched term with its share of the score, or the cosine similarity.
+    `rank` and `score` are the ad's place in that channel alone. `evidence` is readable: an intention with its share of
+    the score, a matched term with its share, or the cosine similarity.
     """
 
     channel: Channel
@@ -193,7 +193,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class ScoredAd:
-    """One returned ad: its rank from 1, its score (higher is better), and the reasons it came."""
+    """One returned ad: its rank from 1, its score (higher is better), and the reasons why it was found."""
 
     ad_id: str
     rank: int
@@ -210,8 +210,8 @@ class Ranking:
     intentions: tuple[Intention, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     cached: bool = False  # whether the intentions came from the query cache, not from the student
-    read_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # words of the query → what was searched too
-    generation: str = ""  # that answered; empty for an engine that was never written
+    read_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # word of the query → words searched besides
+    generation: str = ""  # id of the one that answered; empty for an engine that was never written
     seq: int = 0  # number of the newest change that the answer shows
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ _PLAIN: dict[str, set[type]] = {
 
 
 def columns_of(ads: Sequence[Ad], first_position: int) -> dict[str, Any]:
-    """Return the fields of `ads` (N,) as columns (N,) in the types of the catalogue.
+    """Return the fields of `ads` (N,) as columns (N,) in the types of the catalog.
 
     Raises InputError naming the position, from `first_position`, and the field of the first value of a wrong type.
     """

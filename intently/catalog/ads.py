@@ -29,7 +29,7 @@ from intently.errors import InputError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadResult:
-    """A catalogue read from a file, and what became of the file's rows."""
+    """A catalog read from a file, and how many of the file's rows were left out and why."""
 
     catalog: Catalog
     num_rows: int  # in the file, good and bad
@@ -40,12 +40,12 @@ class ReadResult:
 
 
 def read_ads(path: str | Path, *, skip_bad: bool = False, progress: Callable[[int], None] | None = None) -> ReadResult:
-    """Read a catalogue of ads from `path`, which is `-` for standard input.
+    """Read a catalog of ads from `path`, which is `-` for standard input.
 
-    Wrong rows raise InputError when all are known, naming file, line, field and cure of the first 20 (`problems`) and
-    their number; with `skip_bad` they are left out, counted and reported instead. Of several ads with one `ad_id` the
-    first is right. A file that cannot be read at all, lacks a required column or has no valid ad raises InputError
-    always. `progress` is called with the number of rows read so far.
+    Raises InputError after reading all rows if some are wrong, naming file, line, field and cure of the first 20
+    (`problems`) and their number. With `skip_bad` wrong rows are left out, counted and reported instead. Of several ads
+    with one `ad_id` the first is kept. Always raises InputError for a file that cannot be read at all, lacks a required
+    column or does not have any valid ad. `progress` is called with the number of rows read so far.
     """
     table = Table(path)
     matched = table.match(AD_FIELDS)

@@ -1,4 +1,4 @@
-"""The catalogue: all ads, as columns."""
+"""The catalog: all ads, as columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VERSION_KEY = b"intently.catalog"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """All ads as columns; `ad_row` counts from 0. A catalogue of N ads holds no Python object per ad.
+    """All ads as columns; `ad_row` counts from 0. A catalog of N ads holds no Python object per ad.
 
     `table` (N, 15) has the schema `intently.catalog.columns.SCHEMA`, every `ad_id` once. Make one with `read_ads`,
     `Catalog.load` or `Catalog.from_ads`, which check this.
@@ -41,7 +41,7 @@ class Catalog:
 
     @classmethod
     def from_ads(cls, ads: Iterable[Ad]) -> Catalog:
-        """Build a catalogue of `ads`.
+        """Build a catalog of `ads`.
 
         Raises InputError for ads that are not valid, naming position (from 1), field and cure of the first.
         """
@@ -114,7 +114,7 @@ class Catalog:
     def ad_rows(self, ad_ids: Sequence[str] | pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
         """Return the row of each of `ad_ids` (M,), −1 for an unknown one.
 
-        Cost: one pass over the catalogue, whatever M is, so look up many ids in one call.
+        Cost: one pass over the catalog, whatever M is, so look up many ids in one call.
         """
         wanted = ad_ids if isinstance(ad_ids, pa.Array | pa.ChunkedArray) else pa.array(ad_ids, pa.string())
         found = pc.fill_null(pc.index_in(wanted, self.table.column("ad_id")), -1)
@@ -122,14 +122,14 @@ class Catalog:
         return rows
 
     def save(self, path: str | Path) -> None:
-        """Write the catalogue to `path` as an Arrow IPC file, whole or not at all."""
+        """Write the catalog to `path` as an Arrow IPC file, whole or not at all."""
         schema = SCHEMA.with_metadata({_VERSION_KEY: _VERSION})
         with atomic_write(Path(path)) as file, pa.ipc.new_file(file, schema) as writer:
             writer.write_table(self.table.cast(schema))
 
     @classmethod
     def load(cls, path: str | Path) -> Catalog:
-        """Load the catalogue saved at `path`, memory-mapped.
+        """Load the catalog saved at `path`, memory-mapped.
 
         Raises ArtifactError when it is missing, torn or of another version.
         """

@@ -1,4 +1,4 @@
-"""The columns of a catalogue and what their values may be.
+"""The columns of a catalog and what their values may be.
 
 Text is trimmed and otherwise left as it is. Texts of one field are at most as long as `MAX_LENGTHS` says, in
 characters; a list has at most `MAX_LIST_LENGTH` elements or spans of at most `MAX_OTHER_LENGTH` characters, and spans

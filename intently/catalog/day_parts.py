@@ -19,7 +19,7 @@ _CURE = "write days@start-end, for example mon-fri@9-18 or sat,sun@0-24"
 
 
 def parse_day_parts(day_parts: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Return which hours of the week (168,) any of `day_parts` covers; all of them when there are none.
+    """Return which hours of the week (168,) any of `day_parts` covers; all of them without day parts.
 
     Hour `24 * weekday + hour` counts from Monday 0:00, as `datetime.weekday()` does. Raises InputError naming the first
     day part that cannot be understood.

@@ -1,4 +1,4 @@
-"""What readers ask of a file: fields by name, delivered in batches of rows."""
+"""The fields that readers want of a file, by name, delivered in batches of rows."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What most work begins with, out of files: ads, and what was clicked for which queries."""
+"""Reads the files that most work begins with: ads, and clicks of queries on them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from intently.types import Progress
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A catalogue, the judgements and queries there are files of, and notes on rows that were skipped."""
+    """A catalog, the judgements and queries there are files of, and notes on rows that were skipped."""
 
     catalog: Catalog
     judgements: Judgements | None
@@ -38,7 +38,7 @@ def read_inputs(
 
 
 def reading_notes(read: ReadResult) -> tuple[str, ...]:
-    """Return notes on what was read otherwise than it was written: columns that are ignored, HTML made plain text."""
+    """Return notes on text that was not read as written: ignored columns, HTML made plain text."""
     notes = [f"columns of ads ignored: {', '.join(read.ignored_columns)}"] if read.ignored_columns else []
     if read.num_with_markup:
         notes.append(f"{read.num_with_markup:,} ads held HTML, which was read as text")

@@ -54,10 +54,10 @@ def is_judgements(header: Sequence[str]) -> bool:
 def read_judgements(path: str | Path, *, queries: Queries | None = None, skip_bad: bool = False) -> Judgements:
     """Read judgements from `path`; see the module's text for the layouts.
 
-    A pair that is there twice has the sum of its clicks, or its highest relevance. `queries` gives the texts of queries
+    A repeated pair gets the sum of its clicks, or its highest relevance. `queries` gives the texts of queries
     that the file names by id only, and the ids of those it names by text only. Raises InputError for a value that is
-    not a finite number, clicks that are no whole number of at least 0, a query that is not in `queries`, and what else
-    is wrong with a row; with `skip_bad` wrong rows are left out, counted and reported instead.
+    not a finite number, clicks other than a whole number of at least 0, a query that is not in `queries`, and every
+    other fault of a row. With `skip_bad` wrong rows are left out, counted and reported instead.
     """
     pairs = read_pairs(Table(path, "tsv"), skip_bad=skip_bad, queries=queries)
     if pairs.texts is None:

@@ -15,14 +15,14 @@ _CURE = 'write {"ad_id": "…", "landing_spans": [{"text": "…", "confidence": 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was read on the landing page of one ad."""
+    """The OCR spans of the landing page of one ad."""
 
     ad_id: str
     spans: tuple[Span, ...]
 
 
 def write_pages(pages: Iterable[Page], path: Path) -> int:
-    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalogue has them; return how many.
+    """Write one JSON object a page, with `ad_id` and `landing_spans` as a catalog has them; return how many.
 
     Whole or not at all: what was in `path` stays until the last page is written.
     """
@@ -37,7 +37,7 @@ def write_pages(pages: Iterable[Page], path: Path) -> int:
 
 
 def load_pages(path: Path) -> list[Page]:
-    """Return the pages that `write_pages` wrote; raise `InputError` naming the line that is none, or of an ad again."""
+    """Return the pages that `write_pages` wrote; raise `InputError` naming a line that is wrong or repeats an ad."""
     line_of: dict[str, int] = {}
     pages = []
     for number, page in read_values(path, _CURE):

@@ -1,4 +1,4 @@
-"""Wrong rows: all are counted; the first ones are told, by raising them or in the report of what was left out.
+"""Wrong rows: all are counted; the first ones are named, in an error or in the report of rows left out.
 
 Readers work on batches of rows. Every check of a batch says which rows it refuses, and only then is the batch settled,
 so that the rows that are told are the first wrong ones in the file, not the first that some check came across.

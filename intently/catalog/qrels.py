@@ -31,7 +31,7 @@ class Qrels:
         return len(self.values)
 
     def default_min_relevance(self) -> float:
-        """Return the value from which a pair counts as relevant when nobody says otherwise.
+        """Return the value from which a pair counts as relevant by default.
 
         For relevance that is the upper third of the observed scale, min + 0.66 (max − min): 2.32 on a scale of 1 … 3,
         so that a mean grade of 2.33 counts; 1.32 on 0, 1, 2; 0.66 on 0, 1; and all pairs on a constant scale above

@@ -12,7 +12,7 @@ QUERY = Field("query", aliases=("query_text",), required=True)
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Queries in order: distinct `ids` (Q,), their `texts` (Q,), and what became of wrong rows of the file."""
+    """Queries in order: distinct `ids` (Q,), their `texts` (Q,), and the wrong rows of the file."""
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]

@@ -39,7 +39,7 @@ _LINES_LOOKED_AT = 100
 def read_queries(path: str | Path, *, skip_bad: bool = False) -> Queries:
     """Read queries from `path`, in the order of the file.
 
-    Raises InputError for an empty query, an id that is there twice, and a file that cannot be read or has no query;
+    Raises InputError for an empty query, a repeated id, and a file that cannot be read or does not have any query;
     with `skip_bad` wrong rows are left out, counted and reported instead. `-` is standard input.
     """
     table = Table(path, "tsv")

@@ -1,4 +1,4 @@
-"""Runs: what a system returned for each query, in the format of TREC.
+"""Runs: the ads that a system returned for each query, in the format of TREC.
 
 A line is `query_id Q0 ad_id rank score tag`, separated by white space; `␣` in an id is a blank. The order of a query's
 ads is that of the rank column as written; ranks are distinct, and scores must not grow with the rank. trec_eval ignores
@@ -74,9 +74,9 @@ class Run:
 
 
 class RunWriter:
-    """Write a run, one query at a time; a file appears, whole, when the `with` block ends without an error.
+    """Writes a run, one query at a time. The file appears, whole, when the `with` block ends without an error.
 
-    `-` is standard output. What is no regular file, such as a pipe or /dev/null, is written into; a link stays one.
+    `-` is standard output. Pipes, devices such as /dev/null and other special files are written into; a link stays one.
     """
 
     def __init__(self, path: str | Path, *, tag: str = "intently"):
@@ -126,8 +126,8 @@ def write_run(path: str | Path, *, tag: str = "intently") -> RunWriter:
 def read_run(path: str | Path) -> Run:
     """Read a run from `path`, plain or compressed.
 
-    Raises InputError for a line without six fields, a rank or score that is no number, a rank or an ad that a query has
-    twice, and scores that grow with the rank; `-` is standard input.
+    Raises InputError for a line without six fields, a rank or score that is not a number, a rank or an ad that a query
+    repeats, and scores that grow with the rank. `-` is standard input.
     """
     table = Table(path, format="trec")
     place, problems = table.place, Problems(skip_bad=False)

@@ -1,4 +1,4 @@
-"""One vocabulary for targeting: what ads ask for and what users bring are read by the same functions.
+"""One vocabulary for targeting: the same functions read the wishes of ads and the values of users.
 
 | value | understood | kept as |
 |---|---|---|
@@ -30,7 +30,7 @@ _LANGUAGE_CURE = "use a language tag of BCP 47, such as zh or en-US"
 _DEVICE_CURE = f"use one of {', '.join(DEVICES)}"
 _ZONE_CURE = "name a time zone of the IANA database, such as Europe/Berlin"
 
-# English names in use that ISO 3166 writes otherwise. XK is no assigned code, but every ad platform uses it for Kosovo.
+# English names in use that ISO 3166 writes otherwise. XK is not assigned, but every ad platform uses it for Kosovo.
 _COUNTRY_NAMES = {
     "uk": "GB", "united kingdom": "GB", "great britain": "GB", "united states": "US", "u.s.a.": "US", "u.s.": "US",
     "south korea": "KR", "korea": "KR", "north korea": "KP", "russia": "RU", "vietnam": "VN", "turkey": "TR",
@@ -56,14 +56,14 @@ _DEVICE_NAMES = {
     "watch": "watch", "smartwatch": "watch", "smart watch": "watch", "wearable": "watch",
     "car": "car", "automotive": "car", "speaker": "speaker", "smart speaker": "speaker",
 }  # fmt: skip
-# Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogues say no.
+# Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogs say no.
 _SAME_LANGUAGE = {"nb": "no"}
 _NO_LANGUAGE = frozenset(("und", "mul", "mis", "zxx", "art"))
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedUser:
-    """A `UserContext` whose values are all understood, in the words of the catalogue. `None` filters nothing."""
+    """A `UserContext` whose values are all understood, in the words of the catalog. `None` filters nothing."""
 
     country: str | None = None
     language: str | None = None
@@ -81,7 +81,7 @@ _ANYBODY = CheckedUser()
 
 
 def checked_user(user: UserContext | None) -> CheckedUser:
-    """Return what is known about the user in the words of the catalogue; nothing is known of None.
+    """Return the user in the words of the catalog; of None nothing is known.
 
     Raises InputError naming the field for a value that is not understood. Cost: a few microseconds.
     """
@@ -102,7 +102,7 @@ def checked_user(user: UserContext | None) -> CheckedUser:
 
 @lru_cache(maxsize=4096)
 def country(text: str) -> str:
-    """Return the ISO 3166-1 alpha-2 code of a country. Raises InputError for what names none."""
+    """Return the ISO 3166-1 alpha-2 code of a country. Raises InputError for any other text."""
     folded = " ".join(text.split())
     upper = folded.upper()
     if found := _COUNTRY_NAMES.get(folded.lower()):
@@ -122,7 +122,7 @@ def country(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def language(text: str) -> str:
-    """Return the base language of a BCP 47 tag, as ISO 639 writes it. Raises InputError for what is no known tag."""
+    """Return the base language of a BCP 47 tag, as ISO 639 writes it. Raises InputError for an unknown tag."""
     tag = text.strip().partition(".")[0].partition("@")[0]  # a POSIX locale such as de_DE.UTF-8@euro is one, too
     problem = f"{_quoted(text)} is not a language"
     if len(tag) > 100:

@@ -6,12 +6,12 @@ from intently.catalog.catalog import Catalog
 
 
 def ad_texts(catalog: Catalog) -> list[str]:
-    """Return what the student reads of each ad: title, then description."""
+    """Return the text of each ad that the student reads: title, then description."""
     return [text for batch in catalog.iter_text("title", "description", separator=". ") for text in batch]
 
 
 def searchable_texts(catalog: Catalog, pages: Sequence[str] = ()) -> Iterator[str]:
-    """Yield all that an ad can be found by: everything written on it, and what is left of its page's OCR spans.
+    """Yield the searchable text of each ad: everything written on it, and its page's cleaned OCR spans.
 
     `pages (N,)` are the texts of cleaned spans, empty where there is nothing; without any, spans are left out.
     """

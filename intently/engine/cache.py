@@ -1,8 +1,8 @@
 """The head-query cache: the intentions of frequent queries, decoded ahead of time.
 
 A small share of the distinct queries makes most of the requests, so their intentions are decoded once, offline, with as
-wide a search or as large a model as one likes. What is kept is intentions, never ads: adding and removing ads does not
-touch it. Another vocabulary does, as its ids mean other phrases; the file therefore names the one it was made for
+wide a search or as large a model as one likes. The cache holds intentions, never ads, so changes of ads do not touch
+it. In another vocabulary its ids would mean other phrases; the file therefore names the vocabulary it was made for
 (`IntentionIndex.version`). Source: RARE, "cache" (5% of the queries make 60% of the requests).
 
 The file is one fixed layout, memory-mapped: no Python object a query, and processes share the pages. For Q queries with
@@ -14,7 +14,7 @@ P intentions in all and T bytes of text:
     entry_bounds    (Q + 1,)  uint64, where each query's intentions start in the two arrays below
     intention_ids   (P,)      int32
     log_probs       (P,)      float32, natural logarithms
-    texts           (T,)      bytes, normalised queries in UTF-8
+    texts           (T,)      bytes, normalized queries in UTF-8
     checksum                  SHA-256 of all before it
 """
 
@@ -40,7 +40,7 @@ _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class QueryCache:
-    """Answers which intentions a normalised query has, if it is one of those kept. Safe to share by threads.
+    """Answers which intentions a normalized query has, if it is one of those kept. Safe to share by threads.
 
     A lookup hashes the query to 64 bits, finds the hash by binary search and compares the text itself, so that two
     queries of one hash can never answer for each other. Cost: microseconds, O(log Q).
@@ -76,7 +76,7 @@ class QueryCache:
     def build(cls, path: Path, queries: Sequence[str], decoded: Sequence[Decoded], version: str) -> "QueryCache":
         """Write a cache of each query's intentions to `path`, whole or not at all, and open it.
 
-        `version` is that of the vocabulary that the intention ids belong to. Of queries that are equal once normalised
+        `version` is that of the vocabulary that the intention ids belong to. Of queries that are equal once normalized
         the first is kept.
         """
         if len(queries) != len(decoded):
@@ -135,7 +135,7 @@ class QueryCache:
         return self._counter.statistics
 
     def reset_statistics(self) -> CacheStatistics:
-        """Begin counting anew; return what was counted until now."""
+        """Count from zero again; return the counts until now."""
         return self._counter.reset()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
-    """What has been asked of a cache, and how much of it was there."""
+    """How many lookups a cache has had, and how many of them it answered."""
 
     num_lookups: int = 0
     num_hits: int = 0
@@ -32,12 +32,12 @@ class Counter:
 
     @property
     def statistics(self) -> CacheStatistics:
-        """What has been counted, at one moment."""
+        """The counts at one moment."""
         with self._lock:
             return CacheStatistics(self._num_lookups, self._num_hits)
 
     def reset(self) -> CacheStatistics:
-        """Count from zero again; return what was counted."""
+        """Count from zero again; return the counts until now."""
         with self._lock:
             before = CacheStatistics(self._num_lookups, self._num_hits)
             self._num_lookups = self._num_hits = 0

@@ -1,4 +1,4 @@
-"""Answering from whatever generation of a directory is current: the engine of a process that outlives builds."""
+"""An engine that follows the current generation of a directory, for a process that outlives builds."""
 
 import logging
 import threading
@@ -14,14 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 class CurrentEngine:
-    """The engine of a directory's current generation. Safe to share by threads.
+    """Answers from a directory's current generation. Safe to share by threads.
 
-    `refresh` goes over to a generation that was published, or rolled back to, since. Changes that were applied here
-    since the first load are made again on it, so none is lost; a request is answered by one generation alone.
+    `refresh` goes over to a generation that was published, or rolled back to, since. It applies the changes that were
+    made here since the first load to that generation too, so none is lost. One generation alone answers a request.
     """
 
     def __init__(self, path: str | Path, **load: Any) -> None:
-        """Load the current generation in the directory `path`; `load` are arguments of `Engine.load`."""
+        """Load the current generation in the directory `path`. `load` holds further arguments of `Engine.load`."""
         self._path, self._load = Path(path), load
         self._engine = Engine.load(self._path, **load)
         self._changed: dict[str, None] = {}  # ids of ads that were changed here, in order
@@ -30,7 +30,7 @@ class CurrentEngine:
 
     @property
     def engine(self) -> Engine:
-        """The engine as it is now: take it once for whatever is to come from one generation."""
+        """The engine as it is now. Take it once for work that has to come from one generation."""
         return self._engine
 
     def answer(self, request: Request) -> Ranking:
@@ -38,7 +38,7 @@ class CurrentEngine:
         return self._engine.answer(request)
 
     def apply(self, changes: Iterable[Change]) -> int:
-        """Apply a batch of changes as `Engine.apply` does; they outlive a refresh, not the process."""
+        """Apply a batch of changes as `Engine.apply` does. They outlive a refresh, but not the process."""
         wanted = list(changes)
         while True:
             engine = self._engine
@@ -53,8 +53,8 @@ class CurrentEngine:
     def refresh(self) -> bool:
         """Go over to the current generation if it is another one; return whether it was.
 
-        Queries and changes go on meanwhile; changes wait only while the last of them are made again. Raises
-        `ArtifactError`, and keeps the engine it has, if the generation cannot be trusted.
+        Queries and changes go on meanwhile; changes wait only while the last of them are applied again. Raises
+        `ArtifactError`, and keeps the engine that it has, if the generation cannot be trusted.
         """
         with self._refreshing:
             if current_id(self._path) == self._engine.generation:
@@ -64,7 +64,7 @@ class CurrentEngine:
                 changed = list(self._changed)
             newer.apply(self._as_they_are(changed))
             with self._lock:
-                # Whatever changed since the list was taken, an ad of the list included, is made again.
+                # Apply again everything that changed since the list was taken, ads of the list included.
                 newer.apply(self._as_they_are(list(self._changed)))
                 newer.number_from(self._engine.snapshot.seq)
                 before, self._engine = self._engine, newer
@@ -72,7 +72,7 @@ class CurrentEngine:
             return True
 
     def _as_they_are(self, ad_ids: Iterable[str]) -> list[Change]:
-        """Return the changes that make ads what they are now: those whose text is the same there cost no model call."""
+        """Return the changes that make ads what they are now. Those whose text is the same there cost no model call."""
         return [Delete(ad_id) if (ad := self._engine.ad(ad_id)) is None else Put(ad) for ad_id in ad_ids]
 
 

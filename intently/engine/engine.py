@@ -1,4 +1,4 @@
-"""The online story: a request comes in, ranked ads with reasons go out. Ads come and go meanwhile.
+"""The engine: a request comes in, ranked ads with reasons go out. Ads come and go meanwhile.
 
 query ─ read once ┬─ student reads ─┬─ decode intentions → postings ─┐
                   │                 └─ embedding ┐                   │
@@ -57,10 +57,10 @@ FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
 
 
 class Engine:
-    """Answers requests for ads, and takes changes of them meanwhile. Safe to share by threads, not by a fork.
+    """Answers requests for ads and applies changes of ads. Threads may share it; a forked process may not.
 
     `intentions`, `vectors`, `tokens` and `lexical` are as loaded; `catalog` has the ads as they are now. `generation`
-    names what was loaded, empty for an engine that was never written.
+    is the id of the generation that was loaded, empty for an engine that was never written.
     """
 
     generation: str = ""
@@ -131,8 +131,8 @@ class Engine:
         """Load the engine in directory `path` after checking all of it: its current generation, or the one named.
 
         `runtime` and `num_threads` stand in for the settings of the build, as they belong to the machine it runs on.
-        Raises `ArtifactError` naming what cannot be trusted. The generation stays on disk as long as the engine is
-        used, whatever is built meanwhile.
+        Raises `ArtifactError` naming the file that cannot be trusted. The generation stays on disk as long as the
+        engine exists, whatever builds publish meanwhile.
         """
         from intently.engine.load import load_engine  # which makes an engine, and so imports this module
 
@@ -145,35 +145,36 @@ class Engine:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The ads as they are now, and all that they are found by."""
+        """All ads as they are now, with their indexes."""
         return self._live.snapshot
 
     def ad(self, ad_id: str) -> Ad | None:
-        """Return the ad with this id as it is now, None if there is none. Cost: microseconds."""
+        """Return the ad with this id as it is now, None if it is not there. Cost: microseconds."""
         return self._live.ad(ad_id)
 
     def apply(self, changes: Iterable[Change]) -> int:
         """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
 
-        A patch of status, bid or targeting costs no model call, and neither does a put whose text did not change: what
-        the ad was clicked for stays with it. Other puts are read once by the student, which decodes their intentions
-        from the present vocabulary. Changes are ordered by when `apply` was called, not by when models were through.
-        What depends on the whole catalogue (how rare words and intentions are, how long ads) stays as built. Queries
-        under way are not disturbed; the engine on disk is not changed. Raises `InputError` naming the first change
-        that is not valid, or that patches an ad that is not there.
+        A patch of status, bid or targeting costs no model call. A put whose text did not change costs none either, and
+        the ad keeps what it was clicked for. The student reads every other put once and decodes its intentions from the
+        present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
+        whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
+        not see the batch. The engine on disk does not change, so a batch does not outlive the process.
+
+        Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there.
         """
         self._check_process()
         return self._live.apply(changes)
 
     def number_from(self, seq: int) -> None:
-        """Number further changes from `seq` on, as whoever takes the place of another engine does."""
+        """Number further changes from `seq` on. An engine that takes the place of another goes on with its numbers."""
         self._live.number_from(seq)
 
     def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads, all of them or none; return the number of the change once queries see them.
 
         With `replace` an ad takes the place of the one with its id. Raises `InputError` naming the first ad that is not
-        valid, comes twice or, without `replace`, exists already. See `apply` for what it costs.
+        valid, is given more than once or, without `replace`, exists already. Costs what `apply` costs.
         """
         self._check_process()
         return self._live.add(ads, replace=replace)
@@ -184,7 +185,7 @@ class Engine:
         return self._live.remove(ad_ids)
 
     def read(self, query: str) -> QueryText:
-        """Return a query as every stage sees it, with the words of the ads that are there now."""
+        """Return a query as every stage sees it. Corrections come from the words of the ads as they are now."""
         return self._live.snapshot.reader.read(query)
 
     def retrieve(
@@ -199,7 +200,7 @@ class Engine:
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
-        A short form of `answer`. Raises `InputError` for every argument that is not what it should be.
+        A short form of `answer`. Raises `InputError` naming the first argument that is not valid.
         """
         return self.answer(Request(query, k, user, channel, explain, exclude))  # type: ignore[arg-type]
 
@@ -213,9 +214,9 @@ class Engine:
         explain: bool = False,
         batch_size: int = 32,
     ) -> Iterator[Ranking]:
-        """Return the rankings of the queries in order, read and decoded in batches: the fast way through many.
+        """Return the rankings of many queries in order. Reads and decodes in batches, which is faster than one by one.
 
-        What `retrieve` refuses is refused at once, before the first ranking is asked for.
+        Raises `InputError` at once, before the first ranking is computed, for every query that `retrieve` refuses.
         """
         if isinstance(queries, str):
             raise InputError(f"expected a list of queries, got the text {queries!r}", cure=f"pass [{queries!r}]")
@@ -228,11 +229,11 @@ class Engine:
         return self.answer_many(requests, batch_size=batch_size)
 
     def answer(self, request: Request) -> Ranking:
-        """Return the best eligible ads for a request. The first ads do not depend on how many are asked for."""
+        """Return the best eligible ads for a request. The first k ads do not depend on k."""
         return next(self.answer_many([request]))
 
     def answer_many(self, requests: Sequence[Request], *, batch_size: int = 32) -> Iterator[Ranking]:
-        """Return the rankings of requests in order, read and decoded in batches, all from one snapshot."""
+        """Return the rankings of requests in order, in batches, all from one snapshot."""
         self._check_process()
         if type(batch_size) is not int or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}", cure="pass a whole number of at least 1")
@@ -240,7 +241,7 @@ class Engine:
             if not isinstance(request, Request):
                 told = f"expected a Request, got {type(request).__name__}"
                 raise InputError(told, cure="pass Request(query)", path="requests", line=position)
-            checked_user(request.user)  # what is not understood is refused before anything is answered
+            checked_user(request.user)  # refuse values that are not understood before anything is answered
         snapshot = self._live.snapshot  # one from the first request to the last
         starts = range(0, len(requests), batch_size)
         return (
@@ -252,7 +253,7 @@ class Engine:
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.
 
-        That is before feedback moves them. Refuses what `retrieve` refuses.
+        Feedback has not moved them yet. Raises `InputError` for every query that `retrieve` refuses.
         """
         texts = [self.read(Request(query).query) for query in queries]
         embeddings = np.empty((len(queries), self.vectors.embeddings.shape[1]), dtype=np.float32)
@@ -266,9 +267,9 @@ class Engine:
     ) -> Iterator[tuple[IntArray, Features]]:
         """Yield for each query the rows (C,) that reciprocal rank fusion finds, best first, and their features (C, F).
 
-        This is what a fusion of this `depth` learns from: candidates beyond it are left out before features compare an
-        ad with the others, as when it answers. The query cache is not asked: what is to be learned is how to answer
-        queries that nobody prepared.
+        A fusion of this `depth` learns from these. Candidates beyond the depth are left out before features compare an
+        ad with the others, as when the fusion answers. The query cache is not used, because the fusion has to learn how
+        to answer queries that the cache does not hold.
         """
         snapshot, statistics = self._live.snapshot, self.lexical.statistics
         assert statistics is not None
@@ -357,7 +358,7 @@ class Engine:
         return Searched.of(question, channels, eligible, depth or self.settings.num_candidates)
 
     def _ranked(self, searched: Searched, channel: Channel, learned: bool = True) -> tuple[IntArray, Float64Array]:
-        """Return all that was found and its scores, best first."""
+        """Return all rows found and their scores, best first."""
         if channel is Channel.FUSED:
             return searched.fused(self.fusion if learned else None, self.lexical.statistics)
         hits = searched.found[channel].hits
@@ -372,7 +373,7 @@ class Engine:
         return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
 
     def _check_process(self) -> None:
-        """Raise `InputError` in a child that was forked: the threads of the libraries below do not come along."""
+        """Raise `InputError` in a forked child, where the threads of the libraries below do not exist."""
         if os.getpid() != self._pid:
             raise InputError(
                 f"this engine was loaded by process {self._pid}, and this is process {os.getpid()}",

@@ -20,10 +20,10 @@ def fill_cache(
 ) -> QueryCache:
     """Decode the intentions of `queries` with the engine's student and write them to `path`, whole or not at all.
 
-    With the engine's own decode settings, which stand in for `decode`, a cached query gets what it would get without
-    the cache. Queries with the same key are decoded once, read as the engine reads them. The engine itself goes on
-    without the cache: set `engine.cache` to what is returned. `progress` is called with the numbers of queries done and
-    in all. Cost: one reading and decoding a query, in batches of similar length.
+    `decode` defaults to the engine's own settings, with which a cached query gets the same intentions as without the
+    cache. Queries are read as the engine reads them, and those with the same key are decoded once. The engine itself
+    goes on without the cache; assign the returned one to `engine.cache` to use it. `progress` gets the numbers of
+    queries done and in all. Cost: one reading and decoding a query, in batches of similar length.
     """
     texts = {text.key: text for text in map(engine.read, queries) if not text.says_nothing}
     distinct = sorted(texts.values(), key=lambda text: len(text.for_models))

@@ -1,7 +1,7 @@
-"""What the learned fusion sees of a query's candidates: what every channel says of them, and how their titles match.
+"""The features of a query's candidates for the learned fusion: every channel's scores, and how the titles match.
 
-Nothing here knows who clicked what: an ad's clicks, also those of other queries, say more about which ads were shown
-and judged than about what a new query wants.
+No feature knows any clicks. An ad's clicks, also those of other queries, say more about which ads were shown and judged
+than about what a new query wants.
 
 Shape letters: C candidates of one query, T distinct terms of the query, L terms of a title, F features, N ads.
 """
@@ -39,7 +39,7 @@ _RISING = {*_OF_CHANNEL, "fused score", "query in title", "numbers in title", "l
 
 @dataclass(frozen=True)
 class QueryFacts:
-    """What is to be known of a query: its distinct `terms (T,)` in order, corrected, with their `idf (T,)`."""
+    """The facts of a query: its distinct `terms (T,)` in order, added ones included, with their `idf (T,)`."""
 
     terms: tuple[str, ...]
     idf: NDArray[np.float64]
@@ -134,10 +134,10 @@ def features(candidates: Candidates, query: QueryFacts, titles: Codes) -> NDArra
 def _of_titles(query: QueryFacts, is_number: Mask, titles: Codes) -> list[NDArray[np.generic] | float]:
     """Return how titles (C, L) match a query, as columns (C,) in the order of `_OF_TITLE`.
 
-    The share of the query's idf found in the title; the share of the title found in the query; the share of the query's
-    numbers found; whether its last word that is no number or unit is, as that often names the thing; the share of its
-    pairs of neighbours that are neighbours in the title; and where in the title (0 to 1) the first of its terms is.
-    What a query has none of counts as 1, and no match as a match at the end.
+    They are: the share of the query's idf found in the title; the share of the title found in the query; the share of
+    the query's numbers found; whether its last word that is neither a number nor a unit is found, as it often names the
+    thing; the share of its pairs of neighbors that are neighbors in the title; and where in the title (0 to 1) the
+    first of its terms is. A share of nothing counts as 1, and no match as a match at the end.
     """
     lengths = (titles != 0).sum(axis=1)
     if not query.terms:

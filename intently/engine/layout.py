@@ -1,4 +1,4 @@
-"""Which files a generation of an engine consists of."""
+"""The files that make up a generation of an engine."""
 
 from intently.catalog import Catalog
 from intently.engine.learned_fusion import LearnedFusion
@@ -13,7 +13,7 @@ from intently.models.student import Student
 
 CATALOG, VECTORS, COARSE = "catalog.arrow", "vectors.npy", "vectors.coarse.npz"
 STUDENT, INTENTIONS, LEXICAL = "student", "intentions", "lexical"
-# What an engine may have beside what it must.
+# Parts that an engine may have beside those that it must have.
 ENCODER, TOKENS, FUSION_FILE, TITLES_FILE, CACHE_FILE = "encoder", "tokens", "fusion.json", "titles.npz", "cache.bin"
 
 # The files that are opened of each part; those of the encoder's backbone depend on its kind.

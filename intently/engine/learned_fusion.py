@@ -24,7 +24,7 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FeatureShare:
-    """What one feature adds to an ad's score, against what it adds to an average candidate's."""
+    """The share of one feature in an ad's score, against its share in an average candidate's."""
 
     feature: str
     value: float  # of the feature

@@ -54,8 +54,8 @@ def load_engine(
 ) -> "Engine":
     """Return the engine of the current generation in `directory`, or of the one named.
 
-    Raises `ArtifactError` naming what cannot be trusted: damage, links, files of another format or of other ads. The
-    generation stays pinned until the engine is garbage.
+    Raises `ArtifactError` naming the file that cannot be trusted: damaged, a link, of another format or of other ads.
+    The generation stays pinned until the engine is garbage collected.
     """
     opened = open_generation(directory, generation)
     try:
@@ -84,7 +84,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
 
     def path_of(part: str) -> Path:
         for name in FILES_OF.get(part, (part,)):
-            opened.path(name)  # all that is opened is listed
+            opened.path(name)  # raises unless the manifest lists it
         return opened.directory / part
 
     if ENCODER in opened:

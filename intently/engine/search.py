@@ -1,4 +1,4 @@
-"""One query over one snapshot: every channel asked, their hits fused, and each ad's reasons told."""
+"""One query over one snapshot: search every channel, fuse their hits, and give the reasons of each ad."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from intently.index.bm25 import Statistics
 from intently.index.title_terms import Codes
 from intently.types import Channel, Reason
 
-NUM_EVIDENCE = 3  # pieces of evidence told per reason
+NUM_EVIDENCE = 3  # pieces of evidence that a reason shows
 
 
 @dataclass(frozen=True)
 class Searched:
-    """What one query found, channel by channel."""
+    """The hits of one query, channel by channel."""
 
     question: Question
     depth: int
@@ -51,11 +51,11 @@ class Searched:
         return reciprocal_rank_fusion(rankings, weights, settings.fusion_constant)
 
     def candidates(self, rows: IntArray, scores: Float64Array) -> Candidates:
-        """Return some of the rows that reciprocal rank fusion scored, with what each channel says of them."""
+        """Return some of the rows that reciprocal rank fusion scored, with their scores and ranks in each channel."""
         return Candidates.of(rows, scores, self.best, self._scores_of)
 
     def facts(self, statistics: Statistics) -> QueryFacts:
-        """Return what the learned fusion is to know of the query."""
+        """Return the facts of the query that the learned fusion needs."""
         lexical, question = self.found[Channel.LEXICAL], self.question
         assert isinstance(lexical, LexicalHits)
         return QueryFacts.of(question.text, lexical.asked, len(question.understood.literal), statistics)
@@ -77,7 +77,7 @@ class Searched:
         return self.found[name].scores_of(ad_rows)
 
     def reasons(self, ad_row: int) -> tuple[Reason, ...]:
-        """Return what each channel that found the ad saw in it."""
+        """Return the reasons of each channel that found the ad."""
         reasons = []
         for name, found in self.found.items():
             at = np.flatnonzero(found.hits.rows == ad_row)
@@ -92,8 +92,8 @@ def continued(
 ) -> tuple[IntArray, Float64Array]:
     """Return a ranking with the rows that only a deeper search found after it, in that search's order.
 
-    Searches go twice as deep each time, whatever is asked for, so that the first ads never depend on it. The scores of
-    the rows that follow lie below the others.
+    Each search goes twice as deep as the one before, whatever k is, so the first ads never depend on k. The rows that
+    follow get scores below the others.
     """
     rows, scores = first
     is_new = ~np.isin(deeper[0], rows)

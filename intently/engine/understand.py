@@ -1,4 +1,4 @@
-"""From queries to what models make of them: an embedding, and intentions from the cache or from the student."""
+"""The models' reading of queries: an embedding, and intentions from the cache or from the student."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ _NO_IDS: IntArray = np.empty(0, dtype=np.int64)
 
 @dataclass
 class Understood:
-    """What models and the vocabulary make of one query; whatever the channels asked do not need is None."""
+    """One query as models and the vocabulary understand it; parts that the chosen channels do not need are None."""
 
     embedding: Float32Array | None = None  # (D,), of unit length: of the student, with that of an encoder after it
     tokens: Float32Array | None = None  # (S, P), of unit length: of an encoder whose tokens interact with those of ads
@@ -38,7 +38,7 @@ class Understood:
 
 @dataclass(frozen=True)
 class Models:
-    """What reads queries: the student, its decoder and, for the dense channel, an encoder beside it."""
+    """The models that read queries: the student, its decoder and, for the dense channel, an encoder beside it."""
 
     student: Student
     encoder: Embedder | None
@@ -53,13 +53,13 @@ def understand(
     cache: QueryCache | None,
     settings: RetrievalSettings,
 ) -> list[Understood]:
-    """Return what each query is known by for these channels, in order.
+    """Return the queries, understood as far as these channels need, in order.
 
     The dense channel takes the student's embedding, with that of an encoder after it if there is one. Queries that the
     cache knows are not decoded, and the student reads them only if its embedding is asked for. With two threads or more
     the encoder reads ("embed") at the same time as the student reads and decodes. The time of a stage is shared equally
-    by the queries that went through it. In float32 results do not depend on batching but for rounding; int8 layers
-    scale a batch as a whole, which moves log-probabilities by up to some hundredths.
+    by the queries that went through it. In float32 results do not depend on batching but for rounding. With int8 layers
+    a last-bit difference may round the other way, which moves log-probabilities by up to some hundredths.
     """
     student, encoder, decoder = models.student, models.encoder, models.decoder
     understood = [Understood() for _ in queries]

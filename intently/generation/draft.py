@@ -17,10 +17,10 @@ from intently.generation.manifest import MANIFEST, Manifest, Part
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a generation beside its files."""
+    """The facts of a generation beside its files."""
 
     num_ads: int
-    ads: str  # `digest_of_ids` of the catalogue
+    ads: str  # `digest_of_ids` of the catalog
     text_rules: int  # the version of the rules by which texts were read
     fingerprints: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -30,7 +30,7 @@ class About:
 
 
 class Draft:
-    """A generation that is being written. As a context manager it removes itself unless it was published.
+    """A generation that is being written. As a context manager it removes itself unless it was completed.
 
     Only one draft may be written in a directory at a time: hold `build_lock`.
     """
@@ -48,9 +48,9 @@ class Draft:
     def write(
         self, name: str, save: Callable[[Path], object], *, rows: int | None = None, of_ads: bool = False
     ) -> None:
-        """Let `save` write a file or directory of this name; all that it writes becomes part of the generation.
+        """Let `save` write a file or directory of this name; every file that it writes becomes part of the generation.
 
-        `rows` is how many rows each of the files has. `of_ads` says that these are the ads of the catalogue.
+        `rows` is how many rows each of the files has. `of_ads` says that these are the ads of the catalog.
         """
         with recorded_writes() as written:
             save(self.directory / name)
@@ -73,7 +73,7 @@ class Draft:
     def publish(self) -> str:
         """Complete the generation, make it the current one, and return its id.
 
-        The manifest comes last, then the name, then CURRENT: whatever ends this early leaves the old generation.
+        The manifest comes last, then the name, then CURRENT. If this ends early, the old generation stays current.
         """
         self.complete()
         make_current(self.root, self.id)
@@ -113,7 +113,7 @@ class Draft:
 
 
 def _settled(path: Path) -> tuple[int, str]:
-    """Return size and SHA-256 of a file as it can be read back."""
+    """Return size and SHA-256 of a file, read back from the disk."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return os.fstat(file.fileno()).st_size, digest

@@ -1,4 +1,4 @@
-"""Where things lie in the directory of an engine, and which directories are engines'."""
+"""The layout of an engine's directory, and the proof that a directory is one."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def directory_of(root: Path, generation_id: str) -> Path:
 
 
 def is_id(name: str) -> bool:
-    """Return whether a name is that of a generation that is complete."""
+    """Return whether a name is that of a complete generation."""
     return _ID.fullmatch(name) is not None
 
 
@@ -52,7 +52,7 @@ def _names(root: Path) -> list[str]:
 
 
 def current_id(root: Path) -> str | None:
-    """Return the id that CURRENT holds, None if there is no CURRENT; raise `ArtifactError` if it holds no id."""
+    """Return the id that CURRENT holds, None without a CURRENT; raise `ArtifactError` if it holds something else."""
     path = root / CURRENT
     try:
         with path.open("rb") as file:
@@ -100,7 +100,7 @@ def _point_again(root: Path) -> str:
 
 
 def is_old(root: Path) -> bool:
-    """Return whether a directory holds an engine as they were before there were generations."""
+    """Return whether a directory holds an engine of the layout before generations."""
     try:
         told = json.loads((root / MANIFEST).read_bytes())
     except (OSError, ValueError):
@@ -109,9 +109,9 @@ def is_old(root: Path) -> bool:
 
 
 def claim(root: Path) -> None:
-    """Make a directory one of an engine; raise `InputError` unless it is new, empty, or proved to be one already.
+    """Make a directory that of an engine; raise `InputError` unless it is new, empty, or proved to be one already.
 
-    Nothing in it may be written or removed before this has succeeded.
+    Call this before writing or removing anything in it.
     """
     if root.exists() and not root.is_dir():
         raise InputError("is a file", cure="name a directory for the engine", path=root)
@@ -127,7 +127,7 @@ def claim(root: Path) -> None:
 
 
 def _is_ours(root: Path) -> bool:
-    """Return whether a directory is empty, or holds what only an engine holds.
+    """Return whether a directory is empty, or holds files that only an engine holds.
 
     A build that died while it created the directory leaves nothing but a lock file, which may be torn.
     """
@@ -146,7 +146,7 @@ def _is_ours(root: Path) -> bool:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Remove what builds that died have left half-written; `root` must be locked."""
+    """Remove half-written files and directories of builds that died; `root` must be locked."""
     for path in (root / GENERATIONS).glob(f"*{PARTIAL}"):
         if is_id(path.name.removesuffix(PARTIAL)) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

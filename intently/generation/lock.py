@@ -1,4 +1,4 @@
-"""Locks of the operating system, which end with the process that holds them: nothing is left to clean up."""
+"""Locks of the operating system. They end with the process that holds them and leave nothing to clean up."""
 
 import fcntl
 import os

@@ -39,9 +39,9 @@ class Listed:
 
 
 def list_generations(root: Path) -> list[Listed]:
-    """Return all complete generations of an engine, newest first; raise `ArtifactError` if there are none.
+    """Return all complete generations of an engine, newest first; raise `ArtifactError` if it has none.
 
-    Files are not read, only manifests.
+    Reads manifests only, not the files that they list.
     """
     ids = ids_of(root)
     if not ids:
@@ -68,7 +68,7 @@ def roll_back(root: Path, generation_id: str | None = None) -> str:
     """Make another generation the current one, after checking every byte of it, and return its id.
 
     By default this is the newest whole one before the current one. If CURRENT does not lead to a generation, it is the
-    newest whole one. Raises `ArtifactError` if there is none, or if the one of this id is not whole.
+    newest whole one. Raises `ArtifactError` if nothing is left to roll back to, or if the one of this id is damaged.
     """
     if generation_id:
         return _point_to(root, generation_id)
@@ -103,7 +103,7 @@ def prune(root: Path, keep: int = KEEP) -> list[str]:
     if keep < 1:
         raise InputError(f"would keep {keep} generations", cure="keep at least 1", field="prune")
     removed = []
-    if current_id(root) is not None:  # without a current one nothing is known to be superfluous
+    if current_id(root) is not None:  # without a current one, nothing can be called superfluous
         removed = [each for each in ids_of(root)[:-keep] if _remove(root, each)]
     for left in (root / GENERATIONS).glob(f"*{DELETED}"):
         shutil.rmtree(left, ignore_errors=True)
@@ -117,7 +117,7 @@ def _remove(root: Path, generation_id: str) -> bool:
     try:
         if pin is not None and not try_lock(pin):
             return False
-        # Read with the lock held: who rolls back holds the lock of the generation he makes current.
+        # Read with the lock held: a rollback holds the lock of the generation that it makes current.
         if current_id(root) == generation_id:
             return False
         os.rename(directory, directory.with_name(generation_id + DELETED))  # noqa: PTH104

@@ -1,4 +1,4 @@
-"""The manifest of a generation: which files it consists of, what they were made for, and what decided them."""
+"""The manifest of a generation: its files, the ads that they were made for, and the settings that decided them."""
 
 import hashlib
 import json
@@ -20,19 +20,19 @@ class Part:
 
     bytes: int
     sha256: str
-    rows: int | None = None  # of what has rows
+    rows: int | None = None  # of files that have rows
     ads: str | None = None  # the digest of the ad ids that it was made for, if it depends on them
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that is known of a generation before its files are read."""
+    """Everything that is known of a generation before its files are read."""
 
     id: str
     seq: int  # the number of the last change that it contains
     text_rules: int  # the version of the rules by which texts were read
     num_ads: int
-    ads: str  # the digest of the catalogue's ad ids
+    ads: str  # the digest of the catalog's ad ids
     fingerprints: Mapping[str, str]
     settings: Mapping[str, Any]
     facts: Mapping[str, Any]

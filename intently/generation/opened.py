@@ -1,4 +1,4 @@
-"""Opening a generation: pinned first, then checked, and used only as far as its manifest goes."""
+"""Opening a generation: pin it first, then check it, and use only the files that its manifest lists."""
 
 import contextlib
 import errno
@@ -14,20 +14,20 @@ from intently.generation.lock import share
 from intently.generation.manifest import MANIFEST, Manifest, parse_manifest
 
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-# A name that leads nowhere, through something that is no directory, or over a link.
+# A name that leads nowhere, over a link, or through something other than a directory.
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR)
 _ATTEMPTS = 20  # to pin what CURRENT says, while others publish and prune
 _BLOCK_BYTES = 1 << 20
 
 
 class Generation:
-    """One generation, pinned: it is not pruned until `close`, or until nobody refers to this object any more.
+    """One generation, pinned: nobody prunes it before `close`, or before this object is garbage collected.
 
     May be used as a context manager.
     """
 
     def __init__(self, directory: Path, manifest: Manifest, pin: int, states: dict[str, tuple[int, ...]]) -> None:
-        """`pin` is the descriptor that holds the shared lock; `states` tell what was checked from what came later."""
+        """`pin` is the descriptor that holds the shared lock; `states` tell the checked files from later ones."""
         self.directory, self.manifest, self._states = directory, manifest, states
         self._close = weakref.finalize(self, os.close, pin)
 
@@ -49,7 +49,7 @@ class Generation:
     def check_unlisted(self, name: str) -> None:
         """Raise `ArtifactError` for a file in the directory `name` that the manifest does not list.
 
-        Needed where a foreign library is given the directory and chooses itself what to open.
+        Needed where a foreign library gets the directory and chooses the files to open itself.
         """
         for path in sorted((self.directory / name).rglob("*")):
             if not path.is_dir() and path.relative_to(self.directory).as_posix() not in self.manifest.files:
@@ -58,7 +58,7 @@ class Generation:
     def check_unchanged(self) -> None:
         """Raise `ArtifactError` if a file is not the one any more whose content was checked.
 
-        Files are opened by name after they were checked: this says that both times it was the same one.
+        Files are opened by name after their check; this makes sure that it was the same file both times.
         """
         root = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -73,7 +73,7 @@ class Generation:
             os.close(root)
 
     def close(self) -> None:
-        """Give the generation up to be pruned."""
+        """Unpin the generation, so that it may be pruned."""
         self._close()
 
     def __enter__(self) -> "Generation":
@@ -86,10 +86,10 @@ class Generation:
 def open_generation(root: Path, generation_id: str | None = None, *, verify: bool = True) -> Generation:
     """Pin the current generation of an engine, or the one of this id, and check every byte of it.
 
-    Raises `ArtifactError` naming what is missing, altered, torn, a link, or of another format. Without `verify` only
-    the manifest is checked.
+    Raises `ArtifactError` naming the file that is missing, altered, torn, a link, or of another format. Without
+    `verify` it checks only the manifest.
     """
-    root = Path(os.path.realpath(root))  # resolved once: what a link leads to may change meanwhile
+    root = Path(os.path.realpath(root))  # resolved once, because the target of a link may change
     if generation_id is not None and not is_id(generation_id):
         raise ArtifactError(f"{generation_id!r} is no id of a generation; {_LISTING}")
     for _ in range(_ATTEMPTS):

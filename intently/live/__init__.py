@@ -1,1 +1,1 @@
-"""The way of a change: an ad is read, becomes a segment, and the next snapshot holds it."""
+"""The way of a change: models read the ad, it becomes a segment, and the next snapshot holds it."""

@@ -1,7 +1,7 @@
-"""How an ad that nobody trained on becomes findable: the student reads it once, and its own words are looked up.
+"""Makes a new ad findable without training: the student reads it once, and its own words are looked up.
 
-Its intentions are decoded from the present vocabulary, as at the build (source: RARE, "dynamic index"): no training,
-and nothing of the other ads changes. Only clicks are not known yet.
+The student decodes its intentions from the present vocabulary, as in a build (source: RARE, "dynamic index"). The other
+ads stay as they are. Only clicks are not known yet.
 """
 
 from collections.abc import Sequence
@@ -51,16 +51,16 @@ class AdReader:
     encoder: Embedder | None  # of the dense channel, beside the student
     decoder: ConstrainedDecoder
     intentions: IntentionIndex
-    catalog: Catalog  # as built, whose words a page is cleaned by
-    lexical: LexicalIndex  # as built: new ads are scored by its settings and statistics
+    catalog: Catalog  # as built; its words clean the pages of new ads
+    lexical: LexicalIndex  # as built; its settings and statistics score new ads
     settings: IndexSettings
     num_threads: int
 
     def read(self, catalog: Catalog) -> Segment:
-        """Return the ads with all that they are found by; an ad's share does not depend on the others.
+        """Return a segment of the ads. The result for one ad does not depend on the others.
 
-        Raises `ArtifactError` if the engine does not hold the statistics that new ads are weighed by. Cost: the student
-        reads each ad and decodes `num_beams` intentions, in batches of similar length.
+        Raises `ArtifactError` if the engine does not hold the statistics that weigh new ads. Cost: the student reads
+        each ad and decodes `num_beams` intentions, in batches of similar length.
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
@@ -84,13 +84,13 @@ class AdReader:
         )
 
     def _pages(self, catalog: Catalog) -> Sequence[str]:
-        """Return what is left of the OCR spans of ads (N,); nothing if none has any."""
+        """Return the cleaned OCR text of ads (N,), empty for ads without spans."""
         if not any(spans for spans in landing_spans(catalog)):
             return [""] * catalog.num_ads
         return clean_landing_pages(catalog, self._cleaner).texts
 
     def _encoded(self, encoder: Embedder, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
-        """Return the encoder's embeddings; nobody generated queries for these ads yet."""
+        """Return the encoder's embeddings. These ads do not have generated queries yet."""
         texts = ad_texts(catalog)
         if self.settings.reads_pages:
             embed = partial(self.student.embed, max_tokens=MAX_SENTENCE_TOKENS)
@@ -100,7 +100,7 @@ class AdReader:
 
     @cached_property
     def _cleaner(self) -> OcrCleaner:
-        """What cleans pages; its lexicon is made when the first page comes, as many engines never get one."""
+        """The cleaner of pages. Its lexicon is made when the first page comes, as many engines never get one."""
         return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
 
     def _given(self, catalog: Catalog) -> IntArray:

@@ -1,9 +1,9 @@
-"""The way of a change: numbered when it comes, read by models if it has new text, shown by the next snapshot.
+"""The way of a change: it gets a number, models read it if its text is new, and the next snapshot shows it.
 
-A change makes the next snapshot and puts it in the place of the last in one step: a query under way keeps what it began
-with, and no reader ever waits. A batch gets its numbers before any model reads it. Models read outside the lock, so
-that pausing an ad need not wait until ten thousand others have been read; whatever a later change has overtaken by
-the time they are through is dropped.
+A change makes the next snapshot and puts it in the place of the last in one step. A query that has begun keeps its
+snapshot, and readers never wait. A batch gets its numbers before any model reads it. Models read outside the lock, so
+that pausing an ad need not wait until ten thousand others have been read. When they have finished, the applier drops
+every effect that a later change has overtaken.
 """
 
 import logging
@@ -30,28 +30,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Overtaken:
-    """The newest change of each ad and field since the oldest reading that is under way began."""
+    """The newest change of each ad and field since the oldest unfinished reading began."""
 
     whole: dict[str, int]  # ad_id → number of the newest put or delete
     fields: dict[tuple[str, str], tuple[int, Any]]  # (ad_id, field) → number and value of the newest patch
 
 
 class Applier:
-    """The newest snapshot of an engine's ads, and the way to the next. Any number of threads may read and change it.
+    """Holds the newest snapshot of an engine's ads and makes the next. Any number of threads may read and change it.
 
-    `snapshot` is the newest: take it once and search it as long as you like.
+    `snapshot` is the newest. Take it once and search it as long as you like.
     """
 
     def __init__(self, snapshot: Snapshot, reader: AdReader) -> None:
         self.snapshot = snapshot
         self._reader = reader
-        self._lock = threading.RLock()  # held by whoever makes the next snapshot; readers need none
-        self._settled = threading.Condition(self._lock)  # told when a reading has ended
-        self._seq = snapshot.seq  # of the newest change that has come, shown or not
+        self._lock = threading.RLock()  # held while the next snapshot is made; readers do not need it
+        self._settled = threading.Condition(self._lock)  # notified when a reading has ended
+        self._seq = snapshot.seq  # number of the newest change that has come, shown or not
         self._next_number = snapshot.num_rows
         self._number_of: dict[str, int] = {}
-        self._numbered: Snapshot | None = None  # that `_number_of` is of
-        self._being_read: dict[str, int] = {}  # ad_id → how many readings of it are under way
+        self._numbered: Snapshot | None = None  # the snapshot that `_number_of` describes
+        self._being_read: dict[str, int] = {}  # ad_id → number of its unfinished readings
         self._overtaken = _Overtaken({}, {})
         self._merger = Merger(self._lock, lambda: self.snapshot, self._show_merged)
         with self._lock:
@@ -68,13 +68,13 @@ class Applier:
     def add(self, new: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads, or with `replace` put them in the place of those with the same ids; all of them or none.
 
-        Raises `InputError` naming the first ad that is not valid, comes twice or, without `replace`, is there already.
+        Raises `InputError` naming the first ad that is not valid, is repeated or, without `replace`, exists already.
         """
         effects = {ad.ad_id: Full(ad, line) for line, ad in enumerate(checked_ads(new), start=1)}
         return self._apply(effects, must_be_new=not replace)
 
     def remove(self, ad_ids: Sequence[str]) -> int:
-        """Remove ads by their ids; all of them or, raising `InputError` for an id unknown or given twice, none."""
+        """Remove ads by their ids, all of them or none; raise `InputError` for an unknown or a repeated id."""
         if isinstance(ad_ids, str):
             raise InputError(f"expected a list of ids, got the text {ad_ids!r}", cure=f"pass [{ad_ids!r}]")
         effects: dict[str, Effect] = {}
@@ -87,14 +87,14 @@ class Applier:
         return self._apply(effects, must_be_there=True)
 
     def number_from(self, seq: int) -> None:
-        """Number further changes from `seq` on. No change may be under way."""
+        """Number further changes from `seq` on. All changes must have finished."""
         with self._lock:
             self._numbers()
             self._seq = seq
             self.snapshot = self._numbered = replace(self.snapshot, seq=seq)
 
     def ad(self, ad_id: str) -> Ad | None:
-        """Return the ad with this id as it is now, None if there is none."""
+        """Return the ad with this id as it is now, None if it is not there."""
         with self._lock:
             snapshot, row = self.snapshot, self._row(ad_id)
         return None if row is None else snapshot.ad(row)
@@ -106,12 +106,12 @@ class Applier:
         return [row for row in rows if row is not None]
 
     def wait(self) -> None:
-        """Return once no merge is under way or due."""
+        """Wait until every merge has finished."""
         self._merger.wait()
 
     @property
     def merge_failure(self) -> str:
-        """What the last background merge failed with, empty if it did not fail. It is tried again."""
+        """The error of the last background merge, empty if it succeeded. A failed merge is tried again."""
         return self._merger.failure
 
     def _apply(self, effects: Mapping[str, Effect], *, must_be_new: bool = False, must_be_there: bool = False) -> int:
@@ -149,7 +149,7 @@ class Applier:
         return last
 
     def _check(self, effects: Mapping[str, Effect], must_be_new: bool, must_be_there: bool) -> None:
-        """Raise `InputError` unless all effects are possible; wait for ads that are being read. With the lock held."""
+        """Raise `InputError` unless all effects are possible; wait for ads being read. Call with the lock held."""
         for ad_id, effect in effects.items():
             needs_ad = isinstance(effect, Fields) or must_be_there
             while needs_ad and self._row(ad_id) is None and ad_id in self._being_read:
@@ -166,7 +166,7 @@ class Applier:
                 )
 
     def _unchanged(self, ads: Sequence[Ad]) -> dict[str, int]:
-        """Return the numbers, by id, of those ads that are there with the same text. Slow, so without the lock."""
+        """Return the numbers, by id, of those ads that are there with the same text. Slow: call without the lock."""
         snapshot = self.snapshot
         found: dict[str, int] = {}
         for ad in ads:
@@ -177,7 +177,7 @@ class Applier:
         return found
 
     def _resolved(self, effect: Effect, unchanged: Mapping[str, int]) -> Effect:
-        """Return what is really to be done: reading only where the text is new. With the lock held."""
+        """Return the lightest equal effect: models read only new text. Call with the lock held."""
         if isinstance(effect, Gone):
             return effect
         ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
@@ -192,9 +192,9 @@ class Applier:
         return _Replaced(ad_id, {name: getattr(effect.ad, name) for name in ATTRIBUTE_FIELDS}, effect.seq)
 
     def _publish(self, effects: Sequence[Effect], read: tuple[Catalog, Segment] | None, seq: int) -> None:
-        """Show the effects that nothing later has overtaken. With the lock held.
+        """Show the effects that no later change has overtaken. Call with the lock held.
 
-        Everything is computed first; then one assignment shows it.
+        Computes everything first; then one assignment shows it.
         """
         snapshot, overtaken = self.snapshot, self._overtaken
         patched: dict[int, dict[str, Any]] = {}
@@ -263,7 +263,7 @@ class Applier:
         }
 
     def _remember(self, effects: Sequence[Effect]) -> None:
-        """Note what was shown, for readings under way that came before it."""
+        """Note the effects that were shown, for unfinished readings that came before them."""
         for effect in effects:
             if isinstance(effect, Fields) and not isinstance(effect, _Replaced):
                 for name, value in effect.values.items():
@@ -275,7 +275,7 @@ class Applier:
                 self._overtaken.whole[ad_id] = max(effect.seq, self._overtaken.whole.get(ad_id, 0))
 
     def _show_merged(self, snapshot: Snapshot) -> None:
-        """Make a snapshot of the same ads, merged, the newest. With the lock held."""
+        """Make a snapshot of the same ads, merged, the newest. Call with the lock held."""
         is_whole = self._numbered is self.snapshot
         self.snapshot = snapshot
         if is_whole:  # a merge moves rows, not numbers
@@ -286,7 +286,7 @@ class Applier:
         return None if number is None else self.snapshot.row_of(number)
 
     def _numbers(self) -> None:
-        """Make sure that `_number_of` is of the newest snapshot, which an interrupted change may have left behind."""
+        """Make `_number_of` describe the newest snapshot, also after a change that was interrupted."""
         if self._numbered is self.snapshot:
             return
         numbers: dict[str, int] = {}
@@ -306,4 +306,4 @@ def _same_text(snapshot: Snapshot, row: int, ad: Ad) -> bool:
 
 
 class _Replaced(Fields):
-    """A put whose text did not change: all attributes are to be these, and an older put must not come after it."""
+    """A put whose text did not change: it sets all attributes, and no older put may overwrite it."""

@@ -1,6 +1,6 @@
-"""Changes as users bring them, checked and folded into one effect an ad.
+"""Checks the changes that users bring and folds them into one effect an ad.
 
-A batch is all or nothing, so everything that can be wrong with it is found here, before anything happens.
+A batch is all or nothing, so every fault of it is found here, before anything happens.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ _FIELDS = tuple(field.name for field in fields(Ad) if field.name != "ad_id")
 
 @dataclass(frozen=True)
 class Full:
-    """An ad is to be this, whatever it was before."""
+    """The effect of a put: the ad becomes this one, whether it was there before or not."""
 
     ad: Ad
     seq: int = 0
@@ -29,7 +29,7 @@ class Full:
 
 @dataclass(frozen=True)
 class Fields:
-    """Some fields of an ad are to be these; the others stay."""
+    """The effect of a patch: these fields of an ad get these values; the others stay."""
 
     ad_id: str
     values: Mapping[str, Any]
@@ -38,7 +38,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Gone:
-    """An ad is to be there no more."""
+    """The effect of a delete: the ad is removed."""
 
     ad_id: str
     seq: int = 0
@@ -48,10 +48,10 @@ Effect = Full | Fields | Gone
 
 
 def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = None) -> list[Ad]:
-    """Return ads with their values cleaned as a catalogue has them.
+    """Return ads with their values cleaned as in a catalog.
 
-    Raises `InputError` naming `place` and the position of the first ad that is not valid or comes twice; `lines` are
-    the ads' positions, by default from 1.
+    Raises `InputError` naming `place` and the position of the first ad that is not valid or repeated. `lines` are the
+    ads' positions, by default from 1.
     """
     try:
         wanted = list(ads)  # type: ignore[call-overload]
@@ -75,7 +75,7 @@ def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = N
 
 
 def _ads_of(catalog: Catalog) -> list[Ad]:
-    """Return all ads of a catalogue at once: far faster than one by one."""
+    """Return all ads of a catalog at once: far faster than one by one."""
     columns = {name: catalog.column(name).to_pylist() for name in _KINDS}
     for name, kind in _KINDS.items():
         if kind == "list":
@@ -106,14 +106,14 @@ def checked_fields(values: Mapping[str, Any], line: int) -> dict[str, Any]:
             cleaned[name] = _cleaned(name, hashable)
         except InputError as error:
             raise InputError(error.problem, cure=error.cure, path="changes", line=line, field=name) from None
-        except TypeError:  # it has no hash, so it is no value of any field
+        except TypeError:  # values of fields can be hashed, and this one cannot
             raise InputError(f"{value!r} is of the wrong kind", path="changes", line=line, field=name) from None
     return cleaned
 
 
 @lru_cache(maxsize=4096)
 def _cleaned(name: str, value: Any) -> Any:
-    """Return one value as a catalogue has it. The same few statuses and targets come again and again."""
+    """Return one value as a catalog holds it. Cached, because the same few statuses and targets recur."""
     (ad,) = checked_ads([Ad(**({"ad_id": "x", "title": "x"} | {name: value}))])
     return getattr(ad, name)
 

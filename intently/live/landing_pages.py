@@ -1,4 +1,4 @@
-"""The landing pages of a whole catalogue: joined to it as spans, and cleaned with its own words as the lexicon."""
+"""The landing pages of a whole catalog: joined to it as spans, and cleaned with its own words as the lexicon."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ _STEP = 2_000  # ads between two reports of progress
 
 @dataclass(frozen=True)
 class CleanedPages:
-    """Row by row what is left of the ads' OCR spans (N texts, empty where there is none), and what became of them."""
+    """The cleaned texts of the ads' OCR spans (N texts, empty for ads without any), and a report of the cleaning."""
 
     texts: tuple[str, ...]
     report: OcrReport
 
 
 def domain_lexicon(catalog: Catalog, intentions: Iterable[str] = (), min_count: int = 1) -> OcrLexicon:
-    """Return the words of all that is written in the catalogue (not of its OCR spans) and of the intentions."""
+    """Return the words of all that is written in the catalog (not of its OCR spans) and of the intentions."""
 
     def texts() -> Iterator[str]:
         for batch in catalog.iter_text(*_CLEAN_TEXT, separator=" . "):
@@ -60,9 +60,9 @@ def clean_landing_pages(catalog: Catalog, cleaner: OcrCleaner, progress: Progres
 
 
 def join_pages(catalog: Catalog, pages: Iterable[Page], *, path: Path | None = None) -> Catalog:
-    """Return the catalogue with the spans of these pages in place of those that their ads had.
+    """Return the catalog with the spans of these pages in place of those that their ads had.
 
-    Raises InputError for a page whose ad is not in the catalogue, naming the file `path` that it came from.
+    Raises InputError for a page whose ad is not in the catalog, naming the file `path` that it came from.
     """
     read = {page.ad_id: page.spans for page in pages}
     ad_ids: list[str] = catalog.column("ad_id").to_pylist()

@@ -1,4 +1,4 @@
-"""Merging segments while queries are answered and ads change. A merge that fails is reported and tried again."""
+"""Merges segments while queries are answered and ads change. A merge that fails is logged and tried again."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ class Merger:
     def __init__(
         self, lock: threading.RLock, current: Callable[[], Snapshot], show: Callable[[Snapshot], None]
     ) -> None:
-        """`lock` is held by whoever makes snapshots; `current` returns the newest one, `show` replaces it."""
+        """`lock` protects the newest snapshot, which `current` returns and `show` replaces."""
         self._lock, self._current, self._show = lock, current, show
         self._running: Merge | None = None
         self._thread: threading.Thread | None = None
@@ -29,7 +29,7 @@ class Merger:
         self.failure = ""
 
     def merge_if_needed(self) -> None:
-        """Merge tiny segments, and begin the next larger merge. With the lock held."""
+        """Merge tiny segments, and begin the next larger merge. Call with the lock held."""
         while merge := self._next():
             if not merge.at_once:
                 self._begin(merge)
@@ -39,13 +39,13 @@ class Merger:
             self._show(snapshot.rebased(snapshot, merge.first, merge.last, merged))
 
     def wait(self) -> None:
-        """Return once no merge is under way."""
+        """Wait until the running merge has finished."""
         while thread := self._thread:
             thread.join()
 
     def _next(self) -> Merge | None:
         snapshot = self._current()
-        # What a running merge copies must stay where it is; later segments may still be merged among themselves.
+        # The segments that a running merge copies must stay in place; later ones may be merged among themselves.
         start = self._running.last - 1 if self._running else 0
         num_rows = [segment.num_rows for segment in snapshot.segments[start:]]
         merge = next_merge(num_rows, 0 if self._running else int((~snapshot.alive).sum()))
@@ -70,7 +70,7 @@ class Merger:
                 self._running, self._num_failures, self.failure = None, 0, ""
                 self._thread = None
                 self.merge_if_needed()
-        except Exception as error:  # whatever it is: queries go on without the merge
+        except Exception as error:  # of any kind: queries go on without the merge
             self._failed(error)
         else:
             logger.info(

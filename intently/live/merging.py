@@ -1,7 +1,7 @@
-"""Which segments to merge: few enough that queries stay fast, seldom enough that changes stay cheap.
+"""Chooses which segments to merge: few segments keep queries fast, few merges keep changes cheap.
 
-The first segment is large and merged with the others only when a share of it is loose. The others are tiers: each
-merge joins the youngest ones that are of about the same size, so that an ad is copied once a tier, and the number of
+The first segment is large and merged with the others only when many rows have come or gone. The others are tiers. Each
+merge joins the youngest ones that are of about the same size. So an ad is copied once a tier, and the number of
 segments grows with the logarithm of the number of ads that came (O'Neil et al., "The log-structured merge-tree", 1996).
 """
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 TINY_ROWS = 64  # segments up to this size are merged at once, as that takes less than a millisecond
 FAN = 4  # segments of a tier that are merged
 MIN_LOOSE = 4096  # rows that may be added or removed before a small first segment is merged
-LOOSE_SHARE = 0.02  # and of a large one, this share of its rows: new ones are searched one by one until then
+LOOSE_SHARE = 0.02  # this share of its rows in addition, before a large one is merged
 
 
 @dataclass(frozen=True)
 class Merge:
-    """Segments from `first` to before `last` become one; at once, or in the background."""
+    """A merge of the segments from `first` to before `last` into one, at once or in the background."""
 
     first: int
     last: int
@@ -24,7 +24,7 @@ class Merge:
 
 
 def next_merge(num_rows: Sequence[int], num_removed: int) -> Merge | None:
-    """Return the merge that segments of these sizes need next, None for none; `num_removed` rows are masked."""
+    """Return the next merge that segments of these sizes need, or None. `num_removed` rows are masked."""
     base, tail = num_rows[0], num_rows[1:]
     if sum(tail) + num_removed > MIN_LOOSE + LOOSE_SHARE * base:
         return Merge(0, len(num_rows), at_once=False)

@@ -1,4 +1,4 @@
-"""What the student reads in ads: an embedding each, and the intentions that it decodes. Builds and changes share it."""
+"""Lets the student read ads, for builds and changes alike: an embedding each, and decoded intentions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _BATCH_SIZE = 64  # ads of similar length that the student reads at once
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What was read in N ads, with up to B decoded intentions each: ids (−1: none) and log-probabilities."""
+    """The student's readings of N ads, with up to B decoded intentions each: ids (−1: none) and log-probabilities."""
 
     intention_ids: IntArray  # (N, B)
     log_probs: Float64Array  # (N, B)

@@ -1,1 +1,1 @@
-"""An immutable picture of the ads: segments of content, who may see them, and what a query searches."""
+"""An immutable picture of all ads: segments of content with their indexes, and attributes that say who may see them."""

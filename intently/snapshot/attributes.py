@@ -1,7 +1,7 @@
-"""Attributes: what may change about an ad without a model reading it again, and which ads a user may see.
+"""Attributes: the fields of an ad that may change without a model reading it again, and who may see it.
 
 Status, bid and targeting lie in columns of their own, apart from an ad's content. A change copies the columns that it
-touches and shares the others, so that older snapshots keep what they had.
+touches and shares the others, so older snapshots stay as they were.
 
 Shape letters: N rows, S distinct sets of one column.
 """
@@ -25,13 +25,13 @@ Codes = NDArray[np.int32]
 
 SET_FIELDS = ("countries", "languages", "devices", "day_parts", "audiences")
 ATTRIBUTE_FIELDS = ("bid", "status", *SET_FIELDS)
-_CACHE_BYTES = 8 << 20  # of masks that one column keeps: a user brings any audiences, memory must not follow
+_CACHE_BYTES = 8 << 20  # of masks that one column keeps; bounded, because users may bring any audiences
 _LISTS = pa.list_(pa.string())
-_SPARE_SETS = 4096  # sets that nobody uses any more, before a column forgets them
+_SPARE_SETS = 4096  # unused sets that a column keeps before it forgets them
 
 
 class _Sets:
-    """The distinct sets of one column, numbered in order of arrival; number 0 is the empty set. It only grows."""
+    """The distinct sets of one column, numbered in order of arrival. Number 0 is the empty set. Sets are only added."""
 
     def __init__(self) -> None:
         self.sets: list[tuple[str, ...]] = [()]
@@ -135,7 +135,7 @@ class SetColumn:
 
 
 def _coded(lists: pa.ChunkedArray | pa.Array, sets: _Sets) -> Codes:
-    """Return the numbers (N,) of lists of texts. Most ads target nobody in particular: empty lists cost nothing."""
+    """Return the numbers (N,) of lists of texts. Empty lists cost nothing, as most ads target nobody in particular."""
     codes = np.zeros(len(lists), dtype=np.int32)
     filled = np.flatnonzero(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
     if len(filled):
@@ -145,7 +145,7 @@ def _coded(lists: pa.ChunkedArray | pa.Array, sets: _Sets) -> Codes:
 
 @dataclass(frozen=True, eq=False)
 class Attributes:
-    """The attributes of N rows. `statuses (N,)` count through `STATUSES`; a bid that is not known is NaN."""
+    """The attributes of N rows. `statuses (N,)` are positions in `STATUSES`; an unknown bid is NaN."""
 
     statuses: NDArray[np.int8]
     bids: Float64Array
@@ -153,7 +153,7 @@ class Attributes:
 
     @classmethod
     def of(cls, catalog: Catalog) -> "Attributes":
-        """Return the attributes of a catalogue's ads."""
+        """Return the attributes of a catalog's ads."""
         values = _columns(catalog)
         return cls(values["status"], values["bid"], {name: SetColumn.build(values[name]) for name in SET_FIELDS})
 
@@ -212,7 +212,7 @@ class Attributes:
         return replace(after, sets=sets)
 
     def concatenated(self, catalog: Catalog) -> "Attributes":
-        """Return these attributes and, after them, those of a catalogue's ads."""
+        """Return these attributes and, after them, those of a catalog's ads."""
         values = _columns(catalog)
         return Attributes(
             np.concatenate((self.statuses, values["status"])),
@@ -226,7 +226,7 @@ class Attributes:
         return Attributes(self.statuses[mask], self.bids[mask], kept)
 
     def columns(self) -> dict[str, pa.Array]:
-        """Return the attributes as columns (N,) of a catalogue."""
+        """Return the attributes as columns (N,) of a catalog."""
         bids = pa.array(self.bids, mask=np.isnan(self.bids))
         statuses = pa.array(np.array(STATUSES, dtype=object)[self.statuses], pa.string())
         lists = {name: pa.array([list(each) for each in column.values()], _LISTS) for name, column in self.sets.items()}
@@ -234,7 +234,7 @@ class Attributes:
 
 
 def _columns(catalog: Catalog) -> dict[str, Any]:
-    """Return the attributes of a catalogue: statuses and bids as arrays, sets as columns of lists."""
+    """Return the attributes of a catalog: statuses and bids as arrays, sets as columns of lists."""
     bids = catalog.column("bid").to_numpy(zero_copy_only=False).astype(np.float64)
     statuses = pc.index_in(catalog.column("status"), pa.array(STATUSES)).to_numpy(zero_copy_only=False).astype(np.int8)
     return {"bid": bids, "status": statuses, **{name: catalog.column(name) for name in SET_FIELDS}}

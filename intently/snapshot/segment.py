@@ -1,4 +1,4 @@
-"""A segment: some ads with everything that they are found by. Models made it, and it never changes."""
+"""A segment: some ads with their content and all indexes of it. It never changes."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,10 +28,10 @@ CONTENT_FIELDS = (
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """S ads, row by row the same in all parts: what is written on them, and the indexes that were made from it.
+    """S ads, row by row the same in all parts: their content, and the indexes that were made from it.
 
-    `tokens` are the vectors of their tokens, None if nothing interacts late. `numbers (S,)` ascend: the number of an ad
-    stays with it wherever merges move its row, so that whoever remembers it finds the ad again.
+    `tokens` are the vectors of their tokens, None if nothing interacts late. `numbers (S,)` ascend. An ad keeps its
+    number wherever merges move its row, so that the number finds the ad again.
     """
 
     numbers: IntArray
@@ -52,7 +52,7 @@ class Segment:
         titles: TitleTerms,
         tokens: TokenVectors | None = None,
     ) -> "Segment":
-        """Return the segment of a catalogue's ads, numbered from 0; raise `ValueError` if the parts do not fit."""
+        """Return the segment of a catalog's ads, numbered from 0; raise `ValueError` if the parts do not fit."""
         sizes = {
             "catalogue": catalog.num_ads,
             "postings": postings.num_ads,
@@ -77,7 +77,7 @@ class Segment:
         return str(self.content.column(0)[row].as_py())
 
     def content_of(self, row: int) -> dict[str, Any]:
-        """Return what is written on one ad, as the fields of an `Ad`."""
+        """Return the content of one ad, as the fields of an `Ad`."""
         fields: dict[str, Any] = {}
         for name in CONTENT_FIELDS:
             value = self.content.column(name)[row].as_py()
@@ -86,7 +86,7 @@ class Segment:
         return fields
 
     def warmed(self) -> "Segment":
-        """Return this segment after computing what the first query would otherwise wait for."""
+        """Return this segment after computing everything that the first query would otherwise wait for."""
         _ = self.vectors.stage, self.lexical.word_table
         return self
 
@@ -98,7 +98,7 @@ class Segment:
         """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
         tokens = self.tokens
         if tokens is not None:
-            assert other.tokens is not None  # whatever an engine's encoder reads has tokens
+            assert other.tokens is not None  # an encoder gives tokens to all ads or to none
             tokens = tokens.concatenated(other.tokens)
         return Segment(
             np.concatenate((self.numbers, other.numbers)),

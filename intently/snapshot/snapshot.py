@@ -1,4 +1,4 @@
-"""All ads at one moment: what a query searches from beginning to end, whatever changes meanwhile.
+"""All ads at one moment. A query searches one snapshot from beginning to end, whatever changes meanwhile.
 
 Ads lie in segments, oldest first: a large one, as it was built or last merged, and small ones of ads that came since.
 Removed ads stay in place, masked, until segments are merged. Attributes lie apart from segments, over all rows.
@@ -29,9 +29,9 @@ from intently.types import Ad
 class Snapshot:
     """N ads, living and removed, in segments; an `ad_row` counts through them. `alive (N,)`: not removed.
 
-    Never changes: what changes ads returns another snapshot. The row of an ad may differ between the two. `seq` is the
-    number of the newest change that this snapshot shows. `reader` reads queries with the words of all segments;
-    `known_words` are right though no ad has them.
+    A snapshot never changes: methods that change ads return another one, in which an ad may have another row. `seq` is
+    the number of the newest change that this snapshot shows. `reader` reads queries with the words of all segments.
+    `known_words` are never corrected, even if no ad has them.
     """
 
     segments: tuple[Segment, ...]
@@ -101,7 +101,7 @@ class Snapshot:
         return self.attributes.eligible(user) & self.alive
 
     def gather(self, ad_rows: IntArray, part_of: Callable[[Segment, IntArray], NDArray[Any]]) -> NDArray[Any]:
-        """Return what `part_of(segment, rows within it)` returns for some rows (C, …), in their order."""
+        """Return the values of `part_of(segment, rows within it)` for some rows (C, …), in their order."""
         if len(self.segments) == 1 or not len(ad_rows) or ad_rows.max() < self.starts[1]:
             return part_of(self.segments[0], ad_rows)
         place = np.searchsorted(self.starts, ad_rows, side="right") - 1
@@ -139,7 +139,7 @@ class Snapshot:
         return replace(self, attributes=self.attributes.changed(ad_rows, fields))
 
     def merged(self, first: int, last: int) -> Segment:
-        """Return one segment of the ads that live in the segments from `first` to before `last`, in order.
+        """Return one segment of the living ads in the segments from `first` to before `last`, in order.
 
         Cost: a copy of all that is kept, and a coarse stage if the segment is large enough for one.
         """
@@ -151,9 +151,10 @@ class Snapshot:
         return merged.warmed()
 
     def rebased(self, before: "Snapshot", first: int, last: int, merged: Segment) -> "Snapshot":
-        """Return these ads with `merged`, which `before.merged(first, last)` returned, in the place of what it copied.
+        """Return these ads with `merged` in the place of the segments that it was made of.
 
-        `before` is an earlier snapshot. Ads that were removed since then stay in `merged`, masked.
+        `merged` is the result of `before.merged(first, last)`, and `before` an earlier snapshot. Ads that were removed
+        since then stay in `merged`, masked.
         """
         stays = np.ones(self.num_rows, dtype=np.bool_)
         rows = slice(before.starts[first], before.starts[last])

@@ -30,7 +30,7 @@ _BLOCK = 2**24  # similarities held at once
 class NegativeSettings:
     """How many explicit negatives a query gets, and of which kind. All of a batch's serve all its queries.
 
-    None are mined unless asked for, as they have not been shown to help (docs/results.md).
+    None are mined unless asked for, as they have not been shown to help (docs/results/bridge-home-depot.md).
     """
 
     num_per_query: int = 0  # beside the other ads of the batch

@@ -12,7 +12,7 @@ from intently.settings import check_range
 class SamplingSettings:
     """How much an ad's clicks and quality count when pairs are drawn; with both 0 all pairs are drawn alike.
 
-    They are, unless it is asked for, as the other way has not been shown to help (docs/results.md).
+    They are, unless it is asked for, as the other way has not been shown to help (docs/results/bridge-home-depot.md).
     """
 
     alpha: float = 0.0  # pairs weigh (clicks of the ad + 1)^-alpha

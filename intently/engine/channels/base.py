@@ -1,4 +1,4 @@
-"""What every channel offers: a search, scores of any rows, and evidence of why.
+"""The protocol of channels: a search, scores of any rows, and evidence of why.
 
 Shape letters: N rows of a snapshot, C rows found or asked about.
 """
@@ -27,7 +27,7 @@ class Hits:
 
 @dataclass(frozen=True)
 class Question:
-    """One query as channels search it: what was typed and what models made of it, over one snapshot."""
+    """One query as channels search it: its text, the models' reading of it, and one snapshot."""
 
     text: QueryText
     understood: Understood
@@ -37,7 +37,7 @@ class Question:
 
 
 class ChannelHits(Protocol):
-    """What a channel found for one query."""
+    """The hits of one channel for one query."""
 
     @property
     def hits(self) -> Hits:
@@ -49,7 +49,7 @@ class ChannelHits(Protocol):
         ...
 
     def evidence(self, ad_row: int, score: float) -> Evidence:
-        """Return what made the score of a row that was found, the largest share first."""
+        """Return the parts of the score of a row that was found, the largest first."""
         ...
 
 
@@ -58,7 +58,7 @@ class ChannelSearch(Protocol):
 
     @property
     def name(self) -> Channel:
-        """What it is called."""
+        """The name of the channel."""
         ...
 
     def search(self, question: Question, eligible: Mask, depth: int) -> ChannelHits:

@@ -32,7 +32,7 @@ class DenseQuery:
         )
 
     def late_shares(self, snapshot: Snapshot, ad_rows: IntArray) -> Float32Array:
-        """Return what late interaction adds to the scores of some rows (C,): 0 if nothing interacts."""
+        """Return the share of late interaction in the scores of some rows (C,): 0 if nothing interacts."""
         tokens = self.tokens
         if tokens is None:
             return np.zeros(len(ad_rows), dtype=np.float32)
@@ -46,7 +46,7 @@ class DenseQuery:
 
 @dataclass(frozen=True)
 class DenseHits:
-    """What was found near a query. `compared` are the rows whose scores are known, in order of row."""
+    """The ads near a query. `compared` are the rows whose scores are known, in order of row."""
 
     snapshot: Snapshot
     query: DenseQuery
@@ -65,7 +65,7 @@ class DenseHits:
         return scores
 
     def evidence(self, ad_row: int, score: float) -> Evidence:
-        """Return the cosine and, where tokens interact, what that adds."""
+        """Return the cosine and, where tokens interact, the share of late interaction."""
         if self.query.tokens is None:
             return (("cosine", score),)
         cosine = float(self.query.cosines(self.snapshot, np.array([ad_row]))[0])
@@ -84,8 +84,8 @@ class DenseChannel:
         """Return the best `depth` of the eligible ads.
 
         The embedding moves towards its first ads (pseudo-relevance feedback: Rocchio, 1971): ads lie nearer to each
-        other than to the few words of a query. What late interaction and then a moved embedding think is asked of
-        twice as many ads as are wanted, not of all.
+        other than to the few words of a query. Late interaction, and then the moved embedding, score twice as many ads
+        as are wanted, not all.
         """
         settings, snapshot, understood = question.settings, question.snapshot, question.understood
         assert understood.embedding is not None

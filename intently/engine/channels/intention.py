@@ -16,7 +16,7 @@ from intently.types import Channel
 
 @dataclass(frozen=True)
 class IntentionHits:
-    """What a query's intentions lead to; `ids (Q,)` with their `weights (Q,)`, the first `num_literal` of … literal."""
+    """The ads that a query's intentions `ids (Q,)` lead to, with the `weights (Q,)` of the intentions."""
 
     snapshot: Snapshot
     intentions: IntentionIndex
@@ -30,14 +30,14 @@ class IntentionHits:
         return self.scores[ad_rows]
 
     def evidence(self, ad_row: int, score: float) -> Evidence:
-        """Return the intentions that reach the ad and what each adds to the score."""
+        """Return the intentions that reach the ad, each with its share of the score."""
         segment, row = self.snapshot.locate(ad_row)
         found = segment.postings.contributions(self.ids, self.weights, row)
         return tuple((self.intentions.texts[self.ids[position]], share) for position, share in found)
 
 
 class IntentionChannel:
-    """Finds ads by what the query wants, named by phrases of a known vocabulary."""
+    """Finds ads by intentions: phrases of a known vocabulary that name what the user wants."""
 
     name = Channel.INTENTION
 

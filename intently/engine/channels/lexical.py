@@ -17,7 +17,7 @@ from intently.types import Channel
 
 @dataclass(frozen=True)
 class LexicalHits:
-    """What BM25 found. `asked` are the query's known terms as each segment's index numbers them."""
+    """The ads that BM25 found. `asked` are the query's known terms as each segment's index numbers them."""
 
     snapshot: Snapshot
     asked: Sequence[LexicalQuery]
@@ -29,7 +29,7 @@ class LexicalHits:
         return self.scores[ad_rows]
 
     def evidence(self, ad_row: int, score: float) -> Evidence:
-        """Return the matched terms and what each adds to the score."""
+        """Return the matched terms, each with its share of the score."""
         at, row = self.snapshot.place(ad_row)
         return self.snapshot.segments[at].lexical.explain(self.asked[at], row)
 

@@ -17,7 +17,7 @@ class Gate(StrEnum):
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """The encoder's parts. Off by default is what measured no better (docs/results.md).
+    """The encoder's parts. Off by default is what measured no better (docs/results/bridge-home-depot.md).
 
     With all off it is the mean-pooled backbone.
     """
