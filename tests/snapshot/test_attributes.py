@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.catalog import Catalog, checked_user
+from intently.snapshot import attributes as module
 from intently.snapshot.attributes import Attributes
 from intently.types import Ad, UserContext
 
@@ -108,3 +110,57 @@ def test_masks_are_not_shared_between_users():
     german[:] = False
     assert attributes.eligible(checked_user(UserContext(country="DE"))).tolist() == [True, True]
     assert np.array_equal(attributes.eligible(checked_user(UserContext(country="CN"))), [False, True])
+
+
+def test_masks_are_bounded_whatever_audiences_users_bring(monkeypatch):
+    monkeypatch.setattr(module, "_CACHE_BYTES", 1000)
+    ads = [Ad(f"a{row}", "lamp", audiences=(f"tag{row % 7}",)) for row in range(100)]
+    attributes = Attributes.of(Catalog.from_ads(ads))
+    for number in range(300):
+        user = UserContext(audiences={f"tag{number % 9}", f"nobody{number}"})
+        expected = [may_see(ad, user) for ad in ads]
+        assert attributes.eligible(checked_user(user)).tolist() == expected
+    assert len(attributes.sets["audiences"]._masks) <= 10
+
+
+changes = st.lists(
+    st.tuples(
+        st.integers(0, 7),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "status": st.sampled_from(["active", "paused", "ended"]),
+                "bid": st.sampled_from([None, 0.0, 2.5]),
+                "countries": some("DE", "CN"),
+                "audiences": some("cooks", "新客"),
+                "day_parts": st.lists(day_parts, max_size=2).map(tuple),
+            },
+        ),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ads_strategy, changes, st.lists(users, min_size=1, max_size=3), st.sampled_from([0, 4096]))
+def test_changed_attributes_are_those_of_changed_ads(ads, changes, asking, spare):
+    ads = Catalog.from_ads(ads)
+    ads = [ads.ad(row) for row in range(ads.num_ads)]
+    before = Attributes.of(Catalog.from_ads(ads))
+    now, there = before, list(ads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SPARE_SETS", spare or -3 * len(ads))
+        for row, fields in changes:
+            if row < len(ads):
+                now = now.changed([row], [fields])
+                there[row] = replace(there[row], **fields)
+    for user in asking:
+        user = checked_user(user)
+        assert now.eligible(user).tolist() == Attributes.of(Catalog.from_ads(there)).eligible(user).tolist()
+        assert before.eligible(user).tolist() == Attributes.of(Catalog.from_ads(ads)).eligible(user).tolist()
+    for row, ad in enumerate(there):
+        assert now.of_row(row) == {name: getattr(ad, name) for name in module.ATTRIBUTE_FIELDS}
+    keep = np.arange(len(there)) % 2 == 0
+    kept, more = now.kept(keep), now.concatenated(Catalog.from_ads(ads))
+    assert [kept.of_row(row)["status"] for row in range(len(kept))] == [ad.status for ad in there[::2]]
+    assert [more.of_row(row)["countries"] for row in range(len(more))] == [ad.countries for ad in (*there, *ads)]
