@@ -545,7 +545,7 @@ def test_all_of_the_artifact_is_damaged_in_turn(engine):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("query {engine} '   '", ["query 1 is empty"]),
+        ("query {engine} '   '", ["the query is empty"]),
         ("query {engine} " + "x" * 2_001, ["2001 characters"]),
         ("query {engine} drill -k 0", ["k is 0"]),
         ("query {tmp}/nowhere drill", ["nowhere", "is not a directory"]),

@@ -102,6 +102,8 @@ def build_engine(
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
     check_models(settings)
+    if out.exists() and not out.is_dir():
+        raise InputError("is a file", cure="name a directory for the engine", path=out)
     show("Reading", 0, 0, "")
     fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
     done = _finished(out, fingerprints, settings, keep)

@@ -33,6 +33,7 @@ def evaluate_runs(
     k: int = 10,
     hit_rate_k: int = 500,
     seed: int = 0,
+    must_share: bool = True,
 ) -> Report:
     """Measure `runs`, by name, on the queries of `qrels`, and compare every run with the first.
 
@@ -41,9 +42,9 @@ def evaluate_runs(
     `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time before the test; the ads that are
     grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
 
-    Raises InputError without a run, when no query has a relevant ad, or when a run and the judgements share no query or
-    no ad, which means that their ids are written in different ways; the report counts what they share. Raises
-    SettingsError unless k and hit_rate_k are at least 1.
+    Raises InputError without a run, when no query has a relevant ad, or, if they `must_share` some, when a run and the
+    judgements share no query or no ad: then their ids are written in different ways. The report counts what they share.
+    Raises SettingsError unless k and hit_rate_k are at least 1.
     """
     if k < 1 or hit_rate_k < 1:
         raise SettingsError(f"k {k} and hit_rate_k {hit_rate_k} must be at least 1")
@@ -67,7 +68,7 @@ def evaluate_runs(
     for name, run in runs.items():
         rows = _rows_by_query(run, qrels)
         rankings = judge_run(run, qrels, min_relevance=threshold)
-        joins[name] = _join(name, run, qrels, rankings)
+        joins[name] = _join(name, run, qrels, rankings, must_share)
         per_query = {metric: np.array([measure(judged) for judged in rankings]) for metric, measure in metrics.items()}
         per_query["ACR"] = np.array([float(len(judged.ranked) > 0) for judged in rankings])
         overall = {}
@@ -92,14 +93,14 @@ def evaluate_runs(
     return Report(qrels.query_ids, num_with_relevant, threshold, measured, comparisons, sizes, joins)
 
 
-def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking]) -> Join:
-    """Return what a run and the judgements share. Raises InputError if that is no query, or no ad of any query."""
+def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking], must_share: bool) -> Join:
+    """Return what a run and the judgements share. Raises InputError if they must share queries and ads, and do not."""
     num_answered = sum(len(judged.ranked) > 0 for judged in rankings)
-    if len(run) and not num_answered:
+    if must_share and len(run) and not num_answered:
         problem = f"run '{name}' and the judgements share no query"
         cure = f"write the same ids: {run.query_ids[0]!r} in the run, {qrels.query_ids[0]!r} in the judgements"
         raise InputError(problem, cure=cure)
-    if len(run) and not pc.any(pc.is_in(run.ad_ids, qrels.ad_ids)).as_py():
+    if must_share and len(run) and not pc.any(pc.is_in(run.ad_ids, qrels.ad_ids)).as_py():
         problem = f"run '{name}' and the judgements share no ad"
         cure = (
             f"write the same ids: {run.ad_ids[0].as_py()!r} in the run, {qrels.ad_ids[0].as_py()!r} in the judgements"

@@ -18,7 +18,7 @@ import pyarrow as pa
 from intently.catalog import Catalog
 from intently.errors import InputError
 from intently.live.ad_reader import AdReader
-from intently.live.changes import Effect, Fields, Full, Gone, checked_ads, fold, is_attribute
+from intently.live.changes import Effect, Fields, Full, Gone, as_catalog, checked_ads, fold, is_attribute
 from intently.live.merger import Merger
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.snapshot.segment import CONTENT_FIELDS, Segment
@@ -132,7 +132,7 @@ class Applier:
             for effect in to_read:
                 self._being_read[effect.ad.ad_id] = self._being_read.get(effect.ad.ad_id, 0) + 1
         try:
-            catalog = Catalog.from_ads([effect.ad for effect in to_read])
+            catalog = as_catalog([effect.ad for effect in to_read])
             segment = self._reader.read(catalog)
             with self._lock:
                 self._numbers()

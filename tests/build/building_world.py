@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intently.build.training.fusion import FusionSettings, held_out
+from intently.text.normalize import normalize
 
 THINGS = ("drill", "kettle", "lamp", "shoes", "vacuum", "hose", "水壶", "跑鞋", "台灯", "吸尘器", "电钻", "水管")
 KINDS = (("red", "cordless"), ("blue", "heavy"), ("红色", "家用"))
@@ -17,9 +18,13 @@ def title(row: int) -> str:
     return " ".join((*KINDS[row % len(KINDS)], THINGS[row // len(KINDS)]))
 
 
+# Characters that are written alike in traditional and simplified Chinese, which are read alike.
+LETTERS = [chr(code) for code in range(0x5000, 0x6000, 11) if normalize(chr(code)) == chr(code)]
+
+
 def letter(number: int) -> str:
     """Return a character that no other query and no ad has."""
-    return chr(0x5000 + 11 * number)
+    return LETTERS[number]
 
 
 # Of every ad three queries with a character of their own each, by which what has learned of them can be told.

@@ -53,7 +53,7 @@ def test_the_artifact_is_whole_and_loads(built, chosen):
 def test_the_dense_path_goes_by_encoder_and_student_alike(built):
     engine, embedder = Engine.load(built.out), Embedder.load(current(built.out) / ENCODER)
     tokens = TokenVectors.load(current(built.out) / TOKENS)
-    assert (tokens.num_ads, tokens.codes.shape[1]) == (NUM_ADS, embedder.settings.token_dimension)
+    assert (tokens.num_ads, tokens.values.shape[1]) == (NUM_ADS, embedder.settings.token_dimension)
     ads = np.asarray(engine.vectors.embeddings)
     assert np.linalg.norm(ads, axis=1) == pytest.approx(1, abs=1e-5)
     for query in ("cordless drill", "红色 水壶"):

@@ -42,6 +42,7 @@ class Ground:
             min_relevance=self.qrels.default_min_relevance() if least is None else least,
             clicks=self.clicks,
             ad_ids=self.catalog.column("ad_id"),
+            must_share=False,  # a poor system may find nothing that was judged, and its ids are right all the same
         )
 
     @cached_property

@@ -1,6 +1,6 @@
 """Random changes against a dictionary: an engine with everything on, conflicting writers, slow readers, merges.
 
-More operations: INTENTLY_MODEL_OPERATIONS=500000 pytest tests/live/test_model.py
+More operations: INTENTLY_MODEL_OPERATIONS=500000 pytest tests/live/test_changes_model.py
 """
 
 import os
