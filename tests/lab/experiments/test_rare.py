@@ -176,7 +176,7 @@ def test_every_system_answers_its_queries(done):
 def test_customising_is_not_among_the_costs_of_an_answer(done):
     for name, stages in (("teacher", {"knowledge", "format"}), ("teacher without knowledge", {"format"})):
         facts = done.step(name)["facts"]
-        assert stages == set(facts) - {"made_of", "settings", "costs"}
+        assert stages == set(facts) - {"made_of", "settings", "costs", "files"}
         assert [step for step, *_ in facts["format"]["losses"]] == [1, 2, 3]
 
 
