@@ -8,7 +8,7 @@
 Every stage is a function of the one before. What is expensive (what is trained, the ads' intentions) is kept under
 `.build` while the build runs, named by a fingerprint of all that decided it, so that an interrupted build resumes, a
 build with other inputs starts afresh, and one with other settings trains again only if these touch training. The result
-is published as a generation, which does not disturb whoever has an earlier one loaded.
+is published as a generation, which does not disturb processes that have an earlier one loaded.
 """
 
 import json

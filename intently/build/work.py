@@ -116,7 +116,7 @@ def prepare(root: Path, fingerprints: Fingerprints) -> Work:
     )
     for directory in (root / WORK, work.student, work.encoder):
         if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
-            set_aside(directory, f"{directory} is no directory")
+            set_aside(directory, f"{directory} is not a directory")
         directory.mkdir(exist_ok=True)
     wanted = [
         (name, trained, fingerprint)
@@ -171,7 +171,7 @@ def begin(directory: Path) -> None:
     if directory.is_dir() and not directory.is_symlink():
         shutil.rmtree(directory)
     elif directory.is_symlink() or directory.exists():
-        set_aside(directory, f"{directory} is no directory")
+        set_aside(directory, f"{directory} is not a directory")
     directory.mkdir(parents=True)
 
 

@@ -20,6 +20,7 @@ from intently.engine.channels import ALL_CHANNELS
 from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
 from intently.engine.learned_fusion import Features, LearnedFusion
+from intently.engine.parts import check_parts
 from intently.engine.search import Searched, continued
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
@@ -91,7 +92,7 @@ class Engine:
         or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
         for queries longer than the student reads.
         """
-        _check_parts(student, encoder, vectors, tokens, lexical, fusion)
+        check_parts(student, encoder, vectors, tokens, lexical, fusion)
         longest = intentions.trie.depth()
         check_tokens(settings, "max_query_tokens", positions=student.positions, longest=longest, table="retrieval.")
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
@@ -383,28 +384,3 @@ class Engine:
 
 def _names(channel: Channel) -> tuple[Channel, ...]:
     return FUSED_CHANNELS if channel is Channel.FUSED else (channel,)
-
-
-def _check_parts(
-    student: Student,
-    encoder: Embedder | None,
-    vectors: VectorIndex,
-    tokens: TokenVectors | None,
-    lexical: LexicalIndex,
-    fusion: LearnedFusion | None,
-) -> None:
-    """Raise `ArtifactError` for vectors that these models did not make, and for a fusion without statistics."""
-    readers, dimension = "the student", student.dimension
-    if encoder:
-        readers, dimension = "student and encoder together", dimension + encoder.dimension
-    if (held := vectors.embeddings.shape[1]) != dimension:
-        raise ArtifactError(
-            f"the vectors are of {held} dimensions, those of {readers} of {dimension}; build the engine again"
-        )
-    held = tokens.values.shape[1] if tokens else 0
-    if held != (wanted := encoder.settings.token_dimension if encoder else 0):
-        raise ArtifactError(
-            f"the tokens' vectors are of {held} dimensions, the encoder's of {wanted}; build the engine again"
-        )
-    if fusion and lexical.statistics is None:
-        raise ArtifactError("the lexical index lacks the statistics that the fusion needs; build the engine again")
