@@ -170,7 +170,7 @@ class Machine(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 2**32 - 1))
     def change(self, seed: int) -> None:
         rng = random.Random(seed)
-        for _ in range(rng.randint(5, 30)):
+        for _ in range(rng.randint(20, 60)):
             batch = [self._some_change(rng) for _ in range(rng.choice([1, 1, 2, 5, 20, 60]))]
             self._apply(batch)
 
@@ -371,6 +371,6 @@ def replace_reader(engine: Engine, reader: HashedReader) -> HashedReader:
 def test_any_changes_equal_a_dictionary(world, monkeypatch):
     monkeypatch.setattr(merging, "MIN_LOOSE", merging.MIN_LOOSE)  # which examples change
     machine = type("Machine", (Machine,), {"world": world})
-    chosen = settings(max_examples=4, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    chosen = settings(max_examples=2, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
     while machine.num_operations < OPERATIONS:
         run_state_machine_as_test(machine, settings=chosen)

@@ -132,9 +132,9 @@ def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, ord
     assert set(whole.losses) == TOLD
     embedders = [Embedder(one.encoder, tokenizer) for one in (whole, resumed)]
     tokens, others = (one.read_ads(ADS, data.features).tokens for one in embedders)
-    assert np.abs(tokens.codes.astype(int) - others.codes).max() <= 1  # a level, by rounding
+    assert np.abs(tokens.values.astype(int) - others.values).max() <= 1  # a level, by rounding
     begun = Embedder(make_encoder(make_student, ALL, 0), tokenizer).read_ads(ADS, data.features).tokens
-    assert np.abs(tokens.codes.astype(int) - begun.codes).max() > 5
+    assert np.abs(tokens.values.astype(int) - begun.values).max() > 5
     assert resumed.num_drawn == whole.num_drawn
     assert sum(whole.num_drawn.values()) == 12 * 8
     assert [look.step for look in resumed.history] == [look.step for look in whole.history] == [0, 6, 12]
