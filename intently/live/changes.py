@@ -172,6 +172,8 @@ def _put_ads(changes: Iterable[Change]) -> list[Ad]:
     """Return the ads of all puts, checked together; an ad may be put more than once in a batch."""
     lines = [line for line, change in enumerate(changes, start=1) if isinstance(change, Put)]
     ads = [change.ad for change in changes if isinstance(change, Put)]
+    if not ads:  # patches and deletes come by the hundred a second, and an empty catalog costs more than they do
+        return []
     ids = [ad.ad_id for ad in ads if isinstance(ad, Ad)]
     if len(set(map(str, ids))) == len(ads):
         return checked_ads(ads, "changes", lines)
