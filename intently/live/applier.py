@@ -150,11 +150,10 @@ class Applier:
 
     def _check(self, effects: Mapping[str, Effect], must_be_new: bool, must_be_there: bool) -> None:
         """Raise `InputError` unless all effects are possible; wait for ads being read. Call with the lock held."""
+        while any(self._must_wait(effect, ad_id, must_be_there) for ad_id, effect in effects.items()):
+            self._settled.wait()
+            self._numbers()
         for ad_id, effect in effects.items():
-            needs_ad = isinstance(effect, Fields) or must_be_there
-            while needs_ad and self._row(ad_id) is None and ad_id in self._being_read:
-                self._settled.wait()
-                self._numbers()
             there = self._row(ad_id) is not None
             if must_be_new and (there or ad_id in self._being_read):
                 raise InputError(f"ad {ad_id!r} already exists", cure="pass replace=True to replace it")
@@ -164,6 +163,14 @@ class Applier:
                 raise InputError(
                     f"there is no ad {ad_id!r} to patch", cure="put it first", path="changes", line=effect.seq
                 )
+
+    def _must_wait(self, effect: Effect, ad_id: str, must_be_there: bool) -> bool:
+        """Return whether an effect builds on an ad that models are still reading. Call with the lock held."""
+        if ad_id not in self._being_read:
+            return False
+        if isinstance(effect, Fields) and not all(map(is_attribute, effect.values)):
+            return True  # a patch of text, which is one of the text on its way
+        return (isinstance(effect, Fields) or must_be_there) and self._row(ad_id) is None
 
     def _unchanged(self, ads: Sequence[Ad]) -> dict[str, int]:
         """Return the numbers, by id, of those ads that are there with the same text. Slow: call without the lock."""

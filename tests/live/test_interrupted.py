@@ -1,5 +1,7 @@
 """All or none, whatever interrupts a change: no memory left, or an impatient user."""
 
+import threading
+
 import pytest
 
 from intently.live.applier import Applier
@@ -125,8 +127,6 @@ def test_a_merge_that_fails_is_told_and_tried_again(engine, monkeypatch, caplog)
 
 
 def test_a_patch_waits_for_an_ad_that_is_on_its_way(engine, monkeypatch):
-    import threading
-
     reader, gate, begun = engine._live._reader, threading.Event(), threading.Event()
     real = type(reader).read
 
@@ -148,3 +148,25 @@ def test_a_patch_waits_for_an_ad_that_is_on_its_way(engine, monkeypatch):
     put.join()
     patch.join()
     assert engine.ad("new").bid == 2.0
+
+
+def test_a_patch_of_text_is_one_of_the_text_on_its_way(engine, monkeypatch):
+    reader, gate, begun = engine._live._reader, threading.Event(), threading.Event()
+    real = type(reader).read
+
+    def slow(self, catalog):
+        begun.set()
+        assert gate.wait(300)
+        return real(self, catalog)
+
+    monkeypatch.setattr(type(reader), "read", slow)
+    put = threading.Thread(target=engine.apply, args=([Put(Ad("pan", "Blue gizmo", description="electric"))],))
+    put.start()
+    assert begun.wait(300)
+    patch = threading.Thread(target=engine.apply, args=([Patch("pan", {"title": "Red gizmo"})],))
+    patch.start()
+    assert engine.ad("pan").title == "Red pan"
+    gate.set()
+    put.join()
+    patch.join()
+    assert (engine.ad("pan").title, engine.ad("pan").description) == ("Red gizmo", "electric")
