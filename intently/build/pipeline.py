@@ -218,7 +218,7 @@ def _tidy(out: Path, keep: int) -> None:
 def _check_held_out(augmentation: Path, fusion: FusionSettings) -> None:
     """Raise `InputError` if an augmentation was made with queries that the fusion is to learn from.
 
-    An augmentation without a report beside it comes from elsewhere; whoever made it has to see to that.
+    An augmentation without a report beside it comes from elsewhere, and its author has to check that.
     """
     path = report_path(augmentation)
     if not path.is_file():

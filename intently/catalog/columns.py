@@ -97,7 +97,7 @@ def clean_text(values: Any, field: Field, check: RowCheck, max_length: int | Non
 
 
 _ID_FIELDS = ("ad_id", "query_id")
-# White space that is no blank, controls, invisible and bidirectional marks, and the sign that stands for a blank.
+# White space other than a blank, controls, invisible and bidirectional marks, and the sign that stands for a blank.
 _NO_ID = r"[\p{Zl}\p{Zp}\p{Cc}\p{Cf}␣]|[^\P{Zs} ]"
 
 

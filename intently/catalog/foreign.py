@@ -57,7 +57,7 @@ def check_path(path: Path) -> None:
 
 
 def check_content(start: bytes, place: object) -> None:
-    """Raise InputError if a file that begins with `start` is none of lines of text."""
+    """Raise InputError unless a file that begins with `start` can consist of lines of text."""
     for pattern, found, cure in _BY_CONTENT:
         if re.match(pattern, start):
             raise InputError(found, cure=cure, path=place, line=1)

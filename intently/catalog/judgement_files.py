@@ -150,7 +150,7 @@ def _ids_and_texts(
 
 
 def _detect_layout(table: Table) -> tuple[tuple[str, ...] | None, list[Field]]:
-    """Return the columns when there is no header line, and the fields of a file of judgements."""
+    """Return the columns of a file of judgements without a header line, and its fields."""
     header, place = table.header, table.place
     if table.format == "tsv" and not is_judgements(header) and len(values := " ".join(header).split()) == 4:
         if not _is_number(values[3]):

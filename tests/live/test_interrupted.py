@@ -126,7 +126,8 @@ def test_a_merge_that_fails_is_told_and_tried_again(engine, monkeypatch, caplog)
     assert "new" in ids(engine.retrieve("gizmo", 20))
 
 
-def test_a_patch_waits_for_an_ad_that_is_on_its_way(engine, monkeypatch):
+def slow_models(engine, monkeypatch):
+    """Let models wait for the first event returned; they set the second when they begin to read."""
     reader, gate, begun = engine._live._reader, threading.Event(), threading.Event()
     real = type(reader).read
 
@@ -136,6 +137,11 @@ def test_a_patch_waits_for_an_ad_that_is_on_its_way(engine, monkeypatch):
         return real(self, catalog)
 
     monkeypatch.setattr(type(reader), "read", slow)
+    return gate, begun
+
+
+def test_a_patch_waits_for_an_ad_that_is_on_its_way(engine, monkeypatch):
+    gate, begun = slow_models(engine, monkeypatch)
     put = threading.Thread(target=engine.apply, args=([Put(Ad("new", "Red gizmo"))],))
     put.start()
     assert begun.wait(300)
@@ -151,15 +157,7 @@ def test_a_patch_waits_for_an_ad_that_is_on_its_way(engine, monkeypatch):
 
 
 def test_a_patch_of_text_is_one_of_the_text_on_its_way(engine, monkeypatch):
-    reader, gate, begun = engine._live._reader, threading.Event(), threading.Event()
-    real = type(reader).read
-
-    def slow(self, catalog):
-        begun.set()
-        assert gate.wait(300)
-        return real(self, catalog)
-
-    monkeypatch.setattr(type(reader), "read", slow)
+    gate, begun = slow_models(engine, monkeypatch)
     put = threading.Thread(target=engine.apply, args=([Put(Ad("pan", "Blue gizmo", description="electric"))],))
     put.start()
     assert begun.wait(300)

@@ -98,7 +98,7 @@ def store_checkpoint(
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Return what a sealed checkpoint holds, its tensors on `device`; None if there is none.
+    """Return what a sealed checkpoint holds, its tensors on `device`, or None without one.
 
     One that is torn or altered is set aside, with a warning, as if there were none.
     """
