@@ -35,6 +35,7 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
 from intently.models.encoder.embedder import Embedder
+from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.segment import Segment
@@ -92,7 +93,7 @@ class Engine:
         or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
         for queries longer than the student reads.
         """
-        check_parts(student, encoder, vectors, tokens, lexical, fusion)
+        check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion)
         longest = intentions.trie.depth()
         check_tokens(settings, "max_query_tokens", positions=student.positions, longest=longest, table="retrieval.")
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
@@ -100,11 +101,12 @@ class Engine:
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads)
         self.encoder = encoder.use(settings.runtime, num_threads) if encoder else None
-        self._models = Models(self.student, self.encoder, student.decoder(intentions.trie), intentions)
+        intention_reader = IntentionReader(student.decoder(intentions.trie), intentions.near)
+        self._models = Models(self.student, self.encoder, intention_reader, intentions)
         reader = AdReader(
             self.student,
             self.encoder,
-            self._models.decoder,
+            intention_reader,
             intentions,
             catalog,
             lexical,
@@ -157,7 +159,7 @@ class Engine:
         """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
 
         A patch of status, bid or targeting costs no model call. A put whose text did not change costs none either, and
-        the ad keeps what it was clicked for. The student reads every other put once and decodes its intentions from the
+        the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
         present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
         whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
         not see the batch. The engine on disk does not change, so a batch does not outlive the process.

@@ -1,0 +1,41 @@
+"""What a student says of texts that it has read: decoded intentions, guided by the near ones, and these after them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from intently.index.near import NearIntentions
+from intently.intentions.decode import ConstrainedDecoder, Decoded, DecodeSettings, ScoreMode, backed_off
+from intently.intentions.prior import Near
+from intently.models.student import Reading
+
+_NOTHING = Decoded(np.empty(0, dtype=np.int64), np.empty(0))
+
+
+@dataclass(frozen=True)
+class IntentionReader:
+    """Leads from one reading of a text to its intentions, for queries and ads alike."""
+
+    decoder: ConstrainedDecoder
+    near: NearIntentions
+
+    def read(self, reading: Reading, num_near: int, decode: DecodeSettings | None) -> list[Decoded]:
+        """Return the intentions of B texts: the decoded ones, then the others among the `num_near` nearest.
+
+        Without `decode`, or where the guidance says that the student was not trained to speak, all are near ones. With
+        `prior_weight` 0 or in mode `full`, all are decoded.
+        """
+        temperature = self.near.guidance.model_temperature
+        if (
+            decode is not None
+            and temperature is not None
+            and (decode.mode is ScoreMode.FULL or not decode.prior_weight)
+        ):
+            return self.decoder.decode(reading.prompt, decode)
+        near: Sequence[Near] = [self.near.of(embedding, num_near) for embedding in reading.embeddings]
+        decoded = [_NOTHING] * len(near)
+        if decode is not None and temperature is not None:
+            guided = replace(decode, temperature=decode.temperature * temperature)
+            decoded = self.decoder.decode(reading.prompt, guided, near)
+        return [backed_off(*each) for each in zip(decoded, near, strict=True)]
