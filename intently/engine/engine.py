@@ -55,6 +55,7 @@ from intently.types import (
 
 logger = logging.getLogger(__name__)
 
+NUM_INTENTIONS = 20  # of a query, which a ranking shows; more stand for it
 FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
 
 
@@ -368,11 +369,12 @@ class Engine:
         return hits.rows, hits.scores.astype(np.float64)
 
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
-        """Return a query's decoded intentions as they are shown."""
+        """Return a query's most probable intentions as they are shown."""
         found = understood.intentions
         if found is None:
             return ()
-        pairs = zip(found.intention_ids.tolist(), found.log_probs.tolist(), strict=True)
+        best = np.lexsort((found.intention_ids, -found.log_probs))[:NUM_INTENTIONS]
+        pairs = zip(found.intention_ids[best].tolist(), found.log_probs[best].tolist(), strict=True)
         return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
 
     def _check_process(self) -> None:

@@ -85,7 +85,7 @@ class LeafOrder:
             places = self.place[ids[known]]
             known[known] = places >= 0
             places, log_weights = places[places >= 0], one.log_weights[known]
-            highest = max(float(log_weights.max(initial=-np.inf)), one.log_floor)
+            highest = np.maximum(log_weights.max(initial=-np.inf), one.log_floor)
             if not np.isfinite(highest):
                 raise InputError(f"the weights of intentions near prompt {prompt} are not finite")
             order = np.argsort(places)

@@ -38,4 +38,6 @@ class IntentionReader:
         if decode is not None and temperature is not None:
             guided = replace(decode, temperature=decode.temperature * temperature)
             decoded = self.decoder.decode(reading.prompt, guided, near)
-        return [backed_off(*each) for each in zip(decoded, near, strict=True)]
+        found = [backed_off(*each) for each in zip(decoded, near, strict=True)]
+        # As exact as the query cache keeps them, so that a cached query is answered as if it were not.
+        return [replace(one, log_probs=one.log_probs.astype(np.float32).astype(np.float64)) for one in found]

@@ -220,7 +220,6 @@ def test_damaged_statistics_are_named(tmp_path):
     for wrong in (
         {"reach": np.array([1])},
         {"reach": np.array([[1, 2]])},
-        {"vectors": np.ones((3, DIMENSION), np.float16)},
         {"num_ads": np.array([3])},
         {"mean_norm": np.array([1.0, 2.0])},
     ):
