@@ -1,7 +1,9 @@
 """From interactions to a vocabulary, to what the student learns, to what it says of every ad."""
 
+import copy
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from intently.arrays import IntArray
+from intently.build.gain import Gain, training_gain
 from intently.build.interactions import Interactions
 from intently.build.limits import check_student_tokens
 from intently.build.settings import BuildSettings
@@ -19,7 +22,7 @@ from intently.build.training.student import train_student
 from intently.build.work import STUDENT, begin, finish, is_finished
 from intently.catalog import Catalog
 from intently.errors import ArtifactError
-from intently.files import read_sealed, sealed_write, set_aside
+from intently.files import read_sealed, sealed_write, set_aside, write_text
 from intently.index.intentions import IntentionIndex
 from intently.index.near import NearIntentions, spread
 from intently.index.phrases import PhraseTable
@@ -35,6 +38,7 @@ from intently.models.student import Student
 from intently.text.analyze import Analyzer
 from intently.types import Progress
 
+_GAIN = "gain.json"  # what training gained, beside the student
 _CHUNK = 4096  # ads that are read between two saves
 
 
@@ -51,6 +55,8 @@ class IntentionContent:
     embeddings: NDArray[np.float32]  # (N, D) of the ads, as the student reads them
     near: NearIntentions
     phrases: PhraseTable
+    facts: dict[str, float]
+    notes: tuple[str, ...]
 
     def index(self, interactions: Interactions, settings: PostingSettings) -> IntentionIndex:
         """Return the index of these intentions; `interactions` tell what ads were clicked for."""
@@ -68,9 +74,19 @@ class IntentionContent:
 
 
 def build_intentions(
-    catalog: Catalog, texts: list[str], interactions: Interactions, settings: BuildSettings, work: Path, show: Progress
+    catalog: Catalog,
+    texts: list[str],
+    interactions: Interactions,
+    aside: Interactions,
+    settings: BuildSettings,
+    work: Path,
+    show: Progress,
 ) -> IntentionContent:
-    """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`."""
+    """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`.
+
+    Without clicks nothing is trained, and a student that training made worse on the queries of `aside` is left as it
+    began.
+    """
     show("Finding intentions", 0, 0, "")
     backbone, tokenizer = load_pretrained(settings.checkpoint)
     tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
@@ -84,10 +100,12 @@ def build_intentions(
     check_student_tokens(settings, backbone.config.max_position_embeddings, trie.depth())
     phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
 
-    directory = work / STUDENT
+    directory, wanted = work / STUDENT, settings.training.max_steps > 0 and len(interactions.clicks) > 0
     if not is_finished(directory):
         begin(directory)
-        if settings.training.max_steps:
+        gain = None
+        if wanted:
+            start = Student(copy.deepcopy(backbone), tokenizer).use(settings.runtime, torch.get_num_threads())
             backbone = train_student(
                 backbone.to(torch.device(settings.device)),
                 tokenizer,
@@ -97,13 +115,39 @@ def build_intentions(
                 checkpoint=work / "checkpoint.pt",
                 progress=show,
             ).backbone
+            trained = Student(backbone, tokenizer).on("cpu").use(settings.runtime, torch.get_num_threads())
+            max_tokens = settings.postings.max_ad_tokens
+            gain = training_gain(start, trained, aside, texts, max_tokens, settings.training.seed, show)
+            if gain and gain.trained < gain.start:
+                backbone = start.backbone
         Student(backbone, tokenizer).save(directory)
+        write_text(directory / _GAIN, json.dumps(asdict(gain) if gain else None))
         finish(directory)
     student = Student.load(directory).use(settings.runtime, torch.get_num_threads())
+    facts, notes = _told(directory, student, wanted, settings)
     reader = student.on(settings.device)
     near = embed_intentions(reader, vocabulary.texts, settings, show)
     decoded, log_probs, embeddings = read_all_ads(reader, trie, near, texts, settings.postings, work, show)
-    return IntentionContent(student, vocabulary, trie, labels, decoded, log_probs, embeddings, near, phrases)
+    return IntentionContent(
+        student, vocabulary, trie, labels, decoded, log_probs, embeddings, near, phrases, facts, notes
+    )
+
+
+def _told(
+    directory: Path, student: Student, wanted: bool, settings: BuildSettings
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return what a build's report says of the student's training: facts and notes."""
+    if not wanted:
+        why = "as there are no clicks to learn from" if settings.training.max_steps else "as 'max_steps' is 0"
+        return {}, (f"the student was not trained, {why}; the pretrained start serves",)
+    try:
+        gain = Gain(**json.loads((directory / _GAIN).read_bytes()))
+    except (OSError, ValueError, TypeError):  # too few queries, or taken over from a generation
+        return {}, ()
+    if student.speaks:
+        return gain.facts, ()
+    lost = f"({gain.trained:.3f} against {gain.start:.3f}, p {gain.p_value:.2g})"
+    return gain.facts, (f"training made the student worse on held-out queries {lost}; the pretrained start serves",)
 
 
 def embed_intentions(
@@ -114,7 +158,7 @@ def embed_intentions(
     embeddings = student.embed(intentions, settings.postings.max_ad_tokens, progress=report)
     guidance = Guidance(
         settings.guidance.prior_temperature * spread(embeddings),
-        settings.guidance.model_temperature if settings.training.max_steps else None,
+        settings.guidance.model_temperature if student.speaks else None,
     )
     return NearIntentions.build(embeddings, guidance, show)
 
@@ -171,8 +215,8 @@ def read_all_ads(
 
     Saved chunk by chunk under `work`, so that an interrupted build goes on where it was.
     """
-    intention_reader = IntentionReader(student.decoder(trie), near)
-    decisive = (settings.num_near, settings.num_beams, settings.max_ad_tokens, *vars(near.guidance).values())
+    intention_reader = IntentionReader(student.decoder(trie), near, near.of_ads)
+    decisive = (settings.num_near, settings.num_beams, settings.max_ad_tokens, *vars(near.of_ads).values())
     kind = "-".join(map(str, (*decisive, student.runtime)))
     pairs, log_probs, embeddings = [], [], []
     for start in range(0, len(texts), _CHUNK):

@@ -28,7 +28,8 @@ def fill_cache(
     """
     texts = {text.key: text for text in map(engine.read, queries) if not text.says_nothing}
     distinct = sorted(texts.values(), key=lambda text: len(text.for_models))
-    reader = IntentionReader(engine.student.decoder(engine.intentions.trie), engine.intentions.near)
+    near = engine.intentions.near
+    reader = IntentionReader(engine.student.decoder(engine.intentions.trie), near, near.guidance)
     decoded: list[Decoded] = []
     for start in range(0, len(distinct), batch_size):
         with intra_op_threads(engine.settings.num_threads):

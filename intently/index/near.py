@@ -23,15 +23,19 @@ _SAMPLE = 4_000  # pairs of intentions whose cosines tell how far apart these li
 
 @dataclass(frozen=True)
 class NearIntentions:
-    """The embeddings of I intentions and what their cosines with a text's embedding mean."""
+    """The embeddings of I intentions, and how much their cosines with queries and with ads have to say.
+
+    `guidance` is for queries, `of_ads` for ads: what was learned for queries must not change how ads are read.
+    """
 
     vectors: VectorIndex
     guidance: Guidance
+    of_ads: Guidance
 
     @classmethod
     def build(cls, embeddings: Float32Array, guidance: Guidance, progress: Progress | None = None) -> "NearIntentions":
         """Return what finds intentions by their unit embeddings (I, D)."""
-        return cls(VectorIndex.build(embeddings, _COARSE, progress), guidance)
+        return cls(VectorIndex.build(embeddings, _COARSE, progress), guidance, guidance)
 
     @cached_property
     def _mean(self) -> Float32Array:
@@ -39,32 +43,35 @@ class NearIntentions:
         mean: Float32Array = np.asarray(self.vectors.embeddings).mean(axis=0)
         return mean
 
-    def of(self, embedding: Float32Array, num: int) -> Near:
+    def of(self, embedding: Float32Array, num: int, temperature: float) -> Near:
         """Return the `num` intentions nearest to a unit embedding (D,), best first. The mean of all is the floor.
+
+        Log weights are cosines divided by `temperature`.
 
         Beyond 8,000 intentions the coarse stage of `VectorIndex` may miss some of the farthest of them.
         """
         if not num:
             return Near(np.empty(0, dtype=np.int64), np.empty(0), 0.0)
         ids, cosines = self.vectors.search(embedding, num)
-        temperature = self.guidance.prior_temperature
         return Near(ids, cosines.astype(np.float64) / temperature, float(self._mean @ embedding) / temperature)
 
     def save(self, directory: Path) -> None:
         """Write embeddings.npy, embeddings.coarse.npz and guidance.json into `directory`."""
         self.vectors.save(directory / "embeddings.npy")
-        write_text(directory / "guidance.json", json.dumps(asdict(self.guidance), indent=1))
+        told = {"queries": asdict(self.guidance), "ads": asdict(self.of_ads)}
+        write_text(directory / "guidance.json", json.dumps(told, indent=1))
 
     @classmethod
     def load(cls, directory: Path) -> "NearIntentions":
         """Read what `save` wrote; raise `ArtifactError` naming the file that is not that."""
         path = directory / "guidance.json"
         try:
-            guidance = from_mapping(Guidance, json.loads(path.read_text(encoding="utf-8")), "guidance")
-        except (OSError, ValueError, TypeError, AttributeError, SettingsError) as error:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            guidance, of_ads = (from_mapping(Guidance, told[kind], kind) for kind in ("queries", "ads"))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
             raise ArtifactError(f"{path} does not hold a guidance ({error}); build the engine again") from error
-        near = cls(VectorIndex.load(directory / "embeddings.npy", coarse=True), guidance)
-        near.of(near._mean, 1)  # neither the mean nor faiss should wait for the first query
+        near = cls(VectorIndex.load(directory / "embeddings.npy", coarse=True), guidance, of_ads)
+        near.of(near._mean, 1, 1.0)  # neither the mean nor faiss should wait for the first query
         return near
 
 

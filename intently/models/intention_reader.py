@@ -7,7 +7,7 @@ import numpy as np
 
 from intently.index.near import NearIntentions
 from intently.intentions.decode import ConstrainedDecoder, Decoded, DecodeSettings, ScoreMode, backed_off
-from intently.intentions.prior import Near
+from intently.intentions.prior import Guidance, Near
 from intently.models.student import Reading
 
 _NOTHING = Decoded(np.empty(0, dtype=np.int64), np.empty(0))
@@ -19,6 +19,7 @@ class IntentionReader:
 
     decoder: ConstrainedDecoder
     near: NearIntentions
+    guidance: Guidance
 
     def read(self, reading: Reading, num_near: int, decode: DecodeSettings | None) -> list[Decoded]:
         """Return the intentions of B texts: the decoded ones, then the others among the `num_near` nearest.
@@ -26,14 +27,15 @@ class IntentionReader:
         Without `decode`, or where the guidance says that the student was not trained to speak, all are near ones. With
         `prior_weight` 0 or in mode `full`, all are decoded.
         """
-        temperature = self.near.guidance.model_temperature
+        temperature = self.guidance.model_temperature
         if (
             decode is not None
             and temperature is not None
             and (decode.mode is ScoreMode.FULL or not decode.prior_weight)
         ):
             return self.decoder.decode(reading.prompt, decode)
-        near: Sequence[Near] = [self.near.of(embedding, num_near) for embedding in reading.embeddings]
+        prior = self.guidance.prior_temperature
+        near: Sequence[Near] = [self.near.of(embedding, num_near, prior) for embedding in reading.embeddings]
         decoded = [_NOTHING] * len(near)
         if decode is not None and temperature is not None:
             guided = replace(decode, temperature=decode.temperature * temperature)

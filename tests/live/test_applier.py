@@ -91,7 +91,7 @@ class Twin:
     def intentions_of(self, reading) -> Decoded:
         """Return the four intentions of a guided search, and the other near ones by what these leave over."""
         intentions, (embedding,) = self.engine.intentions, reading.embeddings
-        guidance, cosines = intentions.near.guidance, intentions.near.vectors.embeddings @ embedding
+        guidance, cosines = intentions.near.of_ads, intentions.near.vectors.embeddings @ embedding
         nearest = np.argsort(-cosines, kind="stable")[: INDEXING.postings.num_near]
         near = Near(nearest, cosines[nearest] / guidance.prior_temperature, cosines.mean() / guidance.prior_temperature)
         chosen = DecodeSettings(num_beams=4, temperature=guidance.model_temperature)
