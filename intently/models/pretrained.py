@@ -58,14 +58,12 @@ class Checkpoint:
         Characters that its tokenizer lacks are appended. Of a Unigram vocabulary, which covers a hundred languages,
         only what texts like these need is kept (`needed_tokens`); the texts themselves are tokenised as before.
         """
-        texts = list(texts)
-        tokenizer = self.tokenizer.extended_by(texts)
-        if not tokenizer.is_unigram:
-            return replace(self, tokenizer=tokenizer)
-        needed = needed_tokens(tokenizer, texts)
-        kept = self.rows[needed[needed < len(self.rows)]]
-        config = replace(self.config, vocab_size=len(kept))
-        return replace(self, config=config, tokenizer=tokenizer.cut_to(needed), rows=kept)
+        texts, tokenizer, rows = list(texts), self.tokenizer, self.rows
+        if tokenizer.is_unigram:
+            needed = needed_tokens(tokenizer, texts)
+            tokenizer, rows = tokenizer.cut_to(needed), rows[needed]
+        config = replace(self.config, vocab_size=len(rows))
+        return replace(self, config=config, tokenizer=tokenizer.extended_by(texts), rows=rows)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights under the names of a Hugging Face BERT encoder; raise `ArtifactError` if it is none."""
@@ -141,8 +139,9 @@ def open_checkpoint(checkpoint: str = ENGLISH) -> Checkpoint:
 def _opened(
     path: Path, config: BackboneConfig, tokenizer: StudentTokenizer, read: Callable[[IntArray], dict[str, Tensor]]
 ) -> Checkpoint:
-    # Some have more embeddings than tokens, for the sake of round sizes.
-    rows = np.arange(min(config.vocab_size, tokenizer.vocab_size))
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ArtifactError(f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, the weights {config.vocab_size}")
+    rows = np.arange(tokenizer.vocab_size)  # some have more embeddings, for the sake of round sizes
     return Checkpoint(path, replace(config, vocab_size=len(rows)), tokenizer, rows, read)
 
 

@@ -7,6 +7,7 @@ Some models were trained to read a word before every text that says what it is, 
 tokenizer holds these prefixes, so that whoever turns texts into tokens for a model only says what kind of text it is.
 """
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -55,23 +56,21 @@ class StudentTokenizer:
         The special tokens are those that the definition names. `path` is what errors name.
         """
         try:
-            whole = Tokenizer.from_str(definition)
-            content = json.loads(definition)
-            self._kind = str(content["model"]["type"])
-            if self._kind not in ("WordPiece", "Unigram"):
-                raise ValueError(f"a {self._kind} vocabulary where a WordPiece or Unigram one is needed")
-            unknown = _unknown(content["model"])
-            self._tokenizer = Tokenizer.from_str(_unsayable(content, unknown))
+            self._content = json.loads(definition)
+            model = self._content["model"]
+            if model["type"] not in ("WordPiece", "Unigram"):
+                raise ValueError(f"a {model['type']} vocabulary where a WordPiece or Unigram one is needed")
+            unknown = _unknown(model)
+            self._tokenizer = Tokenizer.from_str(_unsayable(self._content, unknown))
         except Exception as error:  # the library raises bare Exception
             raise ArtifactError(f"{path} cannot be read ({error})") from error
-        for tokenizer in (whole, self._tokenizer):
-            tokenizer.no_padding()
-            tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         self.definition = definition
-        self.vocab_size: int = whole.get_vocab_size()
-        marks = whole.encode("").ids  # what the definition itself puts around a text, if it says so
-        self.cls_id, self.sep_id = marks if len(marks) == 2 else (_id(whole, _BEGINS, path), _id(whole, _ENDS, path))
-        self.pad_id, self.unknown_id = _id(whole, _PADS, path), _id(whole, (unknown,), path)
+        self.vocab_size: int = self._tokenizer.get_vocab_size()
+        marks = self._tokenizer.encode("").ids  # what the definition itself puts around a text, if it says so
+        self.cls_id, self.sep_id = marks if len(marks) == 2 else (self._id(_BEGINS, path), self._id(_ENDS, path))
+        self.pad_id, self.unknown_id = self._id(_PADS, path), self._id((unknown,), path)
         self.prefixes = prefixes
         ids = self.encode_bare([getattr(prefixes, kind) for kind in TextKind])
         self._prefix_ids: dict[TextKind, list[int]] = dict(zip(TextKind, ids, strict=True))
@@ -84,6 +83,14 @@ class StudentTokenizer:
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path} cannot be read ({error})") from error
         return cls(definition, path, prefixes)
+
+    def _id(self, names: tuple[str, ...], path: Path) -> int:
+        """Return the token that has one of these names."""
+        for name in names:
+            for spelled in (_UNSAYABLE + name, name):
+                if (token_id := self._tokenizer.token_to_id(spelled)) is not None:
+                    return int(token_id)
+        raise ArtifactError(f"{path} has no token {' or '.join(names)}; the vocabulary of an encoder is needed")
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -98,23 +105,23 @@ class StudentTokenizer:
     @property
     def is_unigram(self) -> bool:
         """Whether the vocabulary is a Unigram one; otherwise it is WordPiece."""
-        return self._kind == "Unigram"
+        return bool(self._content["model"]["type"] == "Unigram")
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
         """The tokens that no text gives: marks and padding, and what stands for unknown characters."""
-        named = {token["id"] for token in json.loads(self.definition)["added_tokens"] if token["special"]}
+        named = {token["id"] for token in self._content["added_tokens"] if token["special"]}
         return frozenset({self.cls_id, self.sep_id, self.pad_id, self.unknown_id, *named})
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """The natural log-probabilities of a Unigram vocabulary's tokens (V,)."""
-        return np.array([score for _, score in json.loads(self.definition)["model"]["vocab"]])
+        return np.array([score for _, score in self._content["model"]["vocab"]])
 
     @cached_property
     def tokens(self) -> list[str]:
         """The tokens by id, as the definition names them (V,)."""
-        vocab = json.loads(self.definition)["model"]["vocab"]
+        vocab = self._content["model"]["vocab"]
         names = [""] * self.vocab_size
         for token, token_id in [(token, i) for i, (token, _) in enumerate(vocab)] if self.is_unigram else vocab.items():
             names[token_id] = token
@@ -163,29 +170,23 @@ class StudentTokenizer:
         )
         if not unknown:
             return self
-        definition = json.loads(self.definition)
-        model = definition["model"]
+        model = dict(self._content["model"])
         if self.is_unigram:
-            lowest = min(score for _, score in model["vocab"])
-            model["vocab"] += [[char, lowest] for char in unknown]
+            model["vocab"] = model["vocab"] + [[char, float(self.scores.min())] for char in unknown]
         else:
             first = max(model["vocab"].values()) + 1
-            model["vocab"].update({char: first + offset for offset, char in enumerate(unknown)})
-        return self._with(definition)
+            model["vocab"] = model["vocab"] | {char: first + offset for offset, char in enumerate(unknown)}
+        return self._with({**self._content, "model": model})
 
     def cut_to(self, rows: IntArray) -> "StudentTokenizer":
         """Return a Unigram tokenizer that has only the tokens `rows`, in ascending order; row r of them is token r.
 
         The special tokens must be among them.
         """
-        definition = json.loads(self.definition)
-        vocab, now = definition["model"]["vocab"], {old: new for new, old in enumerate(rows.tolist())}
-        definition["model"]["vocab"] = [vocab[row] for row in now]
-        definition["model"]["unk_id"] = now[self.unknown_id]
-        definition["added_tokens"] = [
-            token | {"id": now[token["id"]]} for token in definition["added_tokens"] if token["id"] in now
-        ]
-        return self._with(_renumbered(definition, now))
+        now = {old: new for new, old in enumerate(rows.tolist())}
+        vocab = self._content["model"]["vocab"]
+        model = {**self._content["model"], "vocab": [vocab[row] for row in now], "unk_id": now[self.unknown_id]}
+        return self._with(_renumbered({**self._content, "model": model}, now))
 
     def _with(self, definition: dict[str, Any]) -> "StudentTokenizer":
         return StudentTokenizer(json.dumps(definition, ensure_ascii=False), prefixes=self.prefixes)
@@ -224,11 +225,17 @@ def _unsayable(content: dict[str, Any], unknown: str) -> str:
         token | {"content": _UNSAYABLE + token["content"]} if token["special"] else token
         for token in content["added_tokens"]
     ]
-    return json.dumps({**content, "added_tokens": added, "post_processor": None, "model": model}, ensure_ascii=False)
+    return json.dumps({**content, "added_tokens": added, "model": model}, ensure_ascii=False)
 
 
 def _renumbered(definition: dict[str, Any], now: dict[int, int]) -> dict[str, Any]:
-    """Return the definition with the ids of its marks and padding as `now` has them."""
+    """Return the definition with the ids of its special tokens, marks and padding as `now` has them."""
+    definition = copy.deepcopy({name: value for name, value in definition.items() if name != "model"}) | {
+        "model": definition["model"]
+    }
+    definition["added_tokens"] = [
+        token | {"id": now[token["id"]]} for token in definition["added_tokens"] if token["id"] in now
+    ]
     processor, padding = definition.get("post_processor"), definition.get("padding")
     for token in (processor or {}).get("special_tokens", {}).values():
         token["ids"] = [now[each] for each in token["ids"]]
@@ -238,10 +245,3 @@ def _renumbered(definition: dict[str, Any], now: dict[int, int]) -> dict[str, An
     if padding:
         padding["pad_id"] = now[padding["pad_id"]]
     return definition
-
-
-def _id(tokenizer: Tokenizer, names: tuple[str, ...], path: Path) -> int:
-    for name in names:
-        if (token_id := tokenizer.token_to_id(name)) is not None:
-            return int(token_id)
-    raise ArtifactError(f"{path} has no token {' or '.join(names)}; the vocabulary of an encoder of texts is needed")

@@ -30,10 +30,10 @@ def needed_tokens(tokenizer: StudentTokenizer, texts: Sequence[str], max_frequen
     for start in range(0, len(texts), _CHUNK):
         for ids in tokenizer.encode_bare(texts[start : start + _CHUNK]):
             used[ids] = True
+    scripts = {script for token_id in np.flatnonzero(used).tolist() for script in _scripts(tokens[token_id])}
     used[[*tokenizer.special_ids, *tokenizer.prefix_ids]] = True
     # The library prices an unknown character by the lowest score of all: that must not change.
     used[int(np.argmin(scores))] = True
-    scripts = {script for token_id in np.flatnonzero(used).tolist() for script in _scripts(tokens[token_id])}
     frequent = 0
     for token_id in np.argsort(-scores, kind="stable").tolist():
         token, is_frequent = tokens[token_id], frequent < max_frequent
