@@ -33,7 +33,7 @@ from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
 from intently.live.readings import Readings, read_ads
 from intently.models.intention_reader import IntentionReader
-from intently.models.pretrained import grow_vocabulary, load_pretrained
+from intently.models.pretrained import start_from
 from intently.models.student import Student
 from intently.text.analyze import Analyzer
 from intently.types import Progress
@@ -88,16 +88,15 @@ def build_intentions(
     began.
     """
     show("Finding intentions", 0, 0, "")
-    backbone, tokenizer = load_pretrained(settings.checkpoint)
-    tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
-    backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
     draft = choose_vocabulary(catalog, interactions, settings)
     drafted = training_data(interactions, texts, draft)
     labels = label_with_teacher(drafted, interactions.counts, settings.teacher, work / "teacher", show)
     vocabulary = choose_vocabulary(catalog, interactions, settings, labels) if labels.ads else draft
+    read = (*texts, *interactions.queries, *vocabulary.texts)
+    backbone, tokenizer = start_from(settings.checkpoint, read, settings.training.seed, settings.num_layers)
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts), tokenizer.unknown_id)
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
-    check_student_tokens(settings, backbone.config.max_position_embeddings, trie.depth())
+    check_student_tokens(settings, Student(backbone, tokenizer).positions, trie.depth())
     phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
 
     directory, wanted = work / STUDENT, settings.training.max_steps > 0 and len(interactions.clicks) > 0

@@ -31,6 +31,7 @@ from intently.build.intentions import build_intentions
 from intently.build.interactions import Interactions, match_interactions
 from intently.build.limits import check_devices, check_models
 from intently.build.settings import BuildSettings
+from intently.build.start import choose_start
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
 from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
@@ -60,6 +61,7 @@ from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
+from intently.models.pretrained import AUTO
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.rules import TEXT_RULES_VERSION
@@ -102,16 +104,22 @@ def build_engine(
     clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
-    check_models(settings)
     if out.exists() and not out.is_dir():
         raise InputError("is a file", cure="name a directory for the engine", path=out)
     show("Reading", 0, 0, "")
+    read: ReadResult | None = None
+    chosen: tuple[str, ...] = ()
+    if settings.checkpoint == AUTO:
+        read = _read(ads, skip_bad, show)
+        start = choose_start(read.catalog.strings("title"))
+        settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
+    check_models(settings)
     fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
     check_devices(settings)
-    read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
+    read = read or _read(ads, skip_bad, show)
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
@@ -184,7 +192,7 @@ def build_engine(
             **learned.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
-        notes = (*_notes(read, judgements, interactions, num_strange), *content.notes, *learned.notes)
+        notes = (*_notes(read, judgements, interactions, num_strange), *chosen, *content.notes, *learned.notes)
         for note in notes:
             logger.info("%s: %s", out, note)
         about = About(
@@ -215,6 +223,10 @@ def build_engine(
         _tidy(out, keep)
     logger.info("%s: built generation %s", out, unpublished.id, extra={"facts": facts})
     return BuildReport(out, facts, notes, unpublished.id)
+
+
+def _read(ads: Path, skip_bad: bool, show: Progress) -> ReadResult:
+    return read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
 
 
 def _tidy(out: Path, keep: int) -> None:

@@ -33,7 +33,7 @@ from intently.build.training.sampling import PairSampler
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone
 from intently.models.device import autocast
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import check_range
 from intently.types import Progress
 
@@ -147,7 +147,7 @@ def train_student(
     optimizers = build_optimizers(backbone, settings.learning_rate, settings.weight_decay)
     token_ids = token_ids or tokenizer.encode_bare(data.intentions)
     intention_loss = IntentionLoss(trie, token_ids, tokenizer.sep_id)
-    ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens)
+    ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens, TextKind.PASSAGE)
     sampler = _BatchSampler(data, settings)
     restored = restore_checkpoint(checkpoint, backbone, optimizers) or {"step": 0, "losses": {}}
     losses: dict[str, float] = restored["losses"]
