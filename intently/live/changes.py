@@ -14,7 +14,9 @@ import pyarrow as pa
 from intently.catalog import Catalog
 from intently.catalog.ad_columns import columns_of
 from intently.catalog.columns import AD_FIELDS, SCHEMA
+from intently.catalog.payload import payload_of
 from intently.errors import InputError
+from intently.frozen import frozen
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.types import Ad, Change, Delete, Patch, Put, Span
 
@@ -89,6 +91,7 @@ def _ads_of(catalog: Catalog) -> list[Ad]:
     for name, kind in _KINDS.items():
         if kind == "list":
             columns[name] = list(map(tuple, columns[name]))
+    columns["payload"] = list(map(payload_of, columns["payload"]))
     spans = columns["landing_spans"]
     columns["landing_spans"] = [tuple(Span(**span) for span in each) for each in spans]
     return [Ad(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
@@ -112,6 +115,7 @@ def checked_fields(values: Mapping[str, Any], line: int) -> dict[str, Any]:
             continue
         try:
             hashable = tuple(value) if isinstance(value, list) else value
+            hashable = frozen(value, name) if name == "payload" else hashable
             cleaned[name] = _cleaned(name, hashable)
         except InputError as error:
             raise InputError(error.problem, cure=error.cure, path="changes", line=line, field=name) from None
