@@ -26,6 +26,8 @@ MAX_VALUE_LENGTH = 10_000  # characters of a value in such a column; one that ho
 # A number in JSON that a float holds exactly enough: no zero before other digits, at most 15 before the point.
 _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$"
 _ALIASES = {"item_group_id": "group_id"}  # a feed's name → the name here
+_NAME_CURE = f"use names of up to {MAX_NAME_LENGTH} characters that no field has"
+_LENGTH_CURE = "leave columns out"
 _NO_ROWS = pa.array([], PAYLOAD_TYPE)
 
 
@@ -37,6 +39,19 @@ def payload_column(payloads: Iterable[FrozenDict]) -> pa.Array:
 def payload_of(pairs: Sequence[tuple[str, str]] | None) -> FrozenDict:
     """Return one value of the column as the payload that it holds."""
     return frozen({name: json.loads(value) for name, value in pairs}, "payload") if pairs else EMPTY
+
+
+def checked_payload(values: object) -> FrozenDict:
+    """Return a payload, frozen; raise `InputError` for one that a catalog does not take."""
+    payload = frozen(values, "payload")
+    for name in payload:
+        if not is_name(name):
+            raise InputError(f"{quote(name)} cannot be a name in the payload", cure=_NAME_CURE, field="payload")
+    length = sum(len(to_json(value) or "") for value in payload.values())
+    if length > MAX_PAYLOAD_LENGTH:
+        problem = f"{length:,} characters, over the limit of {MAX_PAYLOAD_LENGTH:,}"
+        raise InputError(problem, cure=_LENGTH_CURE, field="payload")
+    return payload
 
 
 def flat(column: pa.Array) -> tuple[pa.Array, pa.Array, IntArray]:
@@ -67,9 +82,8 @@ def clean_payload(values: Any, field: Field, check: RowCheck) -> pa.Array:
 
     for name in pc.unique(names).to_pylist():
         if not is_name(name):
-            cure = f"use names of up to {MAX_NAME_LENGTH} characters that no field has"
             where = np.flatnonzero(pc.equal(names, name).to_numpy(zero_copy_only=False))
-            reject(where, f"{quote(name)} cannot be a name in the payload", cure)
+            reject(where, f"{quote(name)} cannot be a name in the payload", _NAME_CURE)
     nested = np.flatnonzero(pc.match_substring_regex(texts, r"^[\[{]").to_numpy(zero_copy_only=False))
     deep = [at for at in nested.tolist() if not _is_flat_enough(texts[at].as_py())]
     reject(np.array(deep, dtype=np.int64), "a value that is nested too deeply", "give a flatter one")
@@ -95,7 +109,7 @@ def check_lengths(lengths: Any, field: Field, check: RowCheck) -> None:
         lengths > MAX_PAYLOAD_LENGTH,
         field.name,
         lambda row: f"{int(lengths[row]):,} characters, over the limit of {MAX_PAYLOAD_LENGTH:,}",
-        "leave columns out",
+        _LENGTH_CURE,
     )
 
 
