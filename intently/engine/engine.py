@@ -162,9 +162,10 @@ class Engine:
 
         A patch of status, bid, targeting or payload costs no model call. A put whose text did not change costs none
         either, and the ad keeps what it was clicked for. The student reads every other put once and decodes its
-        intentions from the present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
-        whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
-        not see the batch. The engine on disk does not change, so a batch does not outlive the process.
+        intentions from the present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish.
+        Statistics of the whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries
+        that have begun do not see the batch. The engine on disk does not change, so a batch does not outlive the
+        process.
 
         Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there.
         """
