@@ -11,15 +11,13 @@ from intently.catalog import Catalog
 from intently.errors import InputError
 from intently.filters import AllOf, AnyOf, Compare, Expression, Has, IsMissing, Not, OneOf, column, parse
 from intently.frozen import FrozenDict
-from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.snapshot import payloads as module
 from intently.snapshot import snapshot as snapshots
-from intently.snapshot.attributes import Attributes
 from intently.snapshot.columns import check_columns, values_of
 from intently.snapshot.payloads import PayloadColumn
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Ad, Request
-from tests.live.hashed_reader import HashedReader
+from tests.snapshot.small_snapshot import READER, snapshot_of
 
 ALIASES = {"brand": "advertiser", "bid_price": "bid"}
 VALUES = st.none() | st.sampled_from([0, 1, 1.0, 2.5, -3, True, False, "", "1", "red", "红", 'a"b\\', (), ("red", 1)])
@@ -99,15 +97,6 @@ def is_true(expression: Expression, ad: Ad) -> bool:
         "==": lambda a, b: a == b, "!=": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b,
         ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
     }[expression.operator](value, expression.value)  # fmt: skip
-
-
-STATISTICS = LexicalIndex.build(["lamp 灯"], LexicalSettings()).statistics
-READER = HashedReader(10, 8, STATISTICS, False)
-
-
-def snapshot_of(ads: list[Ad]) -> Snapshot:
-    catalog = Catalog.from_ads(ads)
-    return Snapshot.of(READER.read(catalog), Attributes.of(catalog))
 
 
 def check(expression: Expression, snapshot: Snapshot, ads: list[Ad]) -> None:
