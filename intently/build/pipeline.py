@@ -26,6 +26,7 @@ from intently.build.augmentation.ocr_repair import OcrRepairer
 from intently.build.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
 from intently.build.encoder_teacher import Guide
 from intently.build.fusion import Learned, held_out_queries, learn_fusion
+from intently.build.guidance import learn_guidance
 from intently.build.intentions import build_intentions
 from intently.build.interactions import Interactions, match_interactions
 from intently.build.limits import check_devices, check_models
@@ -122,7 +123,7 @@ def build_engine(
         _check_held_out(Path(settings.bridge.augmentation_file), settings.fusion)
     with build_lock(out):
         work = prepare(out, fingerprints)
-        content = build_intentions(catalog, texts, learnt, settings, work.student, show)
+        content = build_intentions(catalog, texts, learnt, interactions.of_queries(aside), settings, work.student, show)
         analyzer = Analyzer(settings.lexical.stemmer)
         landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
         show("Indexing", 0, 0, "")
@@ -146,11 +147,18 @@ def build_engine(
             embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
         vectors = VectorIndex.build(embeddings, settings.coarse, show)
         learned = Learned(None, {})
+        told = dict(content.facts)
         if aside.any():
+            draft_intentions = content.index(learnt, settings.postings)
+            held_out = interactions.of_queries(aside)
+            queries_read = query_reader([lexical], content.student.tokenizer.whole_words).read
+            guided = learn_guidance(content.student, draft_intentions, queries_read, held_out, settings.retrieval, show)
+            content = replace(content, near=replace(content.near, guidance=guided.guidance))
+            told |= guided.facts
             draft = Engine(
                 catalog,
                 content.student,
-                content.index(learnt, settings.postings),
+                replace(draft_intentions, near=content.near),
                 vectors,
                 lexical,
                 replace(settings.retrieval, num_threads=torch.get_num_threads()),
@@ -158,7 +166,7 @@ def build_engine(
                 encoder=encoder,
                 tokens=tokens,
             )
-            learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
+            learned = learn_fusion(draft, held_out, settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
         query_texts = query_reader([lexical], content.student.tokenizer.whole_words).read
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
@@ -172,10 +180,11 @@ def build_engine(
             **coverage(content.vocabulary, catalog.num_ads, len(learnt.queries)),
             "postings": len(intentions.postings.ad_rows),
             "cached_queries": num_cached,
+            **told,
             **learned.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
-        notes = (*_notes(read, judgements, interactions, num_strange), *learned.notes)
+        notes = (*_notes(read, judgements, interactions, num_strange), *content.notes, *learned.notes)
         for note in notes:
             logger.info("%s: %s", out, note)
         about = About(

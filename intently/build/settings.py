@@ -44,9 +44,21 @@ EVERYDAY = (
 class Preset(StrEnum):
     """Named settings of a build, to begin from."""
 
-    QUICK = "quick"  # a student of few steps, no encoder: to see whether files are read as they should be
-    DEFAULT = "default"
+    INSTANT = "instant"  # nothing is trained: stands in a minute, and may be improved later by another build
+    DEFAULT = "default"  # trains a student
     BEST = "best"  # also an encoder for the dense channel: more exact, builds and answers take longer
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """How much nearness and the student have to say about intentions."""
+
+    # Of the softmax over cosines, in standard deviations of the cosine between two random intentions.
+    prior_temperature: float = 0.6
+    model_temperature: float = 2.0  # of the student's scores beside it; above 1 the student has less to say
+
+    def __post_init__(self) -> None:
+        check_range(self, "prior_temperature", "model_temperature", exclusive=True)
 
 
 class BackboneKind(StrEnum):
@@ -92,6 +104,7 @@ class BuildSettings:
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     postings: PostingSettings = field(default_factory=PostingSettings)
     ocr: OcrSettings = field(default_factory=OcrSettings)
     ocr_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)  # repairs what the lexicon cannot
@@ -106,8 +119,8 @@ class BuildSettings:
         """Return the settings of a `Preset`; raise `SettingsError` for another name."""
         if name not in tuple(Preset):
             raise SettingsError(f"the preset is {name!r}; it takes one of {', '.join(Preset)}")
-        if name == Preset.QUICK:
-            return cls(training=TrainingSettings(num_epochs=1, min_steps=100, max_steps=100))
+        if name == Preset.INSTANT:
+            return cls(training=TrainingSettings(min_steps=0, max_steps=0), fusion=FusionSettings(held_out_share=0))
         return cls(bridge=BridgeSettings(enabled=name == Preset.BEST))
 
     def __post_init__(self) -> None:

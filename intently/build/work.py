@@ -74,14 +74,15 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
         decisive = {key: value for key, value in every.items() if key not in left_out}
         return hashlib.sha256(json.dumps([code, inputs, decisive, more], sort_keys=True).encode()).hexdigest()
 
-    indexing = ("postings", "lexical", "coarse", "ocr", "ocr_model", "runtime", "device")
+    indexing = ("guidance", "postings", "lexical", "coarse", "ocr", "ocr_model", "runtime", "device")
     fusion = settings.fusion
     split = [settings.lexical.stemmer, fusion.held_out_share, fusion.min_queries, fusion.seed]  # who is held out
     return Fingerprints(
         student=digest("retrieval", *indexing, "bridge", "fusion", more=split),
         # The lexical index may teach the encoder.
         encoder=digest(
-            "retrieval", "postings", "coarse", "runtime", "device", "fusion", more=[*split, augmented, started]
+            *("retrieval", "guidance", "postings", "coarse", "runtime", "device", "fusion"),
+            more=[*split, augmented, started],
         ),
         fusion=digest("retrieval", more=_seen_by_fusion(settings)),
         artifact=digest("retrieval", more=[augmented, started]),

@@ -38,6 +38,7 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
 from intently.models.encoder.embedder import Embedder
+from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.columns import check_columns, values_of
@@ -58,6 +59,7 @@ from intently.types import (
 
 logger = logging.getLogger(__name__)
 
+NUM_INTENTIONS = 20  # of a query, which a ranking shows; more stand for it
 FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
 
 
@@ -96,7 +98,7 @@ class Engine:
         or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
         for queries longer than the student reads.
         """
-        check_parts(student, encoder, vectors, tokens, lexical, fusion)
+        check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion)
         longest = intentions.trie.depth()
         check_tokens(settings, "max_query_tokens", positions=student.positions, longest=longest, table="retrieval.")
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
@@ -104,11 +106,13 @@ class Engine:
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads)
         self.encoder = encoder.use(settings.runtime, num_threads) if encoder else None
-        self._models = Models(self.student, self.encoder, student.decoder(intentions.trie), intentions)
+        decoder, near = student.decoder(intentions.trie), intentions.near
+        intention_reader = IntentionReader(decoder, near, near.guidance)
+        self._models = Models(self.student, self.encoder, intention_reader, intentions)
         reader = AdReader(
             self.student,
             self.encoder,
-            self._models.decoder,
+            IntentionReader(decoder, near, near.of_ads),
             intentions,
             catalog,
             lexical,
@@ -160,12 +164,11 @@ class Engine:
     def apply(self, changes: Iterable[Change]) -> int:
         """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
 
-        A patch of status, bid, targeting or payload costs no model call. A put whose text did not change costs none
-        either, and the ad keeps what it was clicked for. The student reads every other put once and decodes its
-        intentions from the present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish.
-        Statistics of the whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries
-        that have begun do not see the batch. The engine on disk does not change, so a batch does not outlive the
-        process.
+        A patch of status, bid, targeting or payload costs no model call. Nor does a put whose text did not change, and
+        the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
+        present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
+        whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
+        not see the batch. The engine on disk does not change, so a batch does not outlive the process.
 
         Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there.
         """
@@ -390,11 +393,12 @@ class Engine:
         return hits.rows, hits.scores.astype(np.float64)
 
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
-        """Return a query's decoded intentions as they are shown."""
+        """Return a query's most probable intentions as they are shown."""
         found = understood.intentions
         if found is None:
             return ()
-        pairs = zip(found.intention_ids.tolist(), found.log_probs.tolist(), strict=True)
+        best = np.lexsort((found.intention_ids, -found.log_probs))[:NUM_INTENTIONS]
+        pairs = zip(found.intention_ids[best].tolist(), found.log_probs[best].tolist(), strict=True)
         return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
 
     def _check_process(self) -> None:

@@ -101,6 +101,11 @@ class Student:
         return self.backbone.config.hidden_size
 
     @property
+    def speaks(self) -> bool:
+        """Whether the head was trained to say intentions: a pretrained encoder begins without one, its biases 0."""
+        return bool(self.backbone.head_bias.any())
+
+    @property
     def positions(self) -> int:
         """Tokens that a text and an intention after it may have together."""
         return self.backbone.config.max_position_embeddings

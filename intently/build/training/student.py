@@ -44,7 +44,7 @@ class TrainingSettings:
 
     num_epochs: int = 3  # passes over the clicks
     min_steps: int = 300  # a small click log is passed over more often
-    max_steps: int = 2_000  # at most, however many clicks there are
+    max_steps: int = 2_000  # at most, however many clicks there are; 0: nothing is trained
     batch_size: int = 128  # pairs a step
     phrase_share: float = 0.15  # of a batch: pairs of an ad and one of its own intentions
     learning_rate: float = 2e-4  # at its highest
@@ -60,7 +60,8 @@ class TrainingSettings:
     seed: int = 0  # of everything that is drawn
 
     def __post_init__(self) -> None:
-        check_range(self, "num_epochs", "min_steps", "max_steps", "batch_size", "checkpoint_steps", low=1)
+        check_range(self, "num_epochs", "batch_size", "checkpoint_steps", low=1)
+        check_range(self, "min_steps", "max_steps")
         check_range(self, "learning_rate", "temperature", exclusive=True)
         check_range(self, "weight_decay", "contrastive_weight", "intention_weight")
         check_range(self, "phrase_share", "warmup_share", "typo_rate", high=1)
