@@ -1,6 +1,7 @@
 """Builds an engine from lists in memory: the pipeline reads files, so they are written to a temporary directory."""
 
 import json
+import math
 import shutil
 import tempfile
 import weakref
@@ -14,11 +15,15 @@ from typing import Any
 
 from intently.build.pipeline import build_engine
 from intently.build.settings import BuildSettings
+from intently.catalog.columns import AD_FIELDS
+from intently.catalog.fields import fold_name
 from intently.catalog.problems import RowsError
 from intently.engine.engine import Engine
 from intently.errors import InputError
 from intently.types import Ad, Progress
 
+# Fields whose values a text may stand for, by every name that a column may have.
+_KINDS = {name: field.kind for field in AD_FIELDS if field.kind in ("number", "list") for name in field.columns}
 _ADS, _CLICKS = "ads.jsonl", "clicks.jsonl"
 _AD_CURE = 'write Ad("a1", "Title") or {"ad_id": "a1", "title": "Title"}'
 _CLICK_CURE = 'write ("red shoes", "a1") or {"query": "red shoes", "ad_id": "a1", "clicks": 3}'
@@ -69,7 +74,23 @@ def _ad_record(value: object) -> dict[str, Any]:
         return {name: each for name, each in asdict(value).items() if each not in (None, "", (), {})}
     if not isinstance(value, Mapping):
         raise InputError(f"expected an ad, got {type(value).__name__}", cure=_AD_CURE)
-    return {str(name): each for name, each in value.items() if each is not None and each == each}  # NaN: missing
+    there = {str(name): each for name, each in value.items() if not _is_missing(each)}
+    return {name: _as_in_a_table(name, each) for name, each in there.items()}
+
+
+def _as_in_a_table(name: str, value: Any) -> Any:
+    """Return a text that stands for a number or a list, as `csv.DictReader` gives it, as that."""
+    kind = _KINDS.get(fold_name(name))
+    if not isinstance(value, str) or kind is None:
+        return value
+    if kind == "list":
+        return value.split("|")
+    if not value.strip():
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return value  # which reading refuses
 
 
 def _click_records(values: list[Any]) -> list[dict[str, Any]]:
@@ -78,7 +99,7 @@ def _click_records(values: list[Any]) -> list[dict[str, Any]]:
     pairs: Counter[tuple[str, str]] = Counter()
     for line, value in enumerate(values, start=1):
         if isinstance(value, Mapping):
-            records.append({str(name): each for name, each in value.items() if each is not None and each == each})
+            records.append({str(name): each for name, each in value.items() if not _is_missing(each)})
         elif isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(each, str) for each in value):
             pairs[value[0], value[1]] += 1
         else:
@@ -100,6 +121,11 @@ def _write(path: Path, values: Iterable[Any], name: str) -> None:
             except (TypeError, ValueError, RecursionError) as error:
                 problem = f"a value that JSON does not have: {error}"
                 raise InputError(problem, cure="use texts, numbers and lists", path=name, line=line) from None
+
+
+def _is_missing(value: object) -> bool:
+    """Return whether a value says that there is none: None, or NaN as tables of pandas hold it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _plain(value: object) -> Any:

@@ -46,7 +46,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 def test_lists_equal_files(settings, temporary):
     engine = Engine.build(ADS, CLICKS, settings=settings)
     assert [engine.ad(ad.ad_id) for ad in ADS] == ADS
-    assert engine.generation == "" and len(list(temporary.iterdir())) == 1
+    assert engine.generation == "" and len(list(temporary.glob("intently-*"))) == 1
     (folder := temporary / "files").mkdir()
     lines = ["query\tad_id\tclicks", "drill\tdrill\t2", "台灯\tlamp\t1", "red kettle\tkettle\t1"]
     (folder / "clicks.tsv").write_text("\n".join(lines), encoding="utf-8")
@@ -72,11 +72,18 @@ def test_mappings_with_the_names_of_columns(settings, temporary):
             "sale_end": date(2024, 1, 2),
             "brand": "B",
         },
-        {"id": 8, "Product Title": "灯", "price": float("nan"), "brand": None},
+        {
+            "id": 8,
+            "Product Title": "灯",
+            "price": float("nan"),
+            "brand": None,
+            "Bid Price": "0.5",
+            "countries": "DE|AT",
+        },
     ]
     engine = Engine.build(rows, [{"query": "drill", "ad_id": "7", "clicks": 3}], settings=settings)
-    assert engine.ad("7") == Ad("7", "Drill", payload={"price": 9.5, "sale_end": "2024-01-02"})
-    assert engine.ad("8") == Ad("8", "灯")
+    assert engine.ad("7") == Ad("7", "Drill", advertiser="B", payload={"price": 9.5, "sale_end": "2024-01-02"})
+    assert engine.ad("8") == Ad("8", "灯", bid=0.5, countries=("DE", "AT"))
     assert Engine.build(rows, settings=settings).retrieve("drill").ads
 
 
@@ -101,7 +108,7 @@ def test_what_is_wrong_is_told_by_its_position(ads, clicks, told, settings, temp
     with pytest.raises(InputError) as caught:
         Engine.build(ads, clicks, settings=settings)
     assert told in str(caught.value) and str(temporary) not in str(caught.value)
-    assert not list(temporary.iterdir())
+    assert not list(temporary.glob("intently-*"))
 
 
 def test_an_unknown_preset():
