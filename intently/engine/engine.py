@@ -156,6 +156,11 @@ class Engine:
         """All ads as they are now, with their indexes."""
         return self._live.snapshot
 
+    @property
+    def merge_failure(self) -> str:
+        """The error of the last background merge of segments, empty if it succeeded."""
+        return self._live.merge_failure
+
     def ad(self, ad_id: str) -> Ad | None:
         """Return the ad with this id as it is now, None if it is not there. Cost: microseconds."""
         return self._live.ad(ad_id)
