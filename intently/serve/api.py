@@ -46,7 +46,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One method of one address. `answers` are the types of good answers; `problems` the statuses of refusals."""
+    """One method of one address. `answers` are the types of good answers, a tuple for those of lines."""
 
     method: str
     path: str
@@ -105,7 +105,7 @@ ENDPOINTS = (
         parameters=(_ID, _KEY, _MATCH),
     ),
     Endpoint(
-        "POST", "/v1/ads:bulk", ads.bulk, Role.WRITE, {200: LineResult | BulkEnd, 207: LineResult | BulkEnd},
+        "POST", "/v1/ads:bulk", ads.bulk, Role.WRITE, {200: (LineResult, BulkEnd), 207: (LineResult, BulkEnd)},
         (400, 408, 415, 503), body=BulkLine, body_type=NDJSON, answer_type=NDJSON,
         parameters=(Parameter("on_error", "What to do after a wrong line.", {"enum": ["continue", "stop"]}),),
         example={"op": "put", "ad": {"ad_id": "pan", "title": "Red pan"}},

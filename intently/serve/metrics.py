@@ -2,7 +2,15 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)  # fmt: skip
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from intently.types import Ranking
@@ -15,6 +23,7 @@ class Metrics:
     """All metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series
         self.registry = registry = CollectorRegistry()
         self.requests = Histogram(
             "intently_request_duration_seconds", "Time from a request's head to the end of its answer.",

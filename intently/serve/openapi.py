@@ -25,7 +25,8 @@ _STATUSES = {
 @lru_cache(maxsize=1)
 def description() -> dict[str, Any]:
     """Return the description, made from the types that requests are read with."""
-    kinds = [kind for endpoint in ENDPOINTS for kind in (endpoint.body, *endpoint.answers.values()) if kind is not None]
+    told = [each for endpoint in ENDPOINTS for each in (endpoint.body, *endpoint.answers.values())]
+    kinds = [kind for each in told for kind in _kinds(each)]
     schemas, components = msgspec.json.schema_components([*kinds, ProblemBody], ref_template=_REFERENCE)
     schema_of = dict(zip(map(repr, [*kinds, ProblemBody]), schemas, strict=True))
     paths: dict[str, Any] = {}
@@ -42,7 +43,8 @@ def description() -> dict[str, Any]:
 def _operation(endpoint: Endpoint, schema_of: dict[str, Any]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, kind in endpoint.answers.items():
-        content = {} if kind is str else {"schema": schema_of[repr(kind)]}
+        found = [schema_of[repr(each)] for each in _kinds(kind)]
+        content = {} if kind is str else {"schema": found[0] if len(found) == 1 else _lines({"anyOf": found})}
         answers[str(status)] = {"description": _STATUSES[status], "content": {endpoint.answer_type: content}}
     refusals = {*endpoint.problems, 500, *((401, 403, 429) if endpoint.role else ())} - set(endpoint.answers)
     for status in sorted(refusals):
@@ -54,7 +56,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[str, Any]) -> dict[str, Any]:
     if endpoint.body is not None:
         schema = schema_of[repr(endpoint.body)]
         if endpoint.body_type == NDJSON:
-            schema = {"type": "string", "description": "One JSON object a line.", "x-line-schema": schema}
+            schema = _lines(schema)
         content = {"schema": schema}
         if endpoint.body_type != NDJSON:
             content["example"] = endpoint.example
@@ -63,6 +65,14 @@ def _operation(endpoint: Endpoint, schema_of: dict[str, Any]) -> dict[str, Any]:
         told["security"] = [{"key": []}]
         told["x-role"] = str(endpoint.role)
     return told
+
+
+def _kinds(told: Any) -> tuple[Any, ...]:
+    return told if isinstance(told, tuple) else () if told is None else (told,)
+
+
+def _lines(schema: Any) -> dict[str, Any]:
+    return {"type": "string", "description": "One JSON object a line.", "x-line-schema": schema}
 
 
 def _parameter(each: Parameter) -> dict[str, Any]:
