@@ -65,6 +65,13 @@ def change_of(line: bytes) -> Change:
     return Delete(told.ad_id)
 
 
+def _place(change: Change | Problem, field: str) -> str:
+    """Return where a line holds a field of an ad."""
+    if isinstance(change, Put) and field:
+        return f"ad.{field}"
+    return f"fields.{field}" if isinstance(change, Patch) and field not in ("", "ad_id") else field
+
+
 @dataclass
 class Bulk:
     """One bulk under way, and what became of its lines so far."""
@@ -149,7 +156,7 @@ class Bulk:
         self.num_lines += 1
         if isinstance(outcome, Problem):
             self.num_failed += 1
-            error = LineError(outcome.code, outcome.detail, outcome.field, outcome.cure)
+            error = LineError(outcome.code, outcome.detail, _place(change, outcome.field), outcome.cure)
             told = LineResult(line, outcome.status, ad_id, error=error)
         else:
             self.seq = max(self.seq, outcome.seq)

@@ -19,6 +19,7 @@ from intently.errors import InputError, SettingsError
 from intently.serve.app import make_app
 from intently.serve.keys import Keys
 from intently.serve.logs import log_as_json
+from intently.serve.protocol import BoundedProtocol
 from intently.serve.service import Service
 from intently.serve.settings import ServeSettings
 
@@ -85,7 +86,8 @@ def serve(
     service = Service(current, directory, settings, valid_keys)
     config = uvicorn.Config(
         make_app(service), host, port, log_config=None, access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)), timeout_keep_alive=75, ws="none",
+        http=BoundedProtocol, ws="none", timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )  # fmt: skip
     DrainingServer(config, service).run()
 

@@ -256,8 +256,8 @@ def test_a_bulk_with_wrong_lines_applies_the_others(served):
     assert told == {
         1: (200, None, None),
         2: (400, "malformed_json", None),
-        3: (400, "invalid_value", "bid"),
-        4: (400, "invalid_value", "countries"),
+        3: (400, "invalid_value", "ad.bid"),
+        4: (400, "invalid_value", "ad.countries"),
         5: (404, "unknown_ad", "ad_id"),
         6: (404, "unknown_ad", "ad_id"),
         7: (400, "invalid_utf8", None),
@@ -266,7 +266,7 @@ def test_a_bulk_with_wrong_lines_applies_the_others(served):
         11: (200, None, None),
         12: (200, None, None),
         13: (404, "unknown_ad", "ad_id"),
-        14: (400, "invalid_value", "ad_id"),
+        14: (400, "invalid_value", "ad.ad_id"),
         15: (200, None, None),
     }
     assert summary["failed"] == 10
