@@ -6,7 +6,7 @@ Prints one JSON object. First the engine alone, called by one thread, one query 
 own: queries a second, p50 and p99. Then `intently serve` in a process of its own, asked over HTTP by this one: queries
 arrive at random moments (Poisson), whether or not earlier ones have been answered. A latency counts from the moment a
 query should have been sent, so that a service that stands still is not flattered (coordinated omission). `held_rate` is
-the highest rate of those tried whose p99 is within bounds with at most 1% of answers degraded or refused. Then three and
+the highest rate of those tried whose p99 is within bounds with at most 1% degraded or refused. Then three and
 ten times that rate: goodput (answers in time and not degraded), refusals, and what `/livez` takes meanwhile.
 """
 

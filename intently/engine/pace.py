@@ -1,9 +1,11 @@
 """How long models take on this machine, learned while queries are answered; and what a deadline leaves time for."""
 
+from collections import deque
+from statistics import median
 from time import perf_counter
 
 SOFT_SHARE = 0.7  # of a deadline; after it, no optional stage begins
-_NEWEST = 0.2  # weight of the newest measurement
+_LAST = 5  # measurements that count; their median, so that one slow answer decides nothing
 _FORGET = 0.98  # an estimate that forbids models shrinks, so that they are tried, and measured, again
 
 
@@ -11,29 +13,35 @@ class Pace:
     """Expected milliseconds of full answers, by the number of queries in a batch. Threads may share it."""
 
     def __init__(self) -> None:
-        self._ms: dict[int, float] = {}  # number of queries, as a power of two → milliseconds
+        self._last: dict[int, deque[float]] = {}  # number of queries, as a power of two → measurements
+        self._shrunk: dict[int, float] = {}
+        self._is_warm = False
 
     def expected_ms(self, num_queries: int) -> float:
         """Return how long full answers to a batch would take, 0 as long as nothing is known."""
         size = _size(num_queries)
-        known = self._ms.get(size)
-        if known is not None:
-            return known
-        smaller = [each for each in self._ms if each < size]
+        if size in self._last:
+            return self._known(size)
+        smaller = max((each for each in self._last if each < size), default=0)
         if smaller:
-            return self._ms[max(smaller)] * num_queries / max(smaller)
-        return min(self._ms.values(), default=0.0)
+            return self._known(smaller) * num_queries / smaller
+        return min(map(self._known, list(self._last)), default=0.0)
 
     def learn(self, num_queries: int, spent_ms: float) -> None:
-        """Take in how long full answers to a batch took."""
+        """Take in how long full answers to a batch took. The very first, which warms up, counts until there is another."""
         size = _size(num_queries)
-        self._ms[size] = spent_ms + (1 - _NEWEST) * (self._ms.get(size, spent_ms) - spent_ms)
+        if self._last and not self._is_warm:
+            self._last, self._is_warm = {}, True
+        self._last.setdefault(size, deque(maxlen=_LAST)).append(spent_ms)
+        self._shrunk[size] = 1.0
 
     def passed_over(self, num_queries: int) -> None:
         """Note that a deadline left no time for models."""
         size = _size(num_queries)
-        if size in self._ms:
-            self._ms[size] *= _FORGET
+        self._shrunk[size] = self._shrunk.get(size, 1.0) * _FORGET
+
+    def _known(self, size: int) -> float:
+        return median(tuple(self._last[size])) * self._shrunk.get(size, 1.0)
 
 
 class Clock:

@@ -41,8 +41,7 @@ def make_app(service: Service) -> ASGIApp:
         yield
         await service.stop()
 
-    routes = [_route(endpoint) for endpoint in ENDPOINTS]
-    routes += [Route("/openapi.json", _openapi, methods=["GET"]), Route("/docs", _docs, methods=["GET"])]
+    routes = [*_routes(), Route("/openapi.json", _openapi, methods=["GET"]), Route("/docs", _docs, methods=["GET"])]
     handlers = {Problem: _told_problem, HTTPException: _told_http, Exception: _told_failure}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
@@ -97,9 +96,19 @@ class Gate:
             access.info("%s %s %d", told["method"], route, status, extra=told)
 
 
-def _route(endpoint: Endpoint) -> Route:
-    path = endpoint.path.replace("{ad_id}", "{ad_id:path}")
-    return Route(path, partial(_admitted, endpoint), methods=[endpoint.method], name=endpoint.handler.__name__)
+def _routes() -> list[Route]:
+    """Return one route an address, so that a wrong method is told all the right ones."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [
+        Route(path.replace("{ad_id}", "{ad_id:path}"), partial(_dispatched, methods), methods=list(methods))
+        for path, methods in by_path.items()
+    ]
+
+
+async def _dispatched(methods: dict[str, Endpoint], request: Request) -> Response:
+    return await _admitted(methods["GET" if request.method == "HEAD" else request.method], request)
 
 
 async def _admitted(endpoint: Endpoint, request: Request) -> Response:

@@ -72,7 +72,7 @@ def _kinds(told: Any) -> tuple[Any, ...]:
 
 
 def _lines(schema: Any) -> dict[str, Any]:
-    return {"type": "string", "description": "One JSON object a line.", "x-line-schema": schema}
+    return {"description": "One JSON object a line, each as `x-line-schema` tells.", "x-line-schema": schema}
 
 
 def _parameter(each: Parameter) -> dict[str, Any]:

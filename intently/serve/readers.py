@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 Rankings = tuple[Ranking, ...]
 _NEWEST = 0.1  # weight of the newest measurement of what a query costs
+_MARGIN = 1.2  # of what an answer is expected to take, as it may take longer
 _LEAST_MS = 0.001  # what is left of a deadline that has passed
 
 
@@ -116,7 +117,7 @@ class Readers:
         if not wait_ms and not self._queue:
             return
         full_ms = self.engine().pace.expected_ms(num_queries)
-        work_ms = full_ms if full_ms <= deadline_ms else 0.0  # a shorter deadline is kept by words alone
+        work_ms = _MARGIN * full_ms if full_ms <= deadline_ms else 0.0  # a shorter deadline is kept by words alone
         if wait_ms + work_ms > deadline_ms:
             raise self._refusal("wait", f"it would wait {wait_ms:.0f} ms, and the deadline is {deadline_ms:.0f} ms")
 

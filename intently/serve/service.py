@@ -19,6 +19,8 @@ from intently.serve.problems import Problem
 from intently.serve.readers import Readers
 from intently.serve.settings import ServeSettings
 from intently.serve.writers import Writers
+from intently.snapshot.listing import ads_after
+from intently.types import MAX_QUERY_LENGTH, Request
 
 if TYPE_CHECKING:
     from intently.engine.current import CurrentEngine
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _LAG_EVERY_S = 0.1
 _POLL_SEQ_S = 0.005
+_NUM_WARM = 6  # queries before the first client's
 
 
 class Service:
@@ -62,7 +65,8 @@ class Service:
         return self.engine.snapshot.seq
 
     async def start(self) -> None:
-        """Begin to look for new generations and keys, and to measure the event loop."""
+        """Answer a few queries, so that the first client does not wait, and begin to follow generations and keys."""
+        await self.run(self._warm_up)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._measure_lag())]
 
     async def stop(self) -> None:
@@ -104,6 +108,7 @@ class Service:
         changed = await self.run(self.current.refresh)
         self.refresh_problem = ""
         if changed:
+            await self.run(self._warm_up)
             self.metrics.generation.info({"generation": self.engine.generation})
         return changed
 
@@ -131,6 +136,12 @@ class Service:
             before = perf_counter()
             await asyncio.sleep(_LAG_EVERY_S)
             self.metrics.loop_lag.observe(max(0.0, perf_counter() - before - _LAG_EVERY_S))
+
+    def _warm_up(self) -> None:
+        """Ask the engine for some of its own titles; it learns from them how long its answers take."""
+        engine = self.engine
+        for ad in ads_after(engine.snapshot, "", _NUM_WARM):
+            engine.answer(Request(ad.title[:MAX_QUERY_LENGTH]))
 
     def _add_gauges(self) -> None:
         gauge = self.metrics.gauge

@@ -52,7 +52,8 @@ def test_what_models_are_expected_to_cost_decides(engine):
     engine.pace.learn(1, 500.0)
     assert Degraded.DENSE_SKIPPED in engine.answer(Request("red pan", deadline_ms=400)).degraded
     assert engine.answer(Request("red pan", deadline_ms=600)).degraded == ()
-    assert engine.pace.expected_ms(1) < 500
+    assert engine.pace.expected_ms(1) < 400
+    assert engine.answer(Request("red pan", deadline_ms=400)).degraded == ()
 
 
 def test_an_estimate_that_forbids_models_fades(engine):
@@ -74,13 +75,24 @@ def test_later_stages_are_left_out_after_seventy_percent(engine, monkeypatch):
 def test_pace_of_batches():
     known = Pace()
     assert known.expected_ms(7) == 0
+    known.learn(1, 900.0)
+    assert known.expected_ms(1) == 900  # until there is another than the first
     known.learn(1, 10.0)
     assert known.expected_ms(1) == 10
     assert known.expected_ms(8) == 80
     known.learn(9, 40.0)
     assert known.expected_ms(8) == known.expected_ms(15) == 40
-    known.learn(8, 50.0)
-    assert known.expected_ms(8) == pytest.approx(42)
+    for spent_ms in (50.0, 5_000.0):
+        known.learn(8, spent_ms)
+    assert known.expected_ms(8) == 50
+    for _ in range(5):
+        known.learn(8, 60.0)
+    assert known.expected_ms(8) == 60
+    for _ in range(40):
+        known.passed_over(8)
+    assert known.expected_ms(8) < 30
+    known.learn(8, 60.0)
+    assert known.expected_ms(8) == 60
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "10", True])

@@ -190,6 +190,7 @@ def test_a_query_whose_deadline_passes_in_the_queue_is_not_begun(engine):
 
 def test_batches_are_no_larger_than_deadlines_allow(engine):
     engine.pace.learn(1, 0.001)
+    engine.pace.learn(1, 0.001)
     engine.pace.learn(2, 10.0)
     engine.pace.learn(4, 10_000.0)
 

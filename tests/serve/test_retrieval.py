@@ -141,6 +141,9 @@ def test_unknown_addresses_methods_and_parameters(served):
     answer = served.get("/v1/retrieve")
     assert_problem(answer, 405, "wrong_method")
     assert "POST" in answer.headers["allow"]
+    allowed = served.ask("OPTIONS", "/v1/ads/pan").headers["allow"]
+    assert set(allowed.split(", ")) == {"GET", "HEAD", "PUT", "PATCH", "DELETE"}
+    assert served.ask("HEAD", "/v1/ads/pan").status_code == 200
     assert_problem(served.post("/v1/retrieve?k=3", {"query": "a"}), 400, "unknown_field", "k")
 
 
