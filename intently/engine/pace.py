@@ -19,16 +19,16 @@ class Pace:
 
     def expected_ms(self, num_queries: int) -> float:
         """Return how long full answers to a batch would take, 0 as long as nothing is known."""
-        size = _size(num_queries)
-        if size in self._last:
-            return self._known(size)
-        smaller = max((each for each in self._last if each < size), default=0)
+        last, size = self._last, _size(num_queries)
+        if size in last:
+            return self._typical(last, size)
+        smaller = max((each for each in tuple(last) if each < size), default=0)
         if smaller:
-            return self._known(smaller) * num_queries / smaller
-        return min(map(self._known, list(self._last)), default=0.0)
+            return self._typical(last, smaller) * num_queries / smaller
+        return min((self._typical(last, each) for each in tuple(last)), default=0.0)
 
     def learn(self, num_queries: int, spent_ms: float) -> None:
-        """Take in how long full answers to a batch took. The very first, which warms up, counts until there is another."""
+        """Take in how long full answers to a batch took. The very first warms up; it counts until there is another."""
         size = _size(num_queries)
         if self._last and not self._is_warm:
             self._last, self._is_warm = {}, True
@@ -40,8 +40,8 @@ class Pace:
         size = _size(num_queries)
         self._shrunk[size] = self._shrunk.get(size, 1.0) * _FORGET
 
-    def _known(self, size: int) -> float:
-        return median(tuple(self._last[size])) * self._shrunk.get(size, 1.0)
+    def _typical(self, last: dict[int, deque[float]], size: int) -> float:
+        return median(tuple(last.get(size, ())) or (0.0,)) * self._shrunk.get(size, 1.0)
 
 
 class Clock:
