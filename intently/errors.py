@@ -4,6 +4,7 @@
     ├── InputError                 what the user brought is wrong: names the file, line and field, and the cure
     ├── SettingsError              a setting is unknown, of the wrong type, or out of range
     ├── ArtifactError              an artifact is torn, altered, incomplete, or of another version
+    ├── ServiceError               a service refused a request or cannot be reached: status, code, field, cure
     └── MissingDependencyError     an optional dependency is needed; the message says how to install it
 
 Messages are one line, meant to be read by a person: *place: what is wrong; what to do about it*.
@@ -33,6 +34,18 @@ class SettingsError(IntentlyError):
 
 class ArtifactError(IntentlyError):
     """Say which file of an artifact cannot be trusted, and why."""
+
+
+class ServiceError(IntentlyError):
+    """Say what a service refused and why, or that it cannot be reached (then `status` is 0)."""
+
+    def __init__(
+        self, problem: str, *, cure: str = "", status: int = 0, code: str = "", field: str = "", request_id: str = ""
+    ):
+        self.problem, self.cure, self.status, self.code = problem, cure, status, code
+        self.field, self.request_id = field, request_id
+        place = f"field '{field}': " if field else ""
+        super().__init__(place + problem + (f"; {cure}" if cure else ""))
 
 
 class MissingDependencyError(IntentlyError):

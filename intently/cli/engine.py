@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from intently.catalog import Catalog, checked_user
 from intently.cli.shared import (
+    IS_ADDRESS,
     AdsFile,
-    EngineDirectory,
     QueriesFile,
     SettingsFile,
     SkipBad,
@@ -70,7 +71,14 @@ def build(
 
 
 def query(
-    directory: EngineDirectory,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENGINE",
+            help="The engine: a directory that `intently build` made, or the address of a service.",
+            show_default=False,
+        ),
+    ],
     text: Annotated[str, typer.Argument(help="What the user typed.", show_default=False)],
     k: Annotated[int, typer.Option("-k", help="Number of ads.")] = 10,
     channel: Annotated[Channel, typer.Option(help="Which channel answers.")] = Channel.FUSED,
@@ -93,23 +101,33 @@ def query(
         list[str] | None,
         typer.Option(help="At most so many ads of one value, such as advertiser=2; may be repeated."),
     ] = None,
+    secret: Annotated[
+        str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a service's key.", show_default=False)
+    ] = None,
 ) -> None:
-    """Retrieve ads for one query."""
-    from intently.catalog import checked_user
-
+    """Retrieve ads for one query, from an engine on disk or from a running service."""
     user = UserContext(country, language, device, time, audience or None)
     checked_user(user)  # before the engine is loaded
     request = Request(
         text, k, user, channel, explain, filters=filters, payload=tuple(payload or ()), max_per=_caps(max_per or [])
     )
-    engine = load_engine(directory)
-    ranking = engine.answer(request)
-    if as_json:
+    catalog: Catalog | None = None
+    if IS_ADDRESS.match(source):
+        from intently.client import Client
+
+        with Client(source, key=secret) as client:
+            ranking = client.answer(request)
+            if not as_json:
+                catalog = Catalog.from_ads(filter(None, [client.ad(ad.ad_id) for ad in ranking.ads]))
+    else:
+        engine = load_engine(Path(source))
+        ranking, catalog = engine.answer(request), engine.catalog
+    if catalog is None or as_json:
         print_json(json.dumps(ranking.to_dict(), ensure_ascii=False, indent=2))
         return
     from intently.terminal import show_ranking
 
-    show_ranking(out, engine.catalog, ranking, explain=explain)
+    show_ranking(out, catalog, ranking, explain=explain)
 
 
 def _caps(given: list[str]) -> dict[str, int]:

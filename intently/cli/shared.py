@@ -1,6 +1,7 @@
 """What commands share: where they print, options, and what they need to be there."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # Answers go to standard output, everything about the work itself to standard error.
 out, err = SafeConsole(), SafeConsole(stderr=True)
 
+IS_ADDRESS = re.compile("https?://")  # of a service, where a command takes an engine or a service
 EngineDirectory = Annotated[
     Path, typer.Argument(help="The engine: a directory that `intently build` made.", show_default=False)
 ]
