@@ -1,6 +1,7 @@
 """Measuring runs against judgements."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +14,20 @@ from intently.evaluation.average_precision import average_precision
 from intently.evaluation.click_groups import ClickGroups
 from intently.evaluation.click_weighted_precision import click_weighted_precision
 from intently.evaluation.judged import JudgedRanking
-from intently.evaluation.ndcg import ndcg
+from intently.evaluation.ndcg import condensed_ndcg, ndcg
+from intently.evaluation.pair_accuracy import count_pairs, pair_accuracy
 from intently.evaluation.recall import hit_rate, recall
 from intently.evaluation.reciprocal_rank import reciprocal_rank
-from intently.evaluation.report import Comparison, Join, Report, RunMeasures
+from intently.evaluation.report import Comparison, Join, JudgedFacts, Report, RunMeasures
 from intently.evaluation.significance import bootstrap_interval, randomization_test
 from intently.evaluation.tail_coverage import tail_coverage
+from intently.evaluation.top_share import judged_share, top_share
+from intently.evaluation.training_ads import TrainingAds
 
 Float64Array = npt.NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+WIDE_GAP = 1.0  # between two grades, from which a pair counts as plainly different
 
 
 def evaluate_runs(
@@ -34,6 +41,8 @@ def evaluate_runs(
     hit_rate_k: int = 500,
     seed: int = 0,
     must_share: bool = True,
+    judged_only: bool = False,
+    train: Qrels | None = None,
 ) -> Report:
     """Measure `runs`, by name, on the queries of `qrels`, and compare every run with the first.
 
@@ -42,8 +51,17 @@ def evaluate_runs(
     `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time before the test; the ads that are
     grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
 
+    `judged_only` adds what does not take an unjudged ad for a wrong one: pair accuracy, of all pairs and of those whose
+    grades differ by 1 or more, condensed NDCG, and judged@k. Pair accuracy counts every query with two different
+    grades, also without a relevant ad. With the judgements `train` that a system may have learned from, it also adds
+    recall among the ads that have one and among those that have none, each over the queries with such a relevant ad,
+    and the share of train-positive ads among the first k. All are means over queries.
+
     Raises InputError without a run, when no query has a relevant ad, or, if they `must_share` some, when a run and the
     judgements share no query or no ad: then their ids are written in different ways. The report counts what they share.
+    With `judged_only`, raises InputError when no query has two different grades, when a run has the same score
+    everywhere, so that all its pairs would be ties, and when `train` names no ad of runs or judgements; without it,
+    when `train` is given.
     Raises SettingsError unless k and hit_rate_k are at least 1.
     """
     if k < 1 or hit_rate_k < 1:
@@ -57,6 +75,10 @@ def evaluate_runs(
     groups = None
     if clicks is not None:
         groups = ClickGroups.build(clicks, qrels.ad_ids if ad_ids is None else _flat(ad_ids))
+    if train is not None and not judged_only:
+        raise InputError("training judgements need judged_only", cure="pass it too; on the command line --judged-only")
+    training = None if train is None else _training_ads(train, runs, qrels)
+    facts = _judged_facts(qrels, positives, training) if judged_only else None
     metrics: dict[str, Callable[[JudgedRanking], float]] = {
         f"Recall@{k}": lambda judged: recall(judged, k),
         "MRR": reciprocal_rank,
@@ -81,6 +103,11 @@ def evaluate_runs(
             relevant = qrels.ad_ids.filter(pa.array(positives))
             overall[f"tail coverage@{k}"] = tail_coverage(groups, shown, relevant)
             overall[f"tail coverage of all ads@{k}"] = tail_coverage(groups, shown, groups.ad_ids)
+        if judged_only:
+            _check_scores(name, run)
+            per_query |= _measure_judged(rankings, k)
+        if training is not None:
+            per_query |= _measure_training(run, qrels, rankings, rows, training, k)
         measured[name] = RunMeasures(per_query, overall)
     first, *others = measured
     comparisons = tuple(
@@ -90,7 +117,68 @@ def evaluate_runs(
     )
     num_with_relevant = len(np.unique(qrels.query_rows[positives]))
     sizes = None if groups is None else groups.sizes
-    return Report(qrels.query_ids, num_with_relevant, threshold, measured, comparisons, sizes, joins)
+    return Report(qrels.query_ids, num_with_relevant, threshold, measured, comparisons, sizes, joins, facts)
+
+
+def _measure_judged(rankings: list[JudgedRanking], k: int) -> dict[str, Float64Array]:
+    metrics: dict[str, Callable[[JudgedRanking], float]] = {
+        "pair accuracy": pair_accuracy,
+        "pair accuracy, gap 1+": lambda judged: pair_accuracy(judged, WIDE_GAP),
+        f"condensed NDCG@{k}": lambda judged: condensed_ndcg(judged, k),
+        f"judged@{k}": lambda judged: judged_share(judged, k),
+    }
+    return {metric: np.array([measure(judged) for judged in rankings]) for metric, measure in metrics.items()}
+
+
+def _measure_training(
+    run: Run, qrels: Qrels, rankings: list[JudgedRanking], rows: list[slice], training: TrainingAds, k: int
+) -> dict[str, Float64Array]:
+    returned, positive = training.are_judged(run.ad_ids), training.are_positive(run.ad_ids)
+    judged_ads = _by_query(training.are_judged(qrels.ad_ids), qrels)
+    each = list(zip(rankings, rows, judged_ads, strict=True))
+    return {
+        f"Recall@{k}, in train": np.array([recall(judged.among(returned[at], of), k) for judged, at, of in each]),
+        f"Recall@{k}, not in train": np.array([recall(judged.among(~returned[at], ~of), k) for judged, at, of in each]),
+        f"train-positive@{k}": np.array([top_share(judged, positive[at], k) for judged, at, _ in each]),
+    }
+
+
+def _training_ads(train: Qrels, runs: Mapping[str, Run], qrels: Qrels) -> TrainingAds:
+    """Return the ads of `train`. Raises InputError if neither judgements nor runs know any of them."""
+    training = TrainingAds.build(train)
+    if not any(training.are_judged(known).any() for known in (qrels.ad_ids, *(run.ad_ids for run in runs.values()))):
+        cure = f"write the same ids: {train.ad_ids[0].as_py()!r} in training, {qrels.ad_ids[0].as_py()!r} in the others"
+        raise InputError("the training judgements share no ad with the judgements and the runs", cure=cure)
+    return training
+
+
+def _judged_facts(qrels: Qrels, positives: npt.NDArray[np.bool_], training: TrainingAds | None) -> JudgedFacts:
+    """Return what can be measured over judged ads. Raises InputError if no two grades of a query differ."""
+    nothing = np.zeros(0)
+    unranked = [JudgedRanking(nothing, grades, 0) for grades in _by_query(qrels.values, qrels)]
+    all_pairs, wide_pairs = (
+        np.array([count_pairs(judged, min_gap)[1] for judged in unranked]) for min_gap in (0, WIDE_GAP)
+    )
+    if not all_pairs.any():
+        cure = "judge ads that do not answer a query too, with a lower grade, or measure without judged_only"
+        raise InputError("no query has two ads of different grades, so no pair can be ordered", cure=cure)
+    num_in_train = None if training is None else int(training.are_judged(qrels.ad_ids)[positives].sum())
+    return JudgedFacts(
+        int(all_pairs.sum()),
+        int(np.count_nonzero(all_pairs)),
+        int(wide_pairs.sum()),
+        int(np.count_nonzero(wide_pairs)),
+        int(positives.sum()),
+        num_in_train,
+    )
+
+
+def _check_scores(name: str, run: Run) -> None:
+    """Raise InputError for a run whose scores never differ within a query: it would be one large tie."""
+    same_query = run.query_rows[1:] == run.query_rows[:-1]
+    if same_query.any() and not (same_query & (run.scores[1:] != run.scores[:-1])).any():
+        cure = "write scores that fall with the rank, such as 1 / rank"
+        raise InputError(f"run '{name}' gives all ads of a query the same score, so all pairs are ties", cure=cure)
 
 
 def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking], must_share: bool) -> Join:
@@ -126,12 +214,16 @@ def judge_run(run: Run, qrels: Qrels, *, min_relevance: float) -> list[JudgedRan
     place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
     is_judged = (sorted_keys[place] == wanted) & (ad_codes >= 0)
     ranked = np.where(is_judged, qrels.values[order][place], np.nan)
-    by_query = qrels.values[np.argsort(qrels.query_rows, kind="stable")]
-    ends = np.cumsum(np.bincount(qrels.query_rows, minlength=len(qrels.query_ids)))[:-1]
     return [
-        JudgedRanking(ranked[at], grades, min_relevance)
-        for at, grades in zip(_rows_by_query(run, qrels), np.split(by_query, ends), strict=True)
+        JudgedRanking(ranked[at], grades, min_relevance, run.scores[at])
+        for at, grades in zip(_rows_by_query(run, qrels), _by_query(qrels.values, qrels), strict=True)
     ]
+
+
+def _by_query(values: npt.NDArray[Scalar], qrels: Qrels) -> list[npt.NDArray[Scalar]]:
+    """Return the values of each query of `qrels` (Q,), from one value a judged pair (P,)."""
+    ends = np.cumsum(np.bincount(qrels.query_rows, minlength=len(qrels.query_ids)))[:-1]
+    return np.split(values[np.argsort(qrels.query_rows, kind="stable")], ends)
 
 
 def _rows_by_query(run: Run, qrels: Qrels) -> list[slice]:
@@ -152,6 +244,8 @@ def _compare(
         metrics = [name for name, column in differences.items() if np.isnan(column).tobytes() == left_out]
         matrix = np.stack([differences[name] for name in metrics], axis=1)
         matrix = matrix[~np.isnan(matrix[:, 0])]
+        if not len(matrix):  # no query counts, and there is nothing to test
+            continue
         p_values = randomization_test(matrix, seed=seed)
         low, high = bootstrap_interval(matrix, seed=seed)
         comparisons += [
