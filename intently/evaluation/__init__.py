@@ -3,8 +3,9 @@
 from intently.evaluation.average_precision import average_precision
 from intently.evaluation.click_groups import ClickGroup, ClickGroups
 from intently.evaluation.click_weighted_precision import click_weighted_precision
-from intently.evaluation.evaluation import evaluate_runs, judge_run
+from intently.evaluation.evaluation import evaluate_runs
 from intently.evaluation.judged import JudgedRanking
+from intently.evaluation.judging import judge_run
 from intently.evaluation.ndcg import condensed_ndcg, ndcg
 from intently.evaluation.pair_accuracy import pair_accuracy
 from intently.evaluation.recall import hit_rate, recall

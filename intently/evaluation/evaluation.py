@@ -1,7 +1,6 @@
 """Measuring runs against judgements."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +13,16 @@ from intently.evaluation.average_precision import average_precision
 from intently.evaluation.click_groups import ClickGroups
 from intently.evaluation.click_weighted_precision import click_weighted_precision
 from intently.evaluation.judged import JudgedRanking
-from intently.evaluation.ndcg import condensed_ndcg, ndcg
-from intently.evaluation.pair_accuracy import count_pairs, pair_accuracy
+from intently.evaluation.judged_only import check_scores, judged_facts, measure_judged, measure_training, training_ads
+from intently.evaluation.judging import judge_run, lookup, rows_by_query
+from intently.evaluation.ndcg import ndcg
 from intently.evaluation.recall import hit_rate, recall
 from intently.evaluation.reciprocal_rank import reciprocal_rank
-from intently.evaluation.report import Comparison, Join, JudgedFacts, Report, RunMeasures
+from intently.evaluation.report import Comparison, Join, Report, RunMeasures
 from intently.evaluation.significance import bootstrap_interval, randomization_test
 from intently.evaluation.tail_coverage import tail_coverage
-from intently.evaluation.top_share import judged_share, top_share
-from intently.evaluation.training_ads import TrainingAds
 
 Float64Array = npt.NDArray[np.float64]
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-WIDE_GAP = 1.0  # between two grades, from which a pair counts as plainly different
 
 
 def evaluate_runs(
@@ -77,8 +72,8 @@ def evaluate_runs(
         groups = ClickGroups.build(clicks, qrels.ad_ids if ad_ids is None else _flat(ad_ids))
     if train is not None and not judged_only:
         raise InputError("training judgements need judged_only", cure="pass it too; on the command line --judged-only")
-    training = None if train is None else _training_ads(train, runs, qrels)
-    facts = _judged_facts(qrels, positives, training) if judged_only else None
+    training = None if train is None else training_ads(train, runs, qrels)
+    facts = judged_facts(qrels, positives, training) if judged_only else None
     metrics: dict[str, Callable[[JudgedRanking], float]] = {
         f"Recall@{k}": lambda judged: recall(judged, k),
         "MRR": reciprocal_rank,
@@ -88,7 +83,7 @@ def evaluate_runs(
     }
     measured, joins = {}, {}
     for name, run in runs.items():
-        rows = _rows_by_query(run, qrels)
+        rows = rows_by_query(run, qrels)
         rankings = judge_run(run, qrels, min_relevance=threshold)
         joins[name] = _join(name, run, qrels, rankings, must_share)
         per_query = {metric: np.array([measure(judged) for judged in rankings]) for metric, measure in metrics.items()}
@@ -104,10 +99,10 @@ def evaluate_runs(
             overall[f"tail coverage@{k}"] = tail_coverage(groups, shown, relevant)
             overall[f"tail coverage of all ads@{k}"] = tail_coverage(groups, shown, groups.ad_ids)
         if judged_only:
-            _check_scores(name, run)
-            per_query |= _measure_judged(rankings, k)
+            check_scores(name, run)
+            per_query |= measure_judged(rankings, k)
         if training is not None:
-            per_query |= _measure_training(run, qrels, rankings, rows, training, k)
+            per_query |= measure_training(run, qrels, rankings, rows, training, k)
         measured[name] = RunMeasures(per_query, overall)
     first, *others = measured
     comparisons = tuple(
@@ -118,67 +113,6 @@ def evaluate_runs(
     num_with_relevant = len(np.unique(qrels.query_rows[positives]))
     sizes = None if groups is None else groups.sizes
     return Report(qrels.query_ids, num_with_relevant, threshold, measured, comparisons, sizes, joins, facts)
-
-
-def _measure_judged(rankings: list[JudgedRanking], k: int) -> dict[str, Float64Array]:
-    metrics: dict[str, Callable[[JudgedRanking], float]] = {
-        "pair accuracy": pair_accuracy,
-        "pair accuracy, gap 1+": lambda judged: pair_accuracy(judged, WIDE_GAP),
-        f"condensed NDCG@{k}": lambda judged: condensed_ndcg(judged, k),
-        f"judged@{k}": lambda judged: judged_share(judged, k),
-    }
-    return {metric: np.array([measure(judged) for judged in rankings]) for metric, measure in metrics.items()}
-
-
-def _measure_training(
-    run: Run, qrels: Qrels, rankings: list[JudgedRanking], rows: list[slice], training: TrainingAds, k: int
-) -> dict[str, Float64Array]:
-    returned, positive = training.are_judged(run.ad_ids), training.are_positive(run.ad_ids)
-    judged_ads = _by_query(training.are_judged(qrels.ad_ids), qrels)
-    each = list(zip(rankings, rows, judged_ads, strict=True))
-    return {
-        f"Recall@{k}, in train": np.array([recall(judged.among(returned[at], of), k) for judged, at, of in each]),
-        f"Recall@{k}, not in train": np.array([recall(judged.among(~returned[at], ~of), k) for judged, at, of in each]),
-        f"train-positive@{k}": np.array([top_share(judged, positive[at], k) for judged, at, _ in each]),
-    }
-
-
-def _training_ads(train: Qrels, runs: Mapping[str, Run], qrels: Qrels) -> TrainingAds:
-    """Return the ads of `train`. Raises InputError if neither judgements nor runs know any of them."""
-    training = TrainingAds.build(train)
-    if not any(training.are_judged(known).any() for known in (qrels.ad_ids, *(run.ad_ids for run in runs.values()))):
-        cure = f"write the same ids: {train.ad_ids[0].as_py()!r} in training, {qrels.ad_ids[0].as_py()!r} in the others"
-        raise InputError("the training judgements share no ad with the judgements and the runs", cure=cure)
-    return training
-
-
-def _judged_facts(qrels: Qrels, positives: npt.NDArray[np.bool_], training: TrainingAds | None) -> JudgedFacts:
-    """Return what can be measured over judged ads. Raises InputError if no two grades of a query differ."""
-    nothing = np.zeros(0)
-    unranked = [JudgedRanking(nothing, grades, 0) for grades in _by_query(qrels.values, qrels)]
-    all_pairs, wide_pairs = (
-        np.array([count_pairs(judged, min_gap)[1] for judged in unranked]) for min_gap in (0, WIDE_GAP)
-    )
-    if not all_pairs.any():
-        cure = "judge ads that do not answer a query too, with a lower grade, or measure without judged_only"
-        raise InputError("no query has two ads of different grades, so no pair can be ordered", cure=cure)
-    num_in_train = None if training is None else int(training.are_judged(qrels.ad_ids)[positives].sum())
-    return JudgedFacts(
-        int(all_pairs.sum()),
-        int(np.count_nonzero(all_pairs)),
-        int(wide_pairs.sum()),
-        int(np.count_nonzero(wide_pairs)),
-        int(positives.sum()),
-        num_in_train,
-    )
-
-
-def _check_scores(name: str, run: Run) -> None:
-    """Raise InputError for a run whose scores never differ within a query: it would be one large tie."""
-    same_query = run.query_rows[1:] == run.query_rows[:-1]
-    if same_query.any() and not (same_query & (run.scores[1:] != run.scores[:-1])).any():
-        cure = "write scores that fall with the rank, such as 1 / rank"
-        raise InputError(f"run '{name}' gives all ads of a query the same score, so all pairs are ties", cure=cure)
 
 
 def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking], must_share: bool) -> Join:
@@ -194,44 +128,10 @@ def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking], must
             f"write the same ids: {run.ad_ids[0].as_py()!r} in the run, {qrels.ad_ids[0].as_py()!r} in the judgements"
         )
         raise InputError(problem, cure=cure)
-    num_unjudged = len(run.query_ids) - int((_lookup(run.query_ids, qrels.query_ids) >= 0).sum())
+    num_unjudged = len(run.query_ids) - int((lookup(run.query_ids, qrels.query_ids) >= 0).sum())
     num_returned = sum(len(judged.ranked) for judged in rankings)
     num_judged = sum(int(np.count_nonzero(~np.isnan(judged.ranked))) for judged in rankings)
     return Join(num_answered, num_unjudged, num_returned, num_judged)
-
-
-def judge_run(run: Run, qrels: Qrels, *, min_relevance: float) -> list[JudgedRanking]:
-    """Return the judged ranking of every query of `qrels` (Q,), in their order."""
-    ads = qrels.ad_ids.dictionary_encode()
-    num_ads = len(ads.dictionary)
-    keys = qrels.query_rows * num_ads + ads.indices.to_numpy()
-    order = np.argsort(keys, kind="stable")
-    sorted_keys = keys[order]
-    ad_codes = pc.fill_null(pc.index_in(run.ad_ids, ads.dictionary), -1).to_numpy(zero_copy_only=False)
-    qrels_rows = _lookup(run.query_ids, qrels.query_ids)[run.query_rows]
-    # The keys of an unknown query are below 0 and so meet none; those of an unknown ad have to be told apart.
-    wanted = qrels_rows * num_ads + ad_codes
-    place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
-    is_judged = (sorted_keys[place] == wanted) & (ad_codes >= 0)
-    ranked = np.where(is_judged, qrels.values[order][place], np.nan)
-    return [
-        JudgedRanking(ranked[at], grades, min_relevance, run.scores[at])
-        for at, grades in zip(_rows_by_query(run, qrels), _by_query(qrels.values, qrels), strict=True)
-    ]
-
-
-def _by_query(values: npt.NDArray[Scalar], qrels: Qrels) -> list[npt.NDArray[Scalar]]:
-    """Return the values of each query of `qrels` (Q,), from one value a judged pair (P,)."""
-    ends = np.cumsum(np.bincount(qrels.query_rows, minlength=len(qrels.query_ids)))[:-1]
-    return np.split(values[np.argsort(qrels.query_rows, kind="stable")], ends)
-
-
-def _rows_by_query(run: Run, qrels: Qrels) -> list[slice]:
-    """Return where in the columns of `run` the answer to each query of `qrels` (Q,) is; an empty slice for none."""
-    rows = _lookup(qrels.query_ids, run.query_ids)
-    starts = np.searchsorted(run.query_rows, rows, side="left")
-    ends = np.where(rows < 0, starts, np.searchsorted(run.query_rows, rows, side="right"))
-    return [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 def _compare(
@@ -252,14 +152,7 @@ def _compare(
             Comparison(first, other, name, *map(float, row))
             for name, *row in zip(metrics, matrix.mean(axis=0), low, high, p_values, strict=True)
         ]
-    return comparisons
-
-
-def _lookup(wanted: tuple[str, ...], known: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Return the position in `known` of each of `wanted`, −1 for an unknown one."""
-    found = pc.index_in(pa.array(wanted, pa.string()), pa.array(known, pa.string()))
-    rows: npt.NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return rows
+    return sorted(comparisons, key=lambda comparison: list(values).index(comparison.metric))
 
 
 def _flat(ad_ids: pa.StringArray | pa.ChunkedArray) -> pa.StringArray:
