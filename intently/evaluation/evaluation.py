@@ -71,7 +71,7 @@ def evaluate_runs(
     if clicks is not None:
         groups = ClickGroups.build(clicks, qrels.ad_ids if ad_ids is None else _flat(ad_ids))
     if train is not None and not judged_only:
-        raise InputError("training judgements need judged_only", cure="pass it too; on the command line --judged-only")
+        raise InputError("training judgements (--train) split what --judged-only measures", cure="give both")
     training = None if train is None else training_ads(train, runs, qrels)
     facts = judged_facts(qrels, positives, training) if judged_only else None
     metrics: dict[str, Callable[[JudgedRanking], float]] = {

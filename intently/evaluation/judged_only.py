@@ -54,7 +54,9 @@ def training_ads(train: Qrels, runs: Mapping[str, Run], qrels: Qrels) -> Trainin
     training = TrainingAds.build(train)
     if not any(training.are_judged(known).any() for known in (qrels.ad_ids, *(run.ad_ids for run in runs.values()))):
         cure = f"write the same ids: {train.ad_ids[0].as_py()!r} in training, {qrels.ad_ids[0].as_py()!r} in the others"
-        raise InputError("the training judgements share no ad with the judgements and the runs", cure=cure)
+        raise InputError(
+            "the training judgements (--train) share no ad with the judgements (--qrels) and the runs", cure=cure
+        )
     return training
 
 
@@ -66,8 +68,10 @@ def judged_facts(qrels: Qrels, positives: npt.NDArray[np.bool_], training: Train
         np.array([count_pairs(judged, min_gap)[1] for judged in unranked]) for min_gap in (0, _WIDE_GAP)
     )
     if not all_pairs.any():
-        cure = "judge ads that do not answer a query too, with a lower grade, or measure without judged_only"
-        raise InputError("no query has two ads of different grades, so no pair can be ordered", cure=cure)
+        cure = "judge ads that do not answer a query too, with a lower grade, or leave out --judged-only"
+        raise InputError(
+            "no query of the judgements (--qrels) has two ads of different grades: there is no pair", cure=cure
+        )
     num_in_train = None if training is None else int(training.are_judged(qrels.ad_ids)[positives].sum())
     return JudgedFacts(
         int(all_pairs.sum()),
