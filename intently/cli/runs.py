@@ -58,6 +58,12 @@ def evaluate(
     clicks: Annotated[
         Path | None, typer.Option(help="Clicks from before the test, for click-weighted precision and tail coverage.")
     ] = None,
+    judged_only: Annotated[
+        bool, typer.Option("--judged-only", help="Add measures that do not take an unjudged ad for a wrong one.")
+    ] = False,
+    train: Annotated[
+        Path | None, typer.Option(help="Clicks or judgements learned from: with --judged-only, splits Recall by them.")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown with the paired comparisons.")] = False,
 ) -> None:
     """Measure runs side by side, with a paired test of each against the first.
@@ -77,6 +83,8 @@ def evaluate(
         read_qrels(qrels),
         min_relevance=min_relevance,
         clicks=read_judgements(clicks) if clicks else None,
+        judged_only=judged_only,
+        train=read_qrels(train) if train else None,
     )
     if as_json:
         print_json(report.to_json())
