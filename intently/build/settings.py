@@ -97,10 +97,10 @@ class BuildSettings:
     """All settings of a build, a table a stage; what a settings file may contain."""
 
     device: str = "cpu"  # that trains student and encoder, and reads all ads with them; language models have their own
-    # What the student starts from: "all-MiniLM-L6-v2" (English), "multilingual-e5-small", a directory of a BERT-style
-    # encoder, or "auto": the first of these two for titles in English, the second for others.
+    # That the student starts from: "all-MiniLM-L6-v2" (English), "multilingual-e5-small", a directory of a BERT-style
+    # encoder, or "auto", one of the first two by the language of the titles.
     checkpoint: str = AUTO
-    num_layers: int | None = None  # of the checkpoint that the student keeps, its first; None: all
+    num_layers: int | None = None  # of the checkpoint that the student keeps, from the bottom; None: all
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads on a CPU; elsewhere PyTorch does
     teacher: TeacherSettings = field(default_factory=TeacherSettings)

@@ -17,6 +17,7 @@ from intently.evaluation.evaluation import evaluate_runs
 from intently.evaluation.latency import measure_latency
 from intently.lab.world import simulate_world
 from intently.lab.world.simulate import VERSION
+from intently.models.pretrained import ENGLISH
 from intently.progress import StageProgress
 from intently.terminal import show_ranking
 from intently.types import Channel
@@ -34,7 +35,7 @@ EXAMPLES = (
 # Grade 2: the kind of thing that was wanted, without conflict, though not with every wish fulfilled.
 MIN_RELEVANCE = 2.0
 # A smaller batch and fewer steps than a real build takes, so that the demonstration is over in minutes.
-SETTINGS = BuildSettings(training=TrainingSettings(batch_size=64, min_steps=160, max_steps=160))
+SETTINGS = BuildSettings(checkpoint=ENGLISH, training=TrainingSettings(batch_size=64, min_steps=160, max_steps=160))
 _DEPTH = 500
 _NUM_TIMED = 200
 

@@ -140,7 +140,9 @@ def _opened(
     path: Path, config: BackboneConfig, tokenizer: StudentTokenizer, read: Callable[[IntArray], dict[str, Tensor]]
 ) -> Checkpoint:
     if tokenizer.vocab_size > config.vocab_size:
-        raise ArtifactError(f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, the weights {config.vocab_size}")
+        raise ArtifactError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, but config.json {config.vocab_size}"
+        )
     rows = np.arange(tokenizer.vocab_size)  # some have more embeddings, for the sake of round sizes
     return Checkpoint(path, replace(config, vocab_size=len(rows)), tokenizer, rows, read)
 
