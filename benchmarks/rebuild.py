@@ -38,9 +38,11 @@ from intently.engine.settings import RetrievalSettings
 from intently.generation import About, Draft, build_lock, current_id, digest_of_ids, prune, roll_back
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.near import NearIntentions
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
+from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone, BackboneConfig
 from intently.models.pretrained import load_pretrained
@@ -284,10 +286,11 @@ def engine_of(student: Student, version: int, num_ads: int) -> Engine:
     given = np.array([(key, row) for row, ad in enumerate(ads) for key in phrases.within(ad.title).tolist()])
     nothing = np.empty((0, 2), dtype=np.int64)
     vectors = student.embed(ad_texts(catalog), settings.max_ad_tokens)
+    near = NearIntentions.build(student.embed(THINGS, 24), Guidance(0.05, 1.0))
     postings, statistics = build_postings(
-        AdIntentions(given, nothing, nothing, np.empty(0)), vectors, student.embed(THINGS, 24), settings
+        AdIntentions(given, nothing, nothing, np.empty(0)), vectors, near.vectors.embeddings, settings
     )
-    intentions = IntentionIndex(THINGS, trie, postings, Analyzer(), statistics)
+    intentions = IntentionIndex(THINGS, trie, postings, Analyzer(), statistics, near)
     lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())
     return Engine(catalog, student, intentions, VectorIndex(vectors), lexical, RetrievalSettings(runtime=Runtime.TORCH))
 

@@ -18,9 +18,11 @@ from intently.engine.settings import RetrievalSettings
 from intently.errors import InputError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.near import NearIntentions
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
+from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Student
@@ -75,14 +77,14 @@ def small_engine() -> Engine:
     given = np.array([(key, row) for row, text in enumerate(texts) for key in phrases.within(text).tolist()])
     nothing = np.empty((0, 2), dtype=np.int64)  # clicks; and the students of real engines decode some
     vectors = student.embed(ad_texts(catalog), settings.max_ad_tokens)
-    meanings = student.embed(INTENTIONS, settings.max_ad_tokens)
+    near = NearIntentions.build(student.embed(INTENTIONS, settings.max_ad_tokens), Guidance(0.05, None))
     postings, statistics = build_postings(
-        AdIntentions(given, nothing, nothing, np.empty(0)), vectors, meanings, settings
+        AdIntentions(given, nothing, nothing, np.empty(0)), vectors, near.vectors.embeddings, settings
     )
     return Engine(
         catalog,
         student,
-        IntentionIndex(INTENTIONS, trie, postings, Analyzer(), statistics),
+        IntentionIndex(INTENTIONS, trie, postings, Analyzer(), statistics, near),
         VectorIndex(vectors),
         LexicalIndex.build(searchable_texts(catalog), LexicalSettings()),
         RetrievalSettings(),

@@ -274,6 +274,35 @@ def test_query_obeys_targeting(engine):
     assert not {"a1", "a3"} & asked("--country", "CN", "--language", "ZH")
 
 
+def test_query_filters_caps_and_shows_payload(engine):
+    def asked(*options: str) -> list[dict]:
+        outcome = intently("query", engine, "扫地机器人", "--json", *options)
+        assert outcome.code == 0, outcome.err
+        return json.loads(outcome.out)["ads"]
+
+    wanted = (
+        "--filter",
+        'languages has "zh" and not title == "跑步鞋 男 透气"',
+        "--payload",
+        "title",
+        "--payload",
+        "bid",
+    )
+    found = asked(*wanted)
+    assert {ad["payload"]["title"] for ad in found} == {"扫地机器人 自动集尘", "静音 扫地机器人"}
+    assert all(ad["payload"]["bid"] is None for ad in found)
+    assert asked(*wanted, "--max-per", "status=1") == found[:1]
+    shown = intently("query", engine, "扫地机器人", *wanted)
+    assert "title: 静音 扫地机器人" in shown.out.replace("       ", "")
+    for options, told in (
+        (("--filter", "titel == 'x'"), "did you mean 'title'"),
+        (("--filter", "title = 'x'"), "character 7: cannot read '='; write =="),
+        (("--max-per", "status"), "'status' is not a cap; write --max-per advertiser=2"),
+        (("--payload", "prise"), "no ad has a column 'prise'"),
+    ):
+        assert_refused(intently("query", engine, "drill", *options), told)
+
+
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_run_answers_every_query(engine, inputs, tmp_path, channel):
     run_file = tmp_path / "r.trec"
@@ -389,7 +418,8 @@ def test_killed_build_resumes(engine, inputs, tmp_path):
     # A shell's background processes ignore SIGINT, and so would their children, this one included.
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from intently.cli import main"
     command = [sys.executable, "-c", f"{start}; main()", "build", "--ads", inputs / "ads.tsv",
-               "--out", tmp_path / "engine", "--settings", tmp_path / "long.toml"]  # fmt: skip
+               "--clicks", inputs / "clicks.tsv", "--out", tmp_path / "engine",
+               "--settings", tmp_path / "long.toml"]  # fmt: skip
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     ) as process:
@@ -425,7 +455,7 @@ def test_retrieval_settings_are_taken_over_without_training(inputs, copied, tmp_
     assert "already built" in outcome.err
     assert "Training" not in outcome.err
     answer = json.loads(intently("query", copied, "cordless drill", "--json").out)
-    assert len(answer["intentions"]) == 3
+    assert len(answer["intentions"]) > 3  # near ones stand beside those that are decoded
 
 
 def test_other_settings_build_anew(inputs, copied, tmp_path):
@@ -491,6 +521,9 @@ ARTIFACT_FILES = (
     "intentions/intentions.trie",
     "intentions/postings.npz",
     "intentions/statistics.npz",
+    "intentions/embeddings.npy",
+    "intentions/embeddings.coarse.npz",
+    "intentions/guidance.json",
     "lexical/terms.json",
     "lexical/postings.npz",
     "student/config.json",

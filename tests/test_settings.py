@@ -188,16 +188,16 @@ def test_every_whole_number_is_checked(cls, name):
 
 def test_presets():
     assert BuildSettings.preset("default") == BuildSettings()
-    quick, best = BuildSettings.preset("quick"), BuildSettings.preset(Preset.BEST)
-    assert quick.training.max_steps < BuildSettings().training.min_steps and not quick.bridge.enabled
+    instant, best = BuildSettings.preset("instant"), BuildSettings.preset(Preset.BEST)
+    assert not (instant.training.max_steps or instant.fusion.held_out_share or instant.bridge.enabled)
     assert best == replace(BuildSettings(), bridge=replace(best.bridge, enabled=True)) and best.bridge.enabled
-    with pytest.raises(SettingsError, match="the preset is 'fast'; it takes one of quick, default, best"):
+    with pytest.raises(SettingsError, match="the preset is 'fast'; it takes one of instant, default, best"):
         BuildSettings.preset("fast")
 
 
 def test_a_file_overrides_the_preset(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[training]\nseed = 3\n[bridge]\nenabled = false\n")
-    chosen = read_settings(BuildSettings, path, BuildSettings.preset("quick"))
-    assert chosen.training == replace(BuildSettings.preset("quick").training, seed=3)
+    chosen = read_settings(BuildSettings, path, BuildSettings.preset("instant"))
+    assert chosen.training == replace(BuildSettings.preset("instant").training, seed=3)
     assert not read_settings(BuildSettings, path, BuildSettings.preset("best")).bridge.enabled

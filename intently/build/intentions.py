@@ -1,6 +1,9 @@
 """From interactions to a vocabulary, to what the student learns, to what it says of every ad."""
 
-from dataclasses import dataclass
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from intently.arrays import IntArray
+from intently.build.gain import Gain, training_gain
 from intently.build.interactions import Interactions
 from intently.build.limits import check_student_tokens
 from intently.build.settings import BuildSettings
@@ -18,20 +22,24 @@ from intently.build.training.student import train_student
 from intently.build.work import STUDENT, begin, finish, is_finished
 from intently.catalog import Catalog
 from intently.errors import ArtifactError
-from intently.files import read_sealed, sealed_write, set_aside
+from intently.files import read_sealed, sealed_write, set_aside, write_text
 from intently.index.intentions import IntentionIndex
+from intently.index.near import NearIntentions, spread
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.intentions.candidates import mine_candidates
+from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
 from intently.live.readings import Readings, read_ads
-from intently.models.pretrained import grow_vocabulary, load_pretrained
+from intently.models.intention_reader import IntentionReader
+from intently.models.pretrained import start_from
 from intently.models.student import Student
 from intently.text.analyze import Analyzer
 from intently.types import Progress
 
-_CHUNK = 4096  # ads whose intentions are decoded between two saves
+_GAIN = "gain.json"  # what training gained, beside the student
+_CHUNK = 4096  # ads that are read between two saves
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +50,13 @@ class IntentionContent:
     vocabulary: Vocabulary
     trie: Trie
     labels: TeacherLabels
-    decoded: IntArray  # (P, 2): intention_id, ad_row
+    decoded: IntArray  # (P, 2): intention_id, ad_row; near ones too
     log_probs: NDArray[np.float64]  # (P,)
     embeddings: NDArray[np.float32]  # (N, D) of the ads, as the student reads them
-    intention_embeddings: NDArray[np.float32]  # (I, D) of the intentions
+    near: NearIntentions
     phrases: PhraseTable
+    facts: dict[str, float]
+    notes: tuple[str, ...]
 
     def index(self, interactions: Interactions, settings: PostingSettings) -> IntentionIndex:
         """Return the index of these intentions; `interactions` tell what ads were clicked for."""
@@ -58,48 +68,98 @@ class IntentionContent:
             decoded=np.concatenate((self.decoded, self.vocabulary.taught_pairs)),
             log_probs=np.concatenate((self.log_probs, self.vocabulary.taught_log_probs)),
         )
-        postings, statistics = build_postings(ads, self.embeddings, self.intention_embeddings, settings)
-        return IntentionIndex(self.vocabulary.texts, self.trie, postings, self.phrases.analyzer, statistics)
+        vectors = self.near.vectors.embeddings
+        postings, statistics = build_postings(ads, self.embeddings, vectors, settings)
+        return IntentionIndex(self.vocabulary.texts, self.trie, postings, self.phrases.analyzer, statistics, self.near)
 
 
 def build_intentions(
-    catalog: Catalog, texts: list[str], interactions: Interactions, settings: BuildSettings, work: Path, show: Progress
+    catalog: Catalog,
+    texts: list[str],
+    interactions: Interactions,
+    aside: Interactions,
+    settings: BuildSettings,
+    work: Path,
+    show: Progress,
 ) -> IntentionContent:
-    """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`."""
+    """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`.
+
+    Without clicks nothing is trained, and a student that training made worse on the queries of `aside` is left as it
+    began.
+    """
     show("Finding intentions", 0, 0, "")
-    backbone, tokenizer = load_pretrained(settings.checkpoint)
-    tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
-    backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
     draft = choose_vocabulary(catalog, interactions, settings)
     drafted = training_data(interactions, texts, draft)
     labels = label_with_teacher(drafted, interactions.counts, settings.teacher, work / "teacher", show)
     vocabulary = choose_vocabulary(catalog, interactions, settings, labels) if labels.ads else draft
+    read = (*texts, *interactions.queries, *vocabulary.texts)
+    backbone, tokenizer = start_from(settings.checkpoint, read, settings.training.seed, settings.num_layers)
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts), tokenizer.unknown_id)
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
-    check_student_tokens(settings, backbone.config.max_position_embeddings, trie.depth())
+    check_student_tokens(settings, Student(backbone, tokenizer).positions, trie.depth())
     phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
 
-    directory = work / STUDENT
+    directory, wanted = work / STUDENT, settings.training.max_steps > 0 and len(interactions.clicks) > 0
     if not is_finished(directory):
         begin(directory)
-        trained = train_student(
-            backbone.to(torch.device(settings.device)),
-            tokenizer,
-            training_data(interactions, texts, vocabulary, labels.of_queries(phrases)),
-            trie,
-            settings.training,
-            checkpoint=work / "checkpoint.pt",
-            progress=show,
-        )
-        Student(trained.backbone, tokenizer).save(directory)
+        gain = None
+        if wanted:
+            start = Student(copy.deepcopy(backbone), tokenizer).use(settings.runtime, torch.get_num_threads())
+            backbone = train_student(
+                backbone.to(torch.device(settings.device)),
+                tokenizer,
+                training_data(interactions, texts, vocabulary, labels.of_queries(phrases)),
+                trie,
+                settings.training,
+                checkpoint=work / "checkpoint.pt",
+                progress=show,
+            ).backbone
+            trained = Student(backbone, tokenizer).on("cpu").use(settings.runtime, torch.get_num_threads())
+            max_tokens = settings.postings.max_ad_tokens
+            gain = training_gain(start, trained, aside, texts, max_tokens, settings.training.seed, show)
+            if gain and gain.trained < gain.start:
+                backbone = start.backbone
+        Student(backbone, tokenizer).save(directory)
+        write_text(directory / _GAIN, json.dumps(asdict(gain) if gain else None))
         finish(directory)
     student = Student.load(directory).use(settings.runtime, torch.get_num_threads())
+    facts, notes = _told(directory, student, wanted, settings)
     reader = student.on(settings.device)
-    decoded, log_probs, embeddings = read_all_ads(reader, trie, texts, settings.postings, work, show)
-    intention_embeddings = reader.embed(vocabulary.texts, settings.postings.max_ad_tokens)
+    near = embed_intentions(reader, vocabulary.texts, settings, show)
+    decoded, log_probs, embeddings = read_all_ads(reader, trie, near, texts, settings.postings, work, show)
     return IntentionContent(
-        student, vocabulary, trie, labels, decoded, log_probs, embeddings, intention_embeddings, phrases
+        student, vocabulary, trie, labels, decoded, log_probs, embeddings, near, phrases, facts, notes
     )
+
+
+def _told(
+    directory: Path, student: Student, wanted: bool, settings: BuildSettings
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return what a build's report says of the student's training: facts and notes."""
+    if not wanted:
+        why = "as there are no clicks to learn from" if settings.training.max_steps else "as 'max_steps' is 0"
+        return {}, (f"the student was not trained, {why}; the pretrained start serves",)
+    try:
+        gain = Gain(**json.loads((directory / _GAIN).read_bytes()))
+    except (OSError, ValueError, TypeError):  # too few queries, or taken over from a generation
+        return {}, ()
+    if student.speaks:
+        return gain.facts, ()
+    lost = f"({gain.trained:.3f} against {gain.start:.3f}, p {gain.p_value:.2g})"
+    return gain.facts, (f"training made the student worse on held-out queries {lost}; the pretrained start serves",)
+
+
+def embed_intentions(
+    student: Student, intentions: Sequence[str], settings: BuildSettings, show: Progress
+) -> NearIntentions:
+    """Return what finds intentions by their embeddings. A student that was not trained has nothing to say itself."""
+    report = partial(_report, show, "Embedding the intentions", 0)
+    embeddings = student.embed(intentions, settings.postings.max_ad_tokens, progress=report)
+    guidance = Guidance(
+        settings.guidance.prior_temperature * spread(embeddings),
+        settings.guidance.model_temperature if student.speaks else None,
+    )
+    return NearIntentions.build(embeddings, guidance, show)
 
 
 def choose_vocabulary(
@@ -142,24 +202,32 @@ def clicked_pairs(interactions: Interactions, phrases: PhraseTable) -> IntArray:
 
 
 def read_all_ads(
-    student: Student, trie: Trie, texts: list[str], settings: PostingSettings, work: Path, show: Progress
+    student: Student,
+    trie: Trie,
+    near: NearIntentions,
+    texts: list[str],
+    settings: PostingSettings,
+    work: Path,
+    show: Progress,
 ) -> tuple[IntArray, np.ndarray, np.ndarray]:
-    """Let the student read every ad: decoded (intention_id, ad_row) pairs, their log-probabilities, and embeddings.
+    """Let the student read every ad: (intention_id, ad_row) pairs, their log-probabilities, and embeddings.
 
     Saved chunk by chunk under `work`, so that an interrupted build goes on where it was.
     """
-    decoder = student.decoder(trie)
+    intention_reader = IntentionReader(student.decoder(trie), near, near.of_ads)
+    decisive = (settings.num_near, settings.num_beams, settings.max_ad_tokens, *vars(near.of_ads).values())
+    kind = "-".join(map(str, (*decisive, student.runtime)))
     pairs, log_probs, embeddings = [], [], []
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
-        path = work / f"ads-{settings.num_beams}-{settings.max_ad_tokens}-{student.runtime}-{start}.npz"
+        path = work / f"ads-{kind}-{start}.npz"
         try:
             content = read_sealed(path)
         except (FileNotFoundError, ArtifactError) as error:
             if isinstance(error, ArtifactError):
                 set_aside(path, str(error))
-            report = partial(_report, show, start, len(texts))
-            readings = read_ads(student, decoder, chunk, settings, report)
+            report = partial(_report, show, "Reading the ads", start, total=len(texts))
+            readings = read_ads(student, intention_reader, chunk, settings, report)
             with sealed_write(path) as file:
                 np.savez(file, **vars(readings))
             content = read_sealed(path)
@@ -172,5 +240,5 @@ def read_all_ads(
     return np.concatenate(pairs), np.concatenate(log_probs), np.concatenate(embeddings)
 
 
-def _report(show: Progress, start: int, total: int, done: int) -> None:
-    show("Reading the ads", start + done, total, "")
+def _report(show: Progress, stage: str, start: int, done: int, total: int) -> None:
+    show(stage, start + done, total, "")

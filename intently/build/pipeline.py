@@ -26,10 +26,12 @@ from intently.build.augmentation.ocr_repair import OcrRepairer
 from intently.build.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
 from intently.build.encoder_teacher import Guide
 from intently.build.fusion import Learned, held_out_queries, learn_fusion
+from intently.build.guidance import learn_guidance
 from intently.build.intentions import build_intentions
 from intently.build.interactions import Interactions, match_interactions
 from intently.build.limits import check_devices, check_models
 from intently.build.settings import BuildSettings
+from intently.build.start import choose_start
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
 from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
@@ -59,6 +61,7 @@ from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
+from intently.models.pretrained import AUTO
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.rules import TEXT_RULES_VERSION
@@ -101,16 +104,22 @@ def build_engine(
     clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
-    check_models(settings)
     if out.exists() and not out.is_dir():
         raise InputError("is a file", cure="name a directory for the engine", path=out)
     show("Reading", 0, 0, "")
+    read: ReadResult | None = None
+    chosen: tuple[str, ...] = ()
+    if settings.checkpoint == AUTO:
+        read = _read(ads, skip_bad, show)
+        start = choose_start(read.catalog.strings("title"))
+        settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
+    check_models(settings)
     fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
     check_devices(settings)
-    read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
+    read = read or _read(ads, skip_bad, show)
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
@@ -122,7 +131,7 @@ def build_engine(
         _check_held_out(Path(settings.bridge.augmentation_file), settings.fusion)
     with build_lock(out):
         work = prepare(out, fingerprints)
-        content = build_intentions(catalog, texts, learnt, settings, work.student, show)
+        content = build_intentions(catalog, texts, learnt, interactions.of_queries(aside), settings, work.student, show)
         analyzer = Analyzer(settings.lexical.stemmer)
         landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
         show("Indexing", 0, 0, "")
@@ -146,11 +155,18 @@ def build_engine(
             embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
         vectors = VectorIndex.build(embeddings, settings.coarse, show)
         learned = Learned(None, {})
+        told = dict(content.facts)
         if aside.any():
+            draft_intentions = content.index(learnt, settings.postings)
+            held_out = interactions.of_queries(aside)
+            queries_read = query_reader([lexical], content.student.tokenizer.whole_words).read
+            guided = learn_guidance(content.student, draft_intentions, queries_read, held_out, settings.retrieval, show)
+            content = replace(content, near=replace(content.near, guidance=guided.guidance))
+            told |= guided.facts
             draft = Engine(
                 catalog,
                 content.student,
-                content.index(learnt, settings.postings),
+                replace(draft_intentions, near=content.near),
                 vectors,
                 lexical,
                 replace(settings.retrieval, num_threads=torch.get_num_threads()),
@@ -158,7 +174,7 @@ def build_engine(
                 encoder=encoder,
                 tokens=tokens,
             )
-            learned = learn_fusion(draft, interactions.of_queries(aside), settings.fusion, show)
+            learned = learn_fusion(draft, held_out, settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
         query_texts = query_reader([lexical], content.student.tokenizer.whole_words).read
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
@@ -172,10 +188,11 @@ def build_engine(
             **coverage(content.vocabulary, catalog.num_ads, len(learnt.queries)),
             "postings": len(intentions.postings.ad_rows),
             "cached_queries": num_cached,
+            **told,
             **learned.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
-        notes = (*_notes(read, judgements, interactions, num_strange), *learned.notes)
+        notes = (*_notes(read, judgements, interactions, num_strange), *chosen, *content.notes, *learned.notes)
         for note in notes:
             logger.info("%s: %s", out, note)
         about = About(
@@ -206,6 +223,10 @@ def build_engine(
         _tidy(out, keep)
     logger.info("%s: built generation %s", out, unpublished.id, extra={"facts": facts})
     return BuildReport(out, facts, notes, unpublished.id)
+
+
+def _read(ads: Path, skip_bad: bool, show: Progress) -> ReadResult:
+    return read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
 
 
 def _tidy(out: Path, keep: int) -> None:

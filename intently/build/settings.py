@@ -18,7 +18,7 @@ from intently.intentions.vocabulary import VocabularySettings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.device import check_device
 from intently.models.encoder.settings import EncoderSettings
-from intently.models.pretrained import DEFAULT_CHECKPOINT
+from intently.models.pretrained import AUTO
 from intently.models.student import Runtime
 from intently.settings import check_choice, check_range
 from intently.text.chunk import ChunkSettings
@@ -44,9 +44,21 @@ EVERYDAY = (
 class Preset(StrEnum):
     """Named settings of a build, to begin from."""
 
-    QUICK = "quick"  # a student of few steps, no encoder: to see whether files are read as they should be
-    DEFAULT = "default"
+    INSTANT = "instant"  # nothing is trained: stands in a minute, and may be improved later by another build
+    DEFAULT = "default"  # trains a student
     BEST = "best"  # also an encoder for the dense channel: more exact, builds and answers take longer
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """How much nearness and the student have to say about intentions."""
+
+    # Of the softmax over cosines, in standard deviations of the cosine between two random intentions.
+    prior_temperature: float = 0.6
+    model_temperature: float = 2.0  # of the student's scores beside it; above 1 the student has less to say
+
+    def __post_init__(self) -> None:
+        check_range(self, "prior_temperature", "model_temperature", exclusive=True)
 
 
 class BackboneKind(StrEnum):
@@ -85,13 +97,17 @@ class BuildSettings:
     """All settings of a build, a table a stage; what a settings file may contain."""
 
     device: str = "cpu"  # that trains student and encoder, and reads all ads with them; language models have their own
-    checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
+    # What the student starts from: "all-MiniLM-L6-v2" (English), "multilingual-e5-small", a directory of a BERT-style
+    # encoder, or "auto": the first of these two for titles in English, the second for others.
+    checkpoint: str = AUTO
+    num_layers: int | None = None  # of the checkpoint that the student keeps, its first; None: all
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads on a CPU; elsewhere PyTorch does
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     postings: PostingSettings = field(default_factory=PostingSettings)
     ocr: OcrSettings = field(default_factory=OcrSettings)
     ocr_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)  # repairs what the lexicon cannot
@@ -106,8 +122,8 @@ class BuildSettings:
         """Return the settings of a `Preset`; raise `SettingsError` for another name."""
         if name not in tuple(Preset):
             raise SettingsError(f"the preset is {name!r}; it takes one of {', '.join(Preset)}")
-        if name == Preset.QUICK:
-            return cls(training=TrainingSettings(num_epochs=1, min_steps=100, max_steps=100))
+        if name == Preset.INSTANT:
+            return cls(training=TrainingSettings(min_steps=0, max_steps=0), fusion=FusionSettings(held_out_share=0))
         return cls(bridge=BridgeSettings(enabled=name == Preset.BEST))
 
     def __post_init__(self) -> None:
@@ -119,5 +135,7 @@ class BuildSettings:
                 f"'retrieval.runtime' is '{self.retrieval.runtime}', which cannot run an encoder of 'bridge.kind' "
                 f"'{self.bridge.kind}'; it takes 'torch'"
             )
+        if self.num_layers is not None:
+            check_range(self, "num_layers", low=1)
         if self.min_relevance is not None:
             check_range(self, "min_relevance", low=-math.inf)

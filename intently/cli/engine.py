@@ -1,7 +1,6 @@
 """Commands that build an engine and ask it."""
 
 import json
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +21,7 @@ from intently.cli.shared import (
     out,
     print_json,
 )
+from intently.errors import InputError
 from intently.progress import StageProgress
 from intently.types import Channel, Request, UserContext
 
@@ -40,7 +40,7 @@ def build(
         Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="What to begin from: quick (few steps), default, or best (also an encoder).")
+        str, typer.Option(help="What to begin from: instant (trains nothing), default, or best (also an encoder).")
     ] = "default",
     settings: SettingsFile = None,
     skip_bad: SkipBad = False,
@@ -89,6 +89,18 @@ def query(
     device: Annotated[str | None, typer.Option(help="The user's device.")] = None,
     audience: Annotated[list[str] | None, typer.Option(help="An audience tag of the user; may be repeated.")] = None,
     time: Annotated[datetime | None, typer.Option(help="The user's local time, for day parts.")] = None,
+    filters: Annotated[
+        str | None,
+        typer.Option("--filter", help='A condition: \'price < 50 and category in ("shoes", "boots")\'.'),
+    ] = None,
+    payload: Annotated[
+        list[str] | None,
+        typer.Option(help="A column to show with each ad; may be repeated. '*': all of its payload."),
+    ] = None,
+    max_per: Annotated[
+        list[str] | None,
+        typer.Option(help="At most so many ads of one value, such as advertiser=2; may be repeated."),
+    ] = None,
     secret: Annotated[
         str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a service's key.", show_default=False)
     ] = None,
@@ -96,7 +108,9 @@ def query(
     """Retrieve ads for one query, from an engine on disk or from a running service."""
     user = UserContext(country, language, device, time, audience or None)
     checked_user(user)  # before the engine is loaded
-    request = Request(text, k, user, channel, explain)
+    request = Request(
+        text, k, user, channel, explain, filters=filters, payload=tuple(payload or ()), max_per=_caps(max_per or [])
+    )
     catalog: Catalog | None = None
     if IS_ADDRESS.match(source):
         from intently.client import Client
@@ -109,11 +123,22 @@ def query(
         engine = load_engine(Path(source))
         ranking, catalog = engine.answer(request), engine.catalog
     if catalog is None or as_json:
-        print_json(json.dumps(asdict(ranking), ensure_ascii=False, indent=2))
+        print_json(json.dumps(ranking.to_dict(), ensure_ascii=False, indent=2))
         return
     from intently.terminal import show_ranking
 
     show_ranking(out, catalog, ranking, explain=explain)
+
+
+def _caps(given: list[str]) -> dict[str, int]:
+    """Return the caps that were written as NAME=NUMBER."""
+    caps = {}
+    for each in given:
+        name, _, number = each.rpartition("=")
+        if not name or not number.isascii() or not number.isdigit():
+            raise InputError(f"{each!r} is not a cap", cure="write --max-per advertiser=2", field="max_per")
+        caps[name] = int(number)
+    return caps
 
 
 def demo(

@@ -8,15 +8,17 @@ query ─ read once ┬─ student reads ─┬─ decode intentions → posting
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from intently.arrays import Float32Array, Float64Array, IntArray, Mask
 from intently.catalog import Catalog, checked_user
 from intently.engine.cache import QueryCache
+from intently.engine.caps import Caps
 from intently.engine.channels import ALL_CHANNELS
 from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
@@ -29,6 +31,8 @@ from intently.engine.timing import timed
 from intently.engine.understand import Models, Understood, reader_threads, understand
 from intently.engine.why import DEPTH, verdict
 from intently.errors import ArtifactError, InputError
+from intently.filters import Expression
+from intently.frozen import EMPTY, FrozenDict
 from intently.generation import Generation
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
@@ -38,8 +42,10 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
 from intently.models.encoder.embedder import Embedder
+from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
 from intently.snapshot.attributes import Attributes
+from intently.snapshot.columns import check_columns, values_of
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.text.analyze import Analyzer
@@ -50,6 +56,7 @@ from intently.types import (
     Channel,
     Degraded,
     Intention,
+    Progress,
     Ranking,
     Request,
     ScoredAd,
@@ -59,6 +66,7 @@ from intently.types import (
 
 logger = logging.getLogger(__name__)
 
+NUM_INTENTIONS = 20  # of a query, which a ranking shows; more stand for it
 FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
 _SKIPPED = {Channel.INTENTION: Degraded.INTENTIONS_SKIPPED, Channel.DENSE: Degraded.DENSE_SKIPPED}
 
@@ -98,7 +106,7 @@ class Engine:
         or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
         for queries longer than the student reads.
         """
-        check_parts(student, encoder, vectors, tokens, lexical, fusion)
+        check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion)
         longest = intentions.trie.depth()
         check_tokens(settings, "max_query_tokens", positions=student.positions, longest=longest, table="retrieval.")
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
@@ -106,11 +114,13 @@ class Engine:
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads)
         self.encoder = encoder.use(settings.runtime, num_threads) if encoder else None
-        self._models = Models(self.student, self.encoder, student.decoder(intentions.trie), intentions)
+        decoder, near = student.decoder(intentions.trie), intentions.near
+        intention_reader = IntentionReader(decoder, near, near.guidance)
+        self._models = Models(self.student, self.encoder, intention_reader, intentions)
         reader = AdReader(
             self.student,
             self.encoder,
-            self._models.decoder,
+            IntentionReader(decoder, near, near.of_ads),
             intentions,
             catalog,
             lexical,
@@ -126,6 +136,28 @@ class Engine:
         self._live = Applier(snapshot, reader)
         self.pace = Pace()
         self._pid = os.getpid()
+
+    @classmethod
+    def build(
+        cls,
+        ads: Iterable[Ad | Mapping[str, Any]],
+        clicks: Iterable[tuple[str, str] | Mapping[str, Any]] | None = None,
+        preset: str = "default",
+        *,
+        settings: Any = None,
+        progress: Progress | None = None,
+    ) -> "Engine":
+        """Build an engine from lists in memory: of `Ad`, or of mappings with the columns' names.
+
+        `clicks` are (query, ad_id) pairs, which are counted, or mappings with the columns of a click log. `preset`
+        names the settings of the build; `settings`, a `BuildSettings`, stands in for it. Raises `InputError` naming
+        the position of the first ad or click that is not valid. The engine lives as long as the process;
+        `intently.build_engine` writes one to a directory. Cost: that of a build.
+        """
+        from intently.build.from_lists import build_from_lists  # the one door to the room above, opened on request
+        from intently.build.settings import BuildSettings
+
+        return build_from_lists(cls, ads, clicks, settings or BuildSettings.preset(preset), progress)
 
     @classmethod
     def load(
@@ -168,8 +200,8 @@ class Engine:
     def apply(self, changes: Iterable[Change]) -> int:
         """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
 
-        A patch of status, bid or targeting costs no model call. A put whose text did not change costs none either, and
-        the ad keeps what it was clicked for. The student reads every other put once and decodes its intentions from the
+        A patch of status, bid, targeting or payload costs no model call. Nor does a put whose text did not change, and
+        the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
         present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
         whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
         not see the batch. The engine on disk does not change, so a batch does not outlive the process.
@@ -210,12 +242,26 @@ class Engine:
         channel: Channel = Channel.FUSED,
         explain: bool = True,
         exclude: Iterable[str] = (),
+        filters: Expression | str | None = None,
+        payload: Iterable[str] = (),
+        max_per: Mapping[str, int] = EMPTY,
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
         A short form of `answer`. Raises `InputError` naming the first argument that is not valid.
         """
-        return self.answer(Request(query, k, user, channel, explain, exclude))  # type: ignore[arg-type]
+        request = Request(
+            query,
+            k,
+            user,
+            channel,
+            explain,
+            exclude,  # type: ignore[arg-type]
+            filters=filters,
+            payload=payload,  # type: ignore[arg-type]
+            max_per=max_per,
+        )
+        return self.answer(request)
 
     def retrieve_many(
         self,
@@ -256,6 +302,8 @@ class Engine:
                 raise InputError(told, cure="pass Request(query)", path="requests", line=position)
             checked_user(request.user)  # refuse values that are not understood before anything is answered
         snapshot, clock = self._live.snapshot, Clock()  # one from the first request to the last
+        for request in requests:
+            check_columns(request, snapshot)
         starts = range(0, len(requests), batch_size)
         return (
             ranking
@@ -273,9 +321,13 @@ class Engine:
         snapshot = self._live.snapshot
         deep = replace(request, k=max(request.k, DEPTH), explain=True, deadline_ms=None)
         user = checked_user(request.user)
+        check_columns(request, snapshot)
         ranking = next(self._answer_batch([deep], snapshot, Clock()))
+        uncapped = ranking
+        if request.max_per:
+            uncapped = next(self._answer_batch([replace(deep, max_per=EMPTY)], snapshot, Clock()))
         numbers = {ad_id: next(iter(self._live.rows_in(snapshot, [ad_id])), None) for ad_id in ad_ids}
-        return tuple(verdict(request, user, ad_id, numbers[ad_id], ranking, snapshot) for ad_id in ad_ids)
+        return tuple(verdict(request, user, ad_id, numbers[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
 
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.
@@ -356,7 +408,7 @@ class Engine:
         ranked: tuple[ScoredAd, ...] = ()
         degraded = [code for name, code in _SKIPPED.items() if name in _names(request.channel) and name not in names]
         if not text.says_nothing:
-            eligible = self._eligible(request, snapshot)
+            eligible, caps = self._eligible(request, snapshot), Caps(request.max_per, snapshot)
             with timed(timings, "search"):
                 searched = self._searched(text, understood, snapshot, names, eligible)
             is_learned = request.channel is Channel.FUSED and self.fusion is not None
@@ -364,17 +416,17 @@ class Engine:
                 degraded.append(Degraded.FUSION_FALLBACK)
                 is_learned = False
             with timed(timings, "fuse"):
-                rows, scores = self._ranked(searched, request.channel, is_learned)
+                rows, scores = caps.kept(*self._ranked(searched, request.channel, is_learned))
             searches = [searched]
             while len(rows) < request.k and searches[-1].may_go_deeper:
                 if clock.is_late(request.deadline_ms):
                     degraded.append(Degraded.DEPTH_REDUCED)
                     break
                 with timed(timings, "search"):
-                    depth = 2 * searches[-1].depth
+                    depth, eligible = 2 * searches[-1].depth, caps.admitting(eligible)
                     searches.append(self._searched(text, understood, snapshot, names, eligible, depth))
                     deeper = self._ranked(searches[-1], request.channel, learned=False)
-                    rows, scores = continued((rows, scores), deeper)
+                    rows, scores = caps.kept(*continued((rows, scores), deeper))
             explain = request.explain
             if explain and clock.is_late(request.deadline_ms):
                 degraded.append(Degraded.EXPLAIN_SKIPPED)
@@ -387,6 +439,7 @@ class Engine:
                         rank,
                         score,
                         next(filter(None, (one.reasons(row) for one in searches))) if explain else (),
+                        FrozenDict(values_of(row, request.payload, snapshot)) if request.payload else EMPTY,
                     )
                     for rank, (row, score) in enumerate(best, start=1)
                 )
@@ -409,6 +462,8 @@ class Engine:
         eligible = snapshot.eligible(checked_user(request.user))
         if request.exclude:
             eligible[self._live.rows_in(snapshot, request.exclude)] = False
+        if isinstance(request.filters, Expression):
+            eligible &= snapshot.matching(request.filters)
         return eligible
 
     def _searched(
@@ -432,11 +487,12 @@ class Engine:
         return hits.rows, hits.scores.astype(np.float64)
 
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
-        """Return a query's decoded intentions as they are shown."""
+        """Return a query's most probable intentions as they are shown."""
         found = understood.intentions
         if found is None:
             return ()
-        pairs = zip(found.intention_ids.tolist(), found.log_probs.tolist(), strict=True)
+        best = np.lexsort((found.intention_ids, -found.log_probs))[:NUM_INTENTIONS]
+        pairs = zip(found.intention_ids[best].tolist(), found.log_probs[best].tolist(), strict=True)
         return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
 
     def _check_process(self) -> None:

@@ -7,6 +7,7 @@ from intently.engine.cache import QueryCache
 from intently.engine.engine import Engine
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.models.device import intra_op_threads
+from intently.models.intention_reader import IntentionReader
 
 
 def fill_cache(
@@ -27,13 +28,14 @@ def fill_cache(
     """
     texts = {text.key: text for text in map(engine.read, queries) if not text.says_nothing}
     distinct = sorted(texts.values(), key=lambda text: len(text.for_models))
-    decoder = engine.student.decoder(engine.intentions.trie)
+    near = engine.intentions.near
+    reader = IntentionReader(engine.student.decoder(engine.intentions.trie), near, near.guidance)
     decoded: list[Decoded] = []
     for start in range(0, len(distinct), batch_size):
         with intra_op_threads(engine.settings.num_threads):
             batch = [text.for_models for text in distinct[start : start + batch_size]]
             reading = engine.student.read(batch, engine.settings.max_query_tokens)
-            decoded += decoder.decode(reading.prompt, decode or engine.settings.decode)
+            decoded += reader.read(reading, engine.settings.num_near, decode or engine.settings.decode)
         if progress:
             progress(len(decoded), len(distinct))
     return QueryCache.build(path, [text.key for text in distinct], decoded, engine.intentions.version)

@@ -21,7 +21,16 @@ FILES_OF = {
     CATALOG: (CATALOG,),
     STUDENT: tuple(f"{STUDENT}/{name}" for name in ("config.json", "tokenizer.json", "model.safetensors")),
     INTENTIONS: tuple(
-        f"{INTENTIONS}/{name}" for name in ("intentions.json", "intentions.trie", "postings.npz", "statistics.npz")
+        f"{INTENTIONS}/{name}"
+        for name in (
+            "intentions.json",
+            "intentions.trie",
+            "postings.npz",
+            "statistics.npz",
+            "embeddings.npy",
+            "embeddings.coarse.npz",
+            "guidance.json",
+        )
     ),
     VECTORS: (VECTORS,),
     LEXICAL: tuple(f"{LEXICAL}/{name}" for name in ("terms.json", "postings.npz")),

@@ -2,6 +2,7 @@
 
 from intently.engine.learned_fusion import LearnedFusion
 from intently.errors import ArtifactError
+from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
@@ -12,6 +13,7 @@ from intently.models.student import Student
 def check_parts(
     student: Student,
     encoder: Embedder | None,
+    intentions: IntentionIndex,
     vectors: VectorIndex,
     tokens: TokenVectors | None,
     lexical: LexicalIndex,
@@ -24,6 +26,11 @@ def check_parts(
     if (held := vectors.embeddings.shape[1]) != dimension:
         raise ArtifactError(
             f"the vectors are of {held} dimensions, those of {readers} of {dimension}; build the engine again"
+        )
+    if (held := intentions.near.vectors.embeddings.shape[1]) != student.dimension:
+        raise ArtifactError(
+            f"the intentions' embeddings are of {held} dimensions, those of the student of {student.dimension}; "
+            "build the engine again"
         )
     held = tokens.values.shape[1] if tokens else 0
     if held != (wanted := encoder.settings.token_dimension if encoder else 0):

@@ -12,6 +12,7 @@ class RetrievalSettings:
     """How a query is answered."""
 
     decode: DecodeSettings = field(default_factory=DecodeSettings)
+    num_near: int = 200  # intentions near a query, which guide the decoder and stand for the query beside its beams
     num_candidates: int = 500  # taken from each path before fusion (more if k asks for more)
     fusion_constant: float = 10.0  # added to ranks before they are inverted, where no fusion was learned
     intention_weight: float = 0.5  # of the channel's reciprocal ranks
@@ -27,7 +28,7 @@ class RetrievalSettings:
     num_threads: int = 1  # of all stages: one answers single queries best, all cores answer batches best
 
     def __post_init__(self) -> None:
-        check_range(self, "num_candidates", low=1)
+        check_range(self, "num_candidates", "num_near", low=1)
         check_range(self, "num_threads", low=1, high=1_024)
         check_range(self, "num_feedback_ads", low=1)
         check_range(self, "feedback_weight", "late_weight")

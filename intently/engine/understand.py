@@ -14,9 +14,10 @@ from intently.engine.timing import timed
 from intently.index.concatenated import concatenate_embeddings
 from intently.index.intentions import IntentionIndex
 from intently.index.parallel import in_parallel
-from intently.intentions.decode import ConstrainedDecoder, Decoded
+from intently.intentions.decode import Decoded
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedQueries, Embedder
+from intently.models.intention_reader import IntentionReader
 from intently.models.student import Reading, Student
 from intently.text.query_text import QueryText
 from intently.types import Channel
@@ -38,11 +39,11 @@ class Understood:
 
 @dataclass(frozen=True)
 class Models:
-    """The models that read queries: the student, its decoder and, for the dense channel, an encoder beside it."""
+    """The models that read queries: the student, what it says and, for the dense channel, an encoder beside it."""
 
     student: Student
     encoder: Embedder | None
-    decoder: ConstrainedDecoder
+    intention_reader: IntentionReader
     intentions: IntentionIndex
 
 
@@ -61,7 +62,7 @@ def understand(
     by the queries that went through it. In float32 results do not depend on batching but for rounding. With int8 layers
     a last-bit difference may round the other way, which moves log-probabilities by up to some hundredths.
     """
-    student, encoder, decoder = models.student, models.encoder, models.decoder
+    student, encoder = models.student, models.encoder
     understood = [Understood() for _ in queries]
     if Channel.INTENTION in channels:
         for query, one in zip(queries, understood, strict=True):
@@ -84,7 +85,7 @@ def understand(
                 if to_embed:  # one pass of the student serves both
                     _embedded(to_decode, reading.embeddings)
                 with _shared(to_decode, "decode"):
-                    decoded = decoder.decode(reading.prompt, settings.decode)
+                    decoded = models.intention_reader.read(reading, settings.num_near, settings.decode)
                 for (_, one), found in zip(to_decode, decoded, strict=True):
                     one.intentions = found
             if unread := [pair for pair in to_embed if pair[1].embedding is None]:

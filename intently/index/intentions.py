@@ -12,6 +12,7 @@ import numpy as np
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
 from intently.files import write_text
+from intently.index.near import NearIntentions
 from intently.index.phrases import PhraseTable
 from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
@@ -24,7 +25,7 @@ from intently.text.query_text import QueryText
 class IntentionIndex:
     """I intentions: `texts[i]` names intention i, `trie` admits its tokens, `postings` lead from it to ads.
 
-    `statistics` are those that the postings were weighed with.
+    `statistics` are those that the postings were weighed with; `near` finds intentions by embeddings.
     """
 
     texts: tuple[str, ...]
@@ -32,6 +33,7 @@ class IntentionIndex:
     postings: Postings
     analyzer: Analyzer
     statistics: PostingStatistics
+    near: NearIntentions
 
     @cached_property
     def version(self) -> str:
@@ -60,13 +62,14 @@ class IntentionIndex:
         return np.array(list(found), dtype=np.int64)
 
     def save(self, directory: Path) -> None:
-        """Write intentions.json, intentions.trie, postings.npz and statistics.npz into `directory`."""
+        """Write the texts, the trie, postings, statistics and embeddings into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         content = {"stemmer": self.analyzer.stemmer, "texts": self.texts}
         write_text(directory / "intentions.json", json.dumps(content, ensure_ascii=False))
         self.trie.save(directory / "intentions.trie")
         self.postings.save(directory / "postings.npz")
         self.statistics.save(directory / "statistics.npz")
+        self.near.save(directory)
 
     @classmethod
     def load(cls, directory: Path) -> "IntentionIndex":
@@ -86,6 +89,10 @@ class IntentionIndex:
                 f"{postings.num_keys}; build the engine again"
             )
         statistics = PostingStatistics.load(directory / "statistics.npz", len(texts))
-        index = cls(tuple(texts), trie, postings, analyzer, statistics)
+        near = NearIntentions.load(directory)
+        if len(near.vectors.embeddings) != len(texts):
+            num = len(near.vectors.embeddings)
+            raise ArtifactError(f"{path} has {len(texts)} intentions, and {num} are embedded; build the engine again")
+        index = cls(tuple(texts), trie, postings, analyzer, statistics, near)
         index.literal("")  # neither the first query nor the first new ad should wait for the terms of all texts
         return index

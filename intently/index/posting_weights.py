@@ -1,7 +1,7 @@
 """What an intention's posting of an ad weighs.
 
-An intention that an ad was clicked for weighs most, one that its title has or that it bids on less, one that a model
-decoded for it as much as the model was sure. It counts the more, the rarer it is and the closer the ad is to it in
+An intention that an ad was clicked for weighs as much as one that its title has or that it bids on, one that is near it
+or that a model decoded for it a share. It counts the more, the rarer it is and the closer the ad is to it in
 meaning (their cosine, which the student learned from clicks); and an ad with many intentions is found by each of them
 a little less, as long titles would otherwise always win. Each of these was measured on held-out queries (docs/log.md).
 """
@@ -26,16 +26,17 @@ _MIN_NORM = 0.1  # of the mean: ads with next to nothing do not win by it
 class PostingSettings:
     """How ads get their postings."""
 
-    num_beams: int = 16  # intentions decoded for each ad
+    num_near: int = 16  # intentions near each ad, by the cosine of their embeddings
+    num_beams: int = 0  # intentions that the student decodes for each ad, before the others near it; 0: none
     max_ad_tokens: int = 48  # longer ads are cut when their intentions are decoded
-    clicked_weight: float = 3.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
-    decoded_weight: float = 0.3  # of a decoded intention's probability
+    clicked_weight: float = 1.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
+    decoded_weight: float = 0.3  # of a decoded or near intention's probability
     idf_power: float = 1.5  # how much more a rare intention counts than a common one
     closeness: float = 1.0  # weights are multiplied by exp(closeness · (cosine - 1))
     length_power: float = 0.3  # weights are divided by this power of the norm of the ad's weights
 
     def __post_init__(self) -> None:
-        check_range(self, "num_beams", low=1, high=1_000)
+        check_range(self, "num_near", "num_beams", high=1_000)
         check_range(self, "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
         check_range(self, "clicked_weight", "decoded_weight", "idf_power", "closeness", "length_power")
 
@@ -58,14 +59,12 @@ class AdIntentions:
 class PostingStatistics:
     """What weights depend on beside the ad itself, as it was at the build; ads that come later are weighed by it too.
 
-    `reach (I,)`: the ads that each intention was given to; `vectors (I, D)`: its embedding; `mean_norm`: the mean norm
-    of an ad's weights.
+    `reach (I,)`: the ads that each intention was given to; `mean_norm`: the mean norm of an ad's weights.
     """
 
     reach: IntArray
     num_ads: int
     mean_norm: float
-    vectors: NDArray[np.float16]
 
     def save(self, path: Path) -> None:
         """Write to one `.npz` file."""
@@ -75,11 +74,11 @@ class PostingStatistics:
     @classmethod
     def load(cls, path: Path, num_intentions: int) -> "PostingStatistics":
         """Read what `save` wrote; raise `ArtifactError` naming the file if it is not that."""
-        arrays = read_arrays(path, ("reach", "num_ads", "mean_norm", "vectors"), "statistics of postings")
-        reach, num_ads, mean_norm, vectors = arrays.values()
-        if reach.shape != (num_intentions,) or len(vectors) != num_intentions or num_ads.ndim or mean_norm.ndim:
+        arrays = read_arrays(path, ("reach", "num_ads", "mean_norm"), "statistics of postings")
+        reach, num_ads, mean_norm = arrays.values()
+        if reach.shape != (num_intentions,) or num_ads.ndim or mean_norm.ndim:
             raise ArtifactError(f"{path} does not hold statistics of {num_intentions} intentions; build again")
-        return cls(reach, int(num_ads), float(mean_norm), vectors)
+        return cls(reach, int(num_ads), float(mean_norm))
 
 
 def build_postings(
@@ -91,26 +90,34 @@ def build_postings(
     """
     num_intentions, num_ads = len(intention_vectors), len(ad_vectors)
     reach = np.bincount(ads.given[:, 0], minlength=num_intentions)
-    statistics = PostingStatistics(reach, num_ads, 1.0, intention_vectors.astype(np.float16))
-    _, rows, weights = _weights(ads, ad_vectors, statistics, settings)
+    statistics = PostingStatistics(reach, num_ads, 1.0)
+    _, rows, weights = _weights(ads, ad_vectors, intention_vectors, statistics, settings)
     norms = _norms(rows, weights, num_ads)
     mean_norm = float(norms[norms > 0].mean()) if norms.any() else 1.0
-    statistics = PostingStatistics(reach, num_ads, mean_norm, statistics.vectors)
-    return weigh(ads, ad_vectors, statistics, settings), statistics
+    statistics = PostingStatistics(reach, num_ads, mean_norm)
+    return weigh(ads, ad_vectors, intention_vectors, statistics, settings), statistics
 
 
 def weigh(
-    ads: AdIntentions, ad_vectors: Float32Array, statistics: PostingStatistics, settings: PostingSettings
+    ads: AdIntentions,
+    ad_vectors: Float32Array,
+    intention_vectors: Float32Array,
+    statistics: PostingStatistics,
+    settings: PostingSettings,
 ) -> Postings:
     """Return the postings of N ads, weighed by the statistics of the catalogue as it was built."""
     num_ads = len(ad_vectors)
-    ids, rows, weights = _weights(ads, ad_vectors, statistics, settings)
+    ids, rows, weights = _weights(ads, ad_vectors, intention_vectors, statistics, settings)
     norms = np.maximum(_norms(rows, weights, num_ads) / statistics.mean_norm, _MIN_NORM)
-    return Postings.build(ids, rows, weights / norms[rows] ** settings.length_power, len(statistics.vectors), num_ads)
+    return Postings.build(ids, rows, weights / norms[rows] ** settings.length_power, len(intention_vectors), num_ads)
 
 
 def _weights(
-    ads: AdIntentions, ad_vectors: Float32Array, statistics: PostingStatistics, settings: PostingSettings
+    ads: AdIntentions,
+    ad_vectors: Float32Array,
+    intention_vectors: Float32Array,
+    statistics: PostingStatistics,
+    settings: PostingSettings,
 ) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
     """Return distinct (intention_id, ad_row) entries with their weights before the ad's norm, as three arrays (P,)."""
     num_ads = max(len(ad_vectors), 1)
@@ -123,7 +130,7 @@ def _weights(
     weights = np.bincount(inverse, weights=each) * idf[ids] ** settings.idf_power
     for start in range(0, len(ids), _CHUNK):
         part = slice(start, start + _CHUNK)
-        cosines = np.einsum("pd,pd->p", statistics.vectors[ids[part]].astype(np.float32), ad_vectors[rows[part]])
+        cosines = np.einsum("pd,pd->p", intention_vectors[ids[part]], ad_vectors[rows[part]])
         weights[part] *= np.exp(settings.closeness * (cosines - 1.0))
     return ids, rows, weights
 

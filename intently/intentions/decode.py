@@ -19,11 +19,16 @@ Intentions may have *values* (what showing their ads brings, say). Then they are
 partial one by the highest value below its node, which nothing below can exceed: the search stays exact. (The idea is
 VALUE's, arXiv 2504.05321.) Equals are ordered by intention id. Source of the whole: RARE, "constrained beam search".
 
+A *prior* (`intently.intentions.prior`) may guide the search in `trie` mode: a choice's log-probability is the model's
+plus β times the prior's, normalised again over what the trie allows. All that is said above of `trie` mode still holds.
+
 Shape letters: B prompts, W beams of a prompt, R live beams of all prompts, A root tokens, E options, D hidden size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -33,6 +38,7 @@ from torch import Tensor
 
 from intently.arrays import Float64Array, IntArray, Mask
 from intently.errors import InputError, SettingsError
+from intently.intentions.prior import LeafOrder, Near, Prior
 from intently.intentions.trie import Trie
 from intently.settings import check_choice, check_range
 
@@ -44,6 +50,7 @@ class ScoreMode(StrEnum):
     FULL = "full"
 
 
+_LEAST_LEFT = 1e-9  # probability that beams leave to other intentions, whatever rounding says
 MAX_BEAMS = 10_000  # a prompt's beams see one another's positions: memory grows with their square
 
 
@@ -51,17 +58,18 @@ MAX_BEAMS = 10_000  # a prompt's beams see one another's positions: memory grows
 class DecodeSettings:
     """How intentions are searched."""
 
-    num_beams: int = 50  # intentions of a query; more find more, and take longer
+    num_beams: int = 8  # intentions of a query; more find more, and take longer (RARE has 50, without a prior)
     temperature: float = 1.0  # of the scores; above 1 is flatter
     mode: ScoreMode = ScoreMode.TRIE  # trie: probabilities among allowed tokens; full: among all
     max_new_tokens: int | None = None  # longer intentions are not found (but still bound values); None: any length
     truncation: float | None = None  # choices this many nats below the best at a node are dropped; None: none is
     value_weight: float = 0.0  # w in log p + w · log value
+    prior_weight: float = 1.0  # β in log p + β · log prior, where a prior is given; 0: the model alone decides
 
     def __post_init__(self) -> None:
         check_range(self, "num_beams", low=1, high=MAX_BEAMS)
         check_range(self, "temperature", exclusive=True)
-        check_range(self, "value_weight")
+        check_range(self, "value_weight", "prior_weight")
         if self.max_new_tokens is not None:
             check_range(self, "max_new_tokens", low=1)
         if self.truncation is not None:
@@ -114,6 +122,18 @@ class Decoded:
 
     intention_ids: IntArray
     log_probs: Float64Array
+
+
+def backed_off(decoded: Decoded, near: Near) -> Decoded:
+    """Return the decoded intentions, and after them the other near ones.
+
+    These share the probability that the decoded ones leave over, in proportion to their weights.
+    """
+    others = ~np.isin(near.intention_ids, decoded.intention_ids)
+    rest = Near(near.intention_ids[others], near.log_weights[others], near.log_floor)
+    left = max(1.0 - float(np.exp(decoded.log_probs).sum()), _LEAST_LEFT)
+    log_probs = np.concatenate((decoded.log_probs, np.log(left) + rest.log_shares()))
+    return Decoded(np.concatenate((decoded.intention_ids, rest.intention_ids)), log_probs)
 
 
 @dataclass(frozen=True)
@@ -191,16 +211,31 @@ class ConstrainedDecoder:
         if (tokens == self._end_id).any():
             raise InputError(f"an intention contains the token {self._end_id}, which is to mean that one ends")
 
-    def decode(self, prompt: Prompt, settings: DecodeSettings) -> list[Decoded]:
-        """Return the `num_beams` best intentions of each prompt (all, if there are fewer)."""
+    @cached_property
+    def _leaf_order(self) -> LeafOrder:
+        """The order of the trie's intentions that a prior needs."""
+        return LeafOrder(self.trie)
+
+    def decode(self, prompt: Prompt, settings: DecodeSettings, near: Sequence[Near] | None = None) -> list[Decoded]:
+        """Return the `num_beams` best intentions of each prompt (all, if there are fewer).
+
+        `near` are the intentions near each prompt, by which a prior guides the search. Mode `full` takes none.
+        """
         if settings.value_weight and self._log_values is None:
             raise SettingsError("'value_weight' is set, but the decoder was given no values")
+        if near is not None and settings.mode is ScoreMode.FULL:
+            raise SettingsError("a prior guides mode 'trie' alone; set 'mode' to 'trie', or give no near intentions")
         states = prompt.first()
         num_prompts, num_beams = states.shape[0], settings.num_beams
+        prior = None
+        if near is not None and settings.prior_weight:
+            if len(near) != num_prompts:
+                raise InputError(f"there are {num_prompts} prompts, and near intentions of {len(near)}")
+            prior = self._leaf_order.prior(near)
         live, finished = self._start(num_prompts), self._start(0)
         depth = 0
         while True:
-            options = self._continue(live, states, depth, settings)
+            options = self._continue(live, states, depth, settings, prior)
             if settings.mode is ScoreMode.TRIE:
                 best = _best(finished.concatenated(options), num_beams, num_prompts)
                 live, finished = best.take(~best.done), best.take(best.done)
@@ -232,7 +267,9 @@ class ConstrainedDecoder:
         certain = np.zeros(num_prompts)
         return _Beams(np.arange(num_prompts), certain, certain, zeros + self.trie.root, zeros, zeros > 0, zeros)
 
-    def _continue(self, live: _Beams, states: Tensor, depth: int, settings: DecodeSettings) -> _Beams:
+    def _continue(
+        self, live: _Beams, states: Tensor, depth: int, settings: DecodeSettings, prior: Prior | None
+    ) -> _Beams:
         """Return every continuation of the live beams: their children, and their end where one is allowed."""
         trie = self.trie
         children, owners = trie.children(live.node)
@@ -263,6 +300,8 @@ class ConstrainedDecoder:
             scores = scores / settings.temperature
         if not np.isfinite(scores).all():
             raise InputError("the model's scores are not finite; check its weights, and that temperature is not tiny")
+        if prior is not None:
+            scores = scores + settings.prior_weight * prior.log_masses(live.prompt[rows], nodes, is_end)
         best = np.maximum.reduceat(scores, starts[:-1])
         if settings.mode is ScoreMode.TRIE:
             normalizer = best + np.log(np.add.reduceat(np.exp(scores - best[rows]), starts[:-1]))

@@ -1,7 +1,7 @@
 """Makes a new ad findable without training: the student reads it once, and its own words are looked up.
 
-The student decodes its intentions from the present vocabulary, as in a build (source: RARE, "dynamic index"). The other
-ads stay as they are. Only clicks are not known yet.
+Its intentions come from the present vocabulary, as in a build (source: RARE, "dynamic index"). The other ads stay as
+they are. Only clicks are not known yet.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
-from intently.intentions.decode import ConstrainedDecoder
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
 from intently.live.readings import read_ads
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
+from intently.models.intention_reader import IntentionReader
 from intently.models.student import Student
 from intently.snapshot.segment import Segment
 from intently.text.analyze import Analyzer
@@ -49,7 +49,7 @@ class AdReader:
 
     student: Student
     encoder: Embedder | None  # of the dense channel, beside the student
-    decoder: ConstrainedDecoder
+    intention_reader: IntentionReader
     intentions: IntentionIndex
     catalog: Catalog  # as built; its words clean the pages of new ads
     lexical: LexicalIndex  # as built; its settings and statistics score new ads
@@ -60,12 +60,12 @@ class AdReader:
         """Return a segment of the ads. The result for one ad does not depend on the others.
 
         Raises `ArtifactError` if the engine does not hold the statistics that weigh new ads. Cost: the student reads
-        each ad and decodes `num_beams` intentions, in batches of similar length.
+        each ad (and decodes `num_beams` intentions, if there are to be any), in batches of similar length.
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
         with intra_op_threads(self.num_threads):
-            readings = read_ads(self.student, self.decoder, ad_texts(catalog), self.settings.postings)
+            readings = read_ads(self.student, self.intention_reader, ad_texts(catalog), self.settings.postings)
         own = readings.embeddings
         nobody = np.empty((0, 2), dtype=np.int64)
         ads = AdIntentions(self._given(catalog), nobody, *readings.pairs())
@@ -76,7 +76,13 @@ class AdReader:
             embeddings, tokens = concatenate_embeddings(own, encoded.embeddings), encoded.tokens
         return Segment.build(
             catalog,
-            weigh(ads, own, self.intentions.statistics, self.settings.postings),
+            weigh(
+                ads,
+                own,
+                self.intentions.near.vectors.embeddings,
+                self.intentions.statistics,
+                self.settings.postings,
+            ),
             VectorIndex(embeddings),
             LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),

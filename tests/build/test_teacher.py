@@ -38,6 +38,7 @@ from intently.models.free_beams import FreeBeamSettings, free_beam_search
 from intently.text.analyze import Analyzer
 from intently.text.query_text import QueryReader
 from tests.conftest import Interruption, Told
+from tests.nearness import near_intentions
 
 # PEFT 0.21 asks transformers 5.23 a question under its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -240,8 +241,9 @@ def test_lessons_are_brought_to_the_vocabulary():
 def index_of(texts: tuple[str, ...] = INTENTIONS) -> IntentionIndex:
     ids = np.arange(len(texts))
     postings = Postings.build(ids, ids, 1.0 + ids, len(texts), len(texts))
-    statistics = PostingStatistics(ids, len(texts), 1.0, np.ones((len(texts), 2), dtype=np.float16))
-    return IntentionIndex(texts, Trie.build([(number,) for number in ids.tolist()]), postings, Analyzer(), statistics)
+    statistics, near = PostingStatistics(ids, len(texts), 1.0), near_intentions(np.ones((len(texts), 2)))
+    trie = Trie.build([(number,) for number in ids.tolist()])
+    return IntentionIndex(texts, trie, postings, Analyzer(), statistics, near)
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from intently.intentions.trie import Trie
 from intently.text.analyze import Analyzer
 from intently.text.rules import TEXT_RULES_VERSION
 from intently.types import Ad, Channel, UserContext
+from tests.nearness import near_intentions
 
 ADS = [
     Ad("robot", "Red robot vacuum", keywords=("robot vacuum",)),
@@ -64,9 +65,10 @@ def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
             log_probs += found.log_probs.tolist()
     clicked = np.empty((0, 2), dtype=np.int64)
     ad_intentions = AdIntentions(np.array(GIVEN), clicked, np.array(pairs), np.array(log_probs))
-    postings, statistics = build_postings(ad_intentions, embeddings, student.embed(TEXTS, 24), PostingSettings())
+    vectors = student.embed(TEXTS, 24)
+    postings, statistics = build_postings(ad_intentions, embeddings, vectors, PostingSettings())
     lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())
-    intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics)
+    intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics, near_intentions(vectors))
     return Engine(catalog, student, intentions, VectorIndex(embeddings), lexical, settings)
 
 

@@ -159,7 +159,7 @@ class Cache:
 
     def __init__(self, engine: Engine, queries: list[str]) -> None:
         reading = engine.student.read(queries, EAGER.max_query_tokens)
-        found = engine._models.decoder.decode(reading.prompt, DecodeSettings(num_beams=2))
+        found = engine._models.intention_reader.decoder.decode(reading.prompt, DecodeSettings(num_beams=2))
         self.known = dict(zip(queries, found, strict=True))
 
     def lookup(self, query: str):

@@ -16,6 +16,7 @@ from intently.index.postings import Postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.trie import Trie
 from intently.text.analyze import Analyzer
+from tests.nearness import near_intentions
 
 NUM_KEYS = 5
 rows_strategy = st.lists(st.dictionaries(st.integers(0, NUM_KEYS - 1), st.integers(1, 9).map(float)), max_size=6)
@@ -143,8 +144,9 @@ def test_statistics_are_saved(tmp_path):
 def intentions(texts: tuple[str, ...], num_ads: int = 2) -> IntentionIndex:
     ids = np.arange(len(texts))
     postings = Postings.build(ids, ids, 1.0 + ids, len(texts), len(texts))
-    statistics = PostingStatistics(ids, num_ads, 1.0, np.ones((len(texts), 2), dtype=np.float16))
-    return IntentionIndex(texts, Trie.build([(number,) for number in ids.tolist()]), postings, Analyzer(), statistics)
+    statistics, near = PostingStatistics(ids, num_ads, 1.0), near_intentions(np.ones((len(texts), 2)))
+    trie = Trie.build([(number,) for number in ids.tolist()])
+    return IntentionIndex(texts, trie, postings, Analyzer(), statistics, near)
 
 
 def test_the_version_is_of_the_texts_in_order():

@@ -9,14 +9,15 @@ from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
 from intently.intentions.trie import Trie
 from intently.text.analyze import Analyzer
+from tests.nearness import near_intentions
 
 
 def index_of(texts: tuple[str, ...]) -> IntentionIndex:
     ids = np.arange(len(texts))
     postings = Postings.build(ids, ids, 1.0 + ids, len(texts), len(texts))
-    vectors = np.linspace(0, 1, 3 * len(texts)).reshape(len(texts), 3).astype(np.float16)
-    statistics = PostingStatistics(ids, 7, 1.5, vectors)
-    return IntentionIndex(texts, Trie.build([(number,) for number in ids.tolist()]), postings, Analyzer(), statistics)
+    near = near_intentions(np.linspace(0, 1, 3 * len(texts)).reshape(len(texts), 3))
+    trie = Trie.build([(number,) for number in ids.tolist()])
+    return IntentionIndex(texts, trie, postings, Analyzer(), PostingStatistics(ids, 7, 1.5), near)
 
 
 def test_a_query_is_looked_through_with_its_spelling_corrected():
@@ -43,6 +44,8 @@ def test_what_is_saved_is_loaded(tmp_path):
     np.testing.assert_array_equal(loaded.trie.tokens, index.trie.tokens)
     for name, value in vars(index.statistics).items():
         np.testing.assert_array_equal(getattr(loaded.statistics, name), value)
+    np.testing.assert_array_equal(loaded.near.vectors.embeddings, index.near.vectors.embeddings)
+    assert loaded.near.guidance == index.near.guidance
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,10 @@ def test_damaged_texts_are_named(tmp_path, content):
         IntentionIndex.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["intentions.json", "intentions.trie", "postings.npz", "statistics.npz"])
+FILES = ("intentions.json", "intentions.trie", "postings.npz", "statistics.npz", "embeddings.npy", "guidance.json")
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_missing_or_foreign_file_is_named(tmp_path, name):
     index_of(("drill bit", "saw")).save(tmp_path)
     (tmp_path / name).write_bytes(b"foreign")

@@ -149,8 +149,7 @@ def test_equals_a_loop(parts, chosen, seed, chunk):
         patch.setattr(posting_weights, "_CHUNK", chunk)
         postings, statistics = build_postings(ad_intentions(*parts), ad_vectors, meanings, chosen)
     reach = [sum(key == one for one, _ in parts[0]) for key in range(NUM_INTENTIONS)]
-    rounded = meanings.astype(np.float16).astype(np.float32)  # as the statistics keep them
-    expected = normed(summed(*parts, reach, NUM_ADS, ad_vectors, rounded, chosen), None, chosen)
+    expected = normed(summed(*parts, reach, NUM_ADS, ad_vectors, meanings, chosen), None, chosen)
     assert as_dict(postings) == pytest.approx(expected, rel=1e-4, abs=1e-12)
     assert statistics.reach.tolist() == reach
     assert (postings.num_keys, postings.num_ads) == (NUM_INTENTIONS, NUM_ADS)
@@ -169,7 +168,7 @@ def test_ads_weighed_alone_get_what_they_got_in_the_whole(parts, chosen, seed, s
         [(key, place[row]) for key, row in clicked if row in place],
         [(key, place[row], chance) for key, row, chance in decoded if row in place],
     )
-    alone = weigh(part, ad_vectors[sorted(some)], statistics, chosen)
+    alone = weigh(part, ad_vectors[sorted(some)], meanings, statistics, chosen)
     expected = {(key, place[row]): weight for (key, row), weight in as_dict(postings).items() if row in place}
     assert as_dict(alone) == pytest.approx(expected, rel=1e-6)
     assert (alone.num_keys, alone.num_ads) == (NUM_INTENTIONS, len(some))
@@ -181,7 +180,7 @@ def test_nothing_known_of_any_ad():
     assert (statistics.mean_norm, statistics.reach.tolist()) == (1.0, [0, 0, 0])
     none, _ = build_postings(ad_intentions(), unit(0, 0), unit(3, 1), PostingSettings())
     assert (none.num_ads, none.counts().tolist()) == (0, [0, 0, 0])
-    assert weigh(ad_intentions(), unit(0, 0), statistics, PostingSettings()).num_ads == 0
+    assert weigh(ad_intentions(), unit(0, 0), unit(3, 1), statistics, PostingSettings()).num_ads == 0
 
 
 def test_only_decoded_and_only_clicked():
@@ -202,14 +201,13 @@ def test_statistics_are_saved(tmp_path):
     for name, value in vars(statistics).items():
         np.testing.assert_array_equal(getattr(loaded, name), value)
     assert (type(loaded.num_ads), type(loaded.mean_norm)) == (int, float)
-    assert loaded.vectors.dtype == np.float16
     with pytest.raises(ArtifactError, match=r"statistics\.npz does not hold statistics of 4 intentions; build again"):
         PostingStatistics.load(path, 4)
 
 
 def test_damaged_statistics_are_named(tmp_path):
     path = tmp_path / "statistics.npz"
-    good = PostingStatistics(np.array([1, 2]), 3, 1.5, np.ones((2, DIMENSION), np.float16))
+    good = PostingStatistics(np.array([1, 2]), 3, 1.5)
     good.save(path)
     content = path.read_bytes()
     for damaged in (b"", b"foreign", content[: len(content) // 2], content[:-1]):
@@ -222,7 +220,6 @@ def test_damaged_statistics_are_named(tmp_path):
     for wrong in (
         {"reach": np.array([1])},
         {"reach": np.array([[1, 2]])},
-        {"vectors": np.ones((3, DIMENSION), np.float16)},
         {"num_ads": np.array([3])},
         {"mean_norm": np.array([1.0, 2.0])},
     ):
@@ -239,7 +236,8 @@ def test_damaged_statistics_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"num_beams": 0}, "'num_beams' is 0"),
+        ({"num_beams": -1}, "'num_beams' is -1"),
+        ({"num_near": 1.5}, "'num_near' is 1.5"),
         ({"max_ad_tokens": 2}, "'max_ad_tokens' is 2"),
         ({"clicked_weight": -1.0}, "'clicked_weight' is -1.0"),
         ({"decoded_weight": math.nan}, "'decoded_weight' is nan"),

@@ -16,7 +16,8 @@ from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.index.vectors import VectorIndex
-from intently.intentions.decode import DecodeSettings
+from intently.intentions.decode import Decoded, DecodeSettings
+from intently.intentions.prior import Near
 from intently.live import merging as live
 from intently.live.ad_reader import IndexSettings
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon
@@ -25,7 +26,7 @@ from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 from intently.types import Ad, Channel, Span, UserContext
 from tests.engine.small_engine import ADS, QUERIES, SETTINGS, TEXTS, USERS, ids, make_engine
 
-INDEXING = IndexSettings(PostingSettings(num_beams=4, max_ad_tokens=20), OcrSettings(high=0.4, low=0.4))
+INDEXING = IndexSettings(PostingSettings(num_near=6, num_beams=4, max_ad_tokens=20), OcrSettings(high=0.4, low=0.4))
 CLEANER = OcrCleaner(domain_lexicon(Catalog.from_ads(ADS), TEXTS), INDEXING.ocr)
 CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
 
@@ -69,7 +70,7 @@ class Twin:
             student, intentions = self.engine.student, self.engine.intentions
             (text,) = ad_texts(Catalog.from_ads([ad]))
             for _, reading in student.batches([text], INDEXING.postings.max_ad_tokens, batch_size=1):
-                (found,) = student.decoder(intentions.trie).decode(reading.prompt, DecodeSettings(num_beams=4))
+                found = self.intentions_of(reading)
                 self.vectors[ad.ad_id] = reading.embeddings[0]
             chosen, statistics = INDEXING.postings, intentions.statistics
             sums = {
@@ -82,10 +83,23 @@ class Twin:
                 sums[key] = sums.get(key, 0.0) + 1.0
             for key in sums:
                 sums[key] *= np.log(1 + len(ADS) / (1 + statistics.reach[key])) ** chosen.idf_power
-                cosine = statistics.vectors[key].astype(np.float32) @ self.vectors[ad.ad_id]
+                cosine = intentions.near.vectors.embeddings[key] @ self.vectors[ad.ad_id]
                 sums[key] *= np.exp(chosen.closeness * (cosine - 1))
             norm = max(np.sqrt(sum(weight**2 for weight in sums.values())) / statistics.mean_norm, 0.1)
             self.postings[ad.ad_id] = {key: weight / norm**chosen.length_power for key, weight in sums.items()}
+
+    def intentions_of(self, reading) -> Decoded:
+        """Return the four intentions of a guided search, and the other near ones by what these leave over."""
+        intentions, (embedding,) = self.engine.intentions, reading.embeddings
+        guidance, cosines = intentions.near.of_ads, intentions.near.vectors.embeddings @ embedding
+        nearest = np.argsort(-cosines, kind="stable")[: INDEXING.postings.num_near]
+        near = Near(nearest, cosines[nearest] / guidance.prior_temperature, cosines.mean() / guidance.prior_temperature)
+        chosen = DecodeSettings(num_beams=4, temperature=guidance.model_temperature)
+        (found,) = self.engine.student.decoder(intentions.trie).decode(reading.prompt, chosen, [near])
+        others = [i for i in nearest.tolist() if i not in found.intention_ids]
+        shares = np.exp(cosines[others] / guidance.prior_temperature)
+        left = (1 - np.exp(found.log_probs).sum()) * shares / shares.sum()
+        return Decoded(np.append(found.intention_ids, others).astype(int), np.append(found.log_probs, np.log(left)))
 
     def remove(self, ad_ids: list[str]) -> None:
         for ad_id in ad_ids:

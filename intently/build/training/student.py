@@ -33,7 +33,7 @@ from intently.build.training.sampling import PairSampler
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone
 from intently.models.device import autocast
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import check_range
 from intently.types import Progress
 
@@ -44,7 +44,7 @@ class TrainingSettings:
 
     num_epochs: int = 3  # passes over the clicks
     min_steps: int = 300  # a small click log is passed over more often
-    max_steps: int = 2_000  # at most, however many clicks there are
+    max_steps: int = 2_000  # at most, however many clicks there are; 0: nothing is trained
     batch_size: int = 128  # pairs a step
     phrase_share: float = 0.15  # of a batch: pairs of an ad and one of its own intentions
     learning_rate: float = 2e-4  # at its highest
@@ -60,7 +60,8 @@ class TrainingSettings:
     seed: int = 0  # of everything that is drawn
 
     def __post_init__(self) -> None:
-        check_range(self, "num_epochs", "min_steps", "max_steps", "batch_size", "checkpoint_steps", low=1)
+        check_range(self, "num_epochs", "batch_size", "checkpoint_steps", low=1)
+        check_range(self, "min_steps", "max_steps")
         check_range(self, "learning_rate", "temperature", exclusive=True)
         check_range(self, "weight_decay", "contrastive_weight", "intention_weight")
         check_range(self, "phrase_share", "warmup_share", "typo_rate", high=1)
@@ -146,7 +147,7 @@ def train_student(
     optimizers = build_optimizers(backbone, settings.learning_rate, settings.weight_decay)
     token_ids = token_ids or tokenizer.encode_bare(data.intentions)
     intention_loss = IntentionLoss(trie, token_ids, tokenizer.sep_id)
-    ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens)
+    ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens, TextKind.PASSAGE)
     sampler = _BatchSampler(data, settings)
     restored = restore_checkpoint(checkpoint, backbone, optimizers) or {"step": 0, "losses": {}}
     losses: dict[str, float] = restored["losses"]

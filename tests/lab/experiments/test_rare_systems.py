@@ -27,6 +27,7 @@ from intently.models.causal_lm import CausalLM
 from intently.models.free_beams import FreeBeamSettings, GeneratedText
 from intently.text.analyze import Analyzer
 from intently.types import Ad, Channel, Intention, Ranking, ScoredAd
+from tests.nearness import near_intentions
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -101,10 +102,10 @@ def small() -> SimpleNamespace:
         *((key, row, weight) for key, ads in POSTINGS.items() for row, weight in ads.items()), strict=True
     )
     postings = Postings.build(np.array(ids), np.array(rows), np.array(weights), len(TEXTS), 4)
-    statistics = PostingStatistics(np.arange(4), 4, 1.0, np.ones((4, 2), dtype=np.float16))
+    statistics = PostingStatistics(np.arange(4), 4, 1.0)
     trie = Trie.build([(number,) for number in range(len(TEXTS))])
     return SimpleNamespace(
-        intentions=IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics),
+        intentions=IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics, near_intentions(np.ones((4, 2)))),
         catalog=Catalog.from_ads([Ad(f"a{row}", "ad") for row in range(4)]),
         settings=RetrievalSettings(intention_power=0.5),
     )
