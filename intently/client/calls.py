@@ -5,7 +5,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -75,10 +75,12 @@ _generations, _limits = _reader(Generations), _reader(Limits)
 
 
 def _query(request: Request, min_seq: int) -> dict[str, Any]:
-    told = asdict(request)
-    if request.user is not None and request.user.audiences is not None:
-        told["user"]["audiences"] = sorted(request.user.audiences)
-    return told | {"exclude": sorted(request.exclude), "min_seq": min_seq}
+    user = None if request.user is None else asdict(request.user)
+    if user and user["audiences"] is not None:
+        user["audiences"] = sorted(user["audiences"])
+    told = {each.name: getattr(request, each.name) for each in fields(request)}
+    filters = None if request.filters is None else str(request.filters)
+    return told | {"user": user, "filters": filters, "exclude": sorted(request.exclude), "min_seq": min_seq}
 
 
 def answer(request: Request, min_seq: int = 0) -> Call[Ranking]:

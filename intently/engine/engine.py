@@ -321,9 +321,13 @@ class Engine:
         snapshot = self._live.snapshot
         deep = replace(request, k=max(request.k, DEPTH), explain=True, deadline_ms=None)
         user = checked_user(request.user)
+        check_columns(request, snapshot)
         ranking = next(self._answer_batch([deep], snapshot, Clock()))
+        uncapped = ranking
+        if request.max_per:
+            uncapped = next(self._answer_batch([replace(deep, max_per=EMPTY)], snapshot, Clock()))
         numbers = {ad_id: next(iter(self._live.rows_in(snapshot, [ad_id])), None) for ad_id in ad_ids}
-        return tuple(verdict(request, user, ad_id, numbers[ad_id], ranking, snapshot) for ad_id in ad_ids)
+        return tuple(verdict(request, user, ad_id, numbers[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
 
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.

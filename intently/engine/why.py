@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from intently.catalog import CheckedUser
+from intently.filters import Expression
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Ad, Ranking, Request, Verdict
 
@@ -18,9 +19,18 @@ _WANTED = {
 
 
 def verdict(
-    request: Request, user: CheckedUser, ad_id: str, ad_row: int | None, ranking: Ranking, snapshot: Snapshot
+    request: Request,
+    user: CheckedUser,
+    ad_id: str,
+    ad_row: int | None,
+    ranking: Ranking,
+    uncapped: Ranking,
+    snapshot: Snapshot,
 ) -> Verdict:
-    """Return the verdict on one ad. `ranking` answers the request, `DEPTH` ads deep at least."""
+    """Return the verdict on one ad. `ranking` answers the request, `DEPTH` ads deep at least; so does `uncapped`.
+
+    `uncapped` answers it as if it had no caps.
+    """
     if ad_row is None:
         return Verdict(ad_id, "unknown", "there is no ad with this id")
     if ad_id in request.exclude:
@@ -31,7 +41,13 @@ def verdict(
     if refused := _refused(snapshot, ad_row, ad, user):
         field, told = refused
         return Verdict(ad_id, field, told)
+    if isinstance(request.filters, Expression) and not snapshot.matching(request.filters)[ad_row]:
+        return Verdict(ad_id, "filters", f"it does not meet {request.filters}")
     found = next((scored for scored in ranking.ads if scored.ad_id == ad_id), None)
+    if found is None and (capped := next((scored for scored in uncapped.ads if scored.ad_id == ad_id), None)):
+        told = ", ".join(f"{most} of one {name}" for name, most in request.max_per.items())
+        told = f"without caps its place is {capped.rank:,}; as many ads as may be shown come before it: {told}"
+        return Verdict(ad_id, "caps", told, None, None, capped.reasons)
     if found is None:
         told = f"not among the first {len(ranking.ads):,} ads"
         if len(ranking.ads) < max(request.k, DEPTH):

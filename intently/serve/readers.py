@@ -15,6 +15,7 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from intently.errors import InputError
 from intently.serve.metrics import Metrics
 from intently.serve.problems import Problem
 from intently.types import Ranking, Request
@@ -220,6 +221,9 @@ class Readers:
                 answer = tuple(islice(rankings, len(left[0].requests)))
                 loop.call_soon_threadsafe(self._settle, left.popleft(), answer)
         except Exception as error:
+            if isinstance(error, InputError) and len(left) == 1:
+                loop.call_soon_threadsafe(self._settle, left[0], error)
+                return
             if len(left) > 1:  # one of them is at fault; the others need not suffer
                 for job in left:
                     self._answer_together(engine, [job], loop)

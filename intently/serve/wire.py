@@ -3,6 +3,7 @@
 Rankings, verdicts and ads are answered as they are in `intently.types`.
 """
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from datetime import datetime
 from types import NoneType, UnionType
@@ -13,7 +14,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from intently.catalog import checked_user
 from intently.catalog.columns import MAX_LENGTHS, MAX_LIST_LENGTH, MAX_OTHER_LENGTH
-from intently.types import MAX_EXCLUDED, MAX_QUERY_LENGTH, Ad, Channel, Request, Span, UserContext, Verdict
+from intently.filters import MAX_LENGTH as MAX_FILTER_LENGTH
+from intently.frozen import EMPTY
+from intently.types import MAX_COLUMNS, MAX_EXCLUDED, MAX_QUERY_LENGTH, Ad, Channel, Request, Span, UserContext, Verdict
 
 MAX_K = 500
 MAX_QUERIES = 100  # in one list
@@ -53,13 +56,19 @@ class QueryBody(Body):
     channel: Channel = Channel.FUSED
     exclude: Annotated[list[str], Meta(max_length=MAX_EXCLUDED)] = []
     explain: bool = False
+    filters: Annotated[str, Meta(max_length=MAX_FILTER_LENGTH, examples=["price < 50"])] | None = None
+    payload: Annotated[list[str], Meta(max_length=MAX_COLUMNS, description="columns to return with each ad")] = []
+    max_per: Annotated[dict[str, int], Meta(max_length=MAX_COLUMNS, description="most ads of one value")] = {}
     deadline_ms: Annotated[float, Meta(gt=0, description="by default, and at most, as /v1/limits tells")] | None = None
     min_seq: Annotated[int, Meta(ge=0, le=MAX_SEQ, description="wait until the answer shows this change")] = 0
 
     def request(self) -> Request:
         """Return the request as the engine takes it, without its deadline; raise `InputError` for a wrong value."""
         user = None if self.user is None else self.user.context()
-        return Request(self.query, self.k, user, self.channel, self.explain, frozenset(self.exclude))
+        return Request(
+            self.query, self.k, user, self.channel, self.explain, frozenset(self.exclude), self.filters,
+            tuple(self.payload), self.max_per,
+        )  # fmt: skip
 
 
 class ExplainBody(QueryBody, kw_only=True):
@@ -91,6 +100,8 @@ def _limited(name: str, kind: Any) -> Any:
         (item, _) = get_args(kind)
         items: Any = list.__class_getitem__(SpanBody if item is Span else item)
         return Annotated[items, Meta(max_length=MAX_LIST_LENGTH)]
+    if get_origin(kind) is Mapping:
+        return dict[str, Any]
     if kind is str:
         low = 1 if name in ("ad_id", "title") else None
         return Annotated[str, Meta(min_length=low, max_length=MAX_LENGTHS.get(name, MAX_OTHER_LENGTH))]
@@ -108,7 +119,8 @@ def _ad_struct(name: str, told: str, *, at_path: bool = False, is_patch: bool = 
         elif each.default is MISSING:
             columns.append((each.name, kind))
         else:
-            columns.append((each.name, kind, [] if each.default == () else each.default))
+            default = [] if each.default == () else {} if each.default is EMPTY else each.default
+            columns.append((each.name, kind, default))
     if is_patch:
         columns = [each for each in columns if each[0] != "ad_id"]
     return msgspec.defstruct(name, columns, bases=(Body,), kw_only=True, namespace={"__doc__": told})

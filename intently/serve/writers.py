@@ -35,7 +35,7 @@ class Applied:
 
 def etag_of(ad: Ad) -> str:
     """Return what tells this state of an ad from every other."""
-    return f'"{blake2b(msgspec.json.encode(ad), digest_size=12).hexdigest()}"'
+    return f'"{blake2b(msgspec.json.encode(ad, order="deterministic"), digest_size=12).hexdigest()}"'
 
 
 def ad_id_of(change: Change) -> str:

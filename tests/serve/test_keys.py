@@ -76,7 +76,8 @@ def test_a_scoped_key_neither_sees_nor_changes_ads_of_others(served):
         served.ask("PUT", "/v1/ads/pan", {"title": "x", "advertiser": "锅具"}, **mine), 403, "forbidden", "ad_id"
     )
     assert_problem(served.ask("PUT", "/v1/ads/new", {"title": "x"}, **mine), 403, "forbidden", "advertiser")
-    assert_problem(served.post("/v1/retrieve", {"query": "red"}, **mine), 403, "forbidden")
+    for filters in (None, 'advertiser == ""', 'advertiser == "锅具" or status == "active"'):
+        assert served.post("/v1/retrieve", {"query": "red", "filters": filters}, **mine).json()["ads"] == []
     assert_problem(served.post("/v1/explain", {"query": "red", "ad_ids": ["pan"]}, **mine), 403, "forbidden")
     assert_problem(served.get("/v1/ads?advertiser=pans", **mine), 403, "forbidden", "advertiser")
     lines = b'{"op":"delete","ad_id":"pan"}\n{"op":"patch","ad_id":"pan","fields":{"bid":1}}\n'
@@ -87,6 +88,8 @@ def test_a_scoped_key_neither_sees_nor_changes_ads_of_others(served):
 
     assert served.ask("PUT", "/v1/ads/wok", {"title": "炒锅", "advertiser": "锅具"}, **mine).status_code == 201
     assert served.ask("PATCH", "/v1/ads/wok", {"bid": 1}, **mine).status_code == 200
+    found = served.post("/v1/retrieve", {"query": "炒锅 red", "k": 99, "filters": "bid == 1"}, **mine).json()["ads"]
+    assert [ad["ad_id"] for ad in found] == ["wok"]
     assert_problem(served.ask("PATCH", "/v1/ads/wok", {"advertiser": "x"}, **mine), 403, "forbidden", "advertiser")
     assert [ad["ad_id"] for ad in served.get("/v1/ads", **mine).json()["ads"]] == ["wok"]
     assert served.ask("DELETE", "/v1/ads/wok", **mine).json()["existed"] is True

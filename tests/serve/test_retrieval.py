@@ -165,6 +165,56 @@ async def _raising(served):
         return await http.post("/v1/retrieve", json={"query": "red pan"})
 
 
+# Filters, payload, caps.
+
+
+def test_filters_payload_and_caps_are_the_engines(served):
+    for at, price in enumerate((5, 50, None, 7)):
+        ad = {"title": f"红色 gizmo {at}", "category": "gizmos", "payload": {"price": price, "图片": ["a", {"b": at}]}}
+        assert served.ask("PUT", f"/v1/ads/f{at}", ad).status_code == 201
+    body = {"query": "红色 gizmo", "filters": 'price < 50 and category == "gizmos"', "payload": ["title", "price"]}
+    told = served.post("/v1/retrieve", body | {"max_per": {"price": 1}}).json()
+    request = Request("红色 gizmo", filters=body["filters"], payload=("title", "price"), max_per={"price": 1})
+    assert same(told, served.service.engine.answer(request))
+    assert {ad["ad_id"]: ad["payload"]["price"] for ad in told["ads"]} == {"f0": 5, "f3": 7}
+    whole = served.post("/v1/retrieve", {"query": "gizmo 3", "k": 1, "payload": ["*"]}).json()["ads"][0]
+    assert whole["payload"] == {"price": 7, "图片": ["a", {"b": 3}]} == served.get("/v1/ads/f3").json()["payload"]
+    assert served.ask("PATCH", "/v1/ads/f3", {"payload": {"price": 8}}).status_code == 200
+    assert served.get("/v1/ads/f3").json()["payload"] == {"price": 8}
+    explained = served.post(
+        "/v1/explain",
+        {
+            "query": "红色 gizmo",
+            "filters": "price < 50",
+            "max_per": {"category": 1},
+            "ad_ids": ["f0", "f1", "f2", "f3"],
+        },
+    ).json()["verdicts"]
+    assert sorted(one["stage"] for one in explained) == ["caps", "filters", "filters", "shown"]
+    assert explained[1]["told"] == "it does not meet price < 50"
+    for at in range(4):
+        served.ask("DELETE", f"/v1/ads/f{at}")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"filters": "price <"}, "filters"),
+        ({"filters": "nothing_has_this == 1"}, "filters"),
+        ({"filters": 3}, "filters"),
+        ({"payload": ["nothing_has_this"]}, "payload"),
+        ({"payload": "title"}, "payload"),
+        ({"max_per": {"advertiser": 0}}, "max_per"),
+        ({"max_per": {"nothing_has_this": 1}}, "max_per"),
+    ],
+)
+def test_wrong_filters_payload_and_caps(served, change, field):
+    assert_problem(served.post("/v1/retrieve", {"query": "red"} | change), 400, "invalid_value", field)
+    assert_problem(
+        served.post("/v1/explain", {"query": "red", "ad_ids": ["pan"]} | change), 400, "invalid_value", field
+    )
+
+
 # Explaining.
 
 
