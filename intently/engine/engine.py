@@ -34,6 +34,7 @@ from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
+from intently.live.difference import Difference
 from intently.models.encoder.embedder import Embedder
 from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
@@ -170,6 +171,20 @@ class Engine:
         """
         self._check_process()
         return self._live.apply(changes)
+
+    def follow(self, difference: Difference) -> int:
+        """Apply what a feed changes, all of it or nothing; return the number of the change once queries see it.
+
+        Costs what `apply` costs, for the ads that came or changed.
+        """
+        self._check_process()
+        return self._live.follow(difference)
+
+    def compacted(self) -> tuple[Catalog, Segment]:
+        """Return the living ads and one segment of them, row by row the same. Cost: a copy of all after a change."""
+        self._live.wait()
+        snapshot = self._live.snapshot
+        return snapshot.catalog, snapshot.merged(0, len(snapshot.segments))
 
     def number_from(self, seq: int) -> None:
         """Number further changes from `seq` on. An engine that takes the place of another goes on with its numbers."""
