@@ -1,6 +1,7 @@
 """Reading ads from a file.
 
-Formats and compressions: see `intently.catalog.formats`. Only `ad_id` and `title` are required. Each field goes by the
+Formats and compressions: see `intently.catalog.formats`. Only `ad_id` and `title` are required. Columns that no field
+is called are kept as the ads' payload: see `intently.catalog.payload`. Each field goes by the
 names in `intently.catalog.columns.AD_FIELDS`, so that these public layouts are read as they come:
 
 - ESCI `shopping_queries_dataset_products.parquet`: bullet points become `landing_text`. The same product is there once
@@ -20,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.catalog import Catalog, duplicate_error, find_duplicates
-from intently.catalog.columns import AD_FIELDS, clean_ads, concat_ads
+from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads
 from intently.catalog.fields import fold_name
 from intently.catalog.formats import Table
+from intently.catalog.payload import payload_name, rest_of, with_rest
 from intently.catalog.problems import MAX_PROBLEMS, Errors, Problems, RowCheck
 from intently.errors import InputError
 
@@ -35,8 +37,9 @@ class ReadResult:
     num_rows: int  # in the file, good and bad
     num_skipped: int
     problems: tuple[str, ...]  # of the first 20 skipped rows
-    ignored_columns: tuple[str, ...]
+    ignored_columns: tuple[str, ...]  # named twice, of a type that JSON does not have, or of long documents
     num_with_markup: int = 0  # ads whose text held HTML entities or tags, which were made plain text
+    payload_columns: tuple[str, ...] = ()  # kept as payload: the names in the file
 
 
 def read_ads(path: str | Path, *, skip_bad: bool = False, progress: Callable[[int], None] | None = None) -> ReadResult:
@@ -53,27 +56,46 @@ def read_ads(path: str | Path, *, skip_bad: bool = False, progress: Callable[[in
     problems = Problems(skip_bad=skip_bad)
     tables: list[pa.Table] = []
     lines = [np.zeros(0, dtype=np.int64)]
+    rests: list[pa.Table] = []
+    unfit: set[str] = set()
     num_rows = num_with_markup = 0
-    for rows in table.rows(AD_FIELDS):
+    for rows in table.rows(AD_FIELDS, rest=True):
         columns = rows.columns
         if matched.get("ad_id") == "_id":
             columns = columns | {"title": _title_or_text(columns)}
         check = RowCheck(table.place, rows.lines)
+        rest, not_fit = rest_of(rows.rest, len(rows.lines))
+        unfit |= not_fit
         tables.append(clean_ads(columns, check))
+        rests.append(rest.filter(pa.array(check.keep)))
         lines.append(rows.lines[check.keep])
         num_rows += len(rows.lines) + len(rows.errors)
         num_with_markup += int((check.had_markup & check.keep).sum())
         problems.settle(rows.errors + check.errors)
         if progress is not None:
             progress(num_rows)
-    ads = _without_duplicates(concat_ads(tables), np.concatenate(lines), table.place, problems)
+    ads = concat_ads(tables)
+    rests = [rest.select([name for name in rest.column_names if name not in unfit]) for rest in rests]
+    payloads = with_rest(ads["payload"], rests, in_json=table.format in ("jsonl", "parquet"), path=table.place)
+    ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
+    ads = _without_duplicates(ads, np.concatenate(lines), table.place, problems)
     problems.finish()
     if not ads.num_rows:
         first = f"; first problem: {problems.first[0]}" if problems.first else ""
         raise InputError(f"no ads{first}", cure="give a row for each ad under the header", path=table.place)
-    ignored = tuple(name for name in table.header if name.strip() and name not in matched.values())
-    first_problems = tuple(problems.first)
-    return ReadResult(Catalog(ads), num_rows, problems.num_skipped, first_problems, ignored, num_with_markup)
+    kept = dict.fromkeys(name for rest in rests for name in rest.column_names if name)
+    others = [name for name in table.header if name.strip() and name not in matched.values()]
+    payload = [name for name in others if payload_name(name) in kept and others.count(name) == 1]
+    payload += [name for name in kept if name not in map(payload_name, others)]  # of later objects of JSON lines
+    return ReadResult(
+        Catalog(ads),
+        num_rows,
+        problems.num_skipped,
+        tuple(problems.first),
+        tuple(name for name in others if name not in payload),
+        num_with_markup,
+        tuple(payload),
+    )
 
 
 def _check_title(matched: dict[str, str], table: Table) -> None:
