@@ -1,6 +1,7 @@
 """Reading ads from a file.
 
-Formats and compressions: see `intently.catalog.formats`. Only `ad_id` and `title` are required. Each field goes by the
+Formats and compressions: see `intently.catalog.formats`. Only `ad_id` and `title` are required. Columns that no field
+is called are kept as the ads' payload: see `intently.catalog.payload`. Each field goes by the
 names in `intently.catalog.columns.AD_FIELDS`, so that these public layouts are read as they come:
 
 - ESCI `shopping_queries_dataset_products.parquet`: bullet points become `landing_text`. The same product is there once
@@ -21,9 +22,10 @@ import pyarrow.compute as pc
 
 from intently.arrays import Mask
 from intently.catalog.catalog import Catalog, duplicate_error, find_duplicates
-from intently.catalog.columns import AD_FIELDS, clean_ads, concat_ads
+from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads
 from intently.catalog.fields import fold_name
 from intently.catalog.formats import Table
+from intently.catalog.payload import payload_name, rest_of, with_rest
 from intently.catalog.problems import MAX_PROBLEMS, Errors, Problems, RowCheck
 from intently.errors import InputError
 
@@ -36,8 +38,9 @@ class ReadResult:
     num_rows: int  # in the file, good and bad
     num_skipped: int
     problems: tuple[str, ...]  # of the first 20 skipped rows
-    ignored_columns: tuple[str, ...]
+    ignored_columns: tuple[str, ...]  # named twice, of a type that JSON does not have, or of long documents
     num_with_markup: int = 0  # ads whose text held HTML entities or tags, which were made plain text
+    payload_columns: tuple[str, ...] = ()  # kept as payload: the names in the file
     # Of each field that the file has, for which ads (N,) it says something; of a whole feed, for all of them.
     given: Mapping[str, Mask] = field(default_factory=dict)
 
@@ -66,14 +69,19 @@ def read_ads(
     problems = Problems(skip_bad=skip_bad)
     tables: list[pa.Table] = []
     lines = [np.zeros(0, dtype=np.int64)]
+    rests: list[pa.Table] = []
+    unfit: set[str] = set()
     given: list[tuple[int, dict[str, Mask]]] = []
     num_rows = num_with_markup = 0
-    for rows in table.rows(wanted):
+    for rows in table.rows(wanted, rest=True):
         columns = rows.columns
         if matched.get("ad_id") == "_id":
             columns = columns | {"title": _title_or_text(columns)}
         check = RowCheck(table.place, rows.lines)
+        rest, not_fit = rest_of(rows.rest, len(rows.lines))
+        unfit |= not_fit
         tables.append(clean_ads(columns, check, wanted))
+        rests.append(rest.filter(pa.array(check.keep)))
         told = {name: _says_something(column) if partial else check.keep for name, column in columns.items()}
         given.append((int(check.keep.sum()), {name: mask[check.keep] for name, mask in told.items()}))
         lines.append(rows.lines[check.keep])
@@ -83,16 +91,32 @@ def read_ads(
         if progress is not None:
             progress(num_rows)
     ads = concat_ads(tables)
+    rests = [rest.select([name for name in rest.column_names if name not in unfit]) for rest in rests]
+    payloads = with_rest(ads["payload"], rests, in_json=table.format in ("jsonl", "parquet"), path=table.place)
+    ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
     keep = _first_of_each(ads, np.concatenate(lines), table.place, problems)
     ads = ads.filter(pa.array(keep))
     problems.finish()
     if not ads.num_rows:
         first = f"; first problem: {problems.first[0]}" if problems.first else ""
         raise InputError(f"no ads{first}", cure="give a row for each ad under the header", path=table.place)
-    ignored = tuple(name for name in table.header if name.strip() and name not in matched.values())
-    first_problems = tuple(problems.first)
+    kept = dict.fromkeys(name for rest in rests for name in rest.column_names if name)
+    others = [name for name in table.header if name.strip() and name not in matched.values()]
+    payload = [name for name in others if payload_name(name) in kept and others.count(name) == 1]
+    payload += [name for name in kept if name not in map(payload_name, others)]  # of later objects of JSON lines
     masks = {name: mask[keep] for name, mask in _joined(given).items()}
-    return ReadResult(Catalog(ads), num_rows, problems.num_skipped, first_problems, ignored, num_with_markup, masks)
+    if payload or "payload" in masks:
+        masks["payload"] = _says_something(ads["payload"]) if partial else np.ones(ads.num_rows, dtype=np.bool_)
+    return ReadResult(
+        Catalog(ads),
+        num_rows,
+        problems.num_skipped,
+        tuple(problems.first),
+        tuple(name for name in others if name not in payload),
+        num_with_markup,
+        tuple(payload),
+        masks,
+    )
 
 
 def _says_something(column: Any) -> Mask:
@@ -101,6 +125,8 @@ def _says_something(column: Any) -> Mask:
         said = pc.not_equal(pc.utf8_trim_whitespace(column), "")
     elif pa.types.is_list(column.type):
         said = pc.greater(pc.list_value_length(column), 0)
+    elif pa.types.is_map(column.type):
+        said = pa.array([bool(pairs) for pairs in column.to_pylist()], pa.bool_())
     else:
         said = pc.is_valid(column)
     mask: Mask = pc.fill_null(said, False).to_numpy(zero_copy_only=False)

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.day_parts import parse_day_parts
-from intently.catalog.fields import SPANS_TYPE, Field
+from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field
 from intently.catalog.jsonl import is_spans, parse_json
+from intently.catalog.payload import clean_payload
 from intently.catalog.problems import RowCheck, quote
 from intently.catalog.targeting_values import country, device, language
 from intently.errors import InputError
@@ -46,8 +47,15 @@ AD_FIELDS = (
     Field("devices", kind="list"),
     Field("day_parts", kind="list"),
     Field("audiences", kind="list"),
+    Field("payload", kind="payload"),
 )
-_TYPES = {"text": pa.string(), "number": pa.float64(), "list": pa.list_(pa.string()), "spans": SPANS_TYPE}
+_TYPES = {
+    "text": pa.string(),
+    "number": pa.float64(),
+    "list": pa.list_(pa.string()),
+    "spans": SPANS_TYPE,
+    "payload": PAYLOAD_TYPE,
+}
 SCHEMA = pa.schema([pa.field(field.name, _TYPES[field.kind]) for field in AD_FIELDS])
 
 STATUSES = ("active", "paused", "ended")
@@ -257,6 +265,7 @@ _CLEANERS: dict[str, Callable[[Any, Field, RowCheck], Any]] = {
     "number": clean_number,
     "list": _clean_list,
     "spans": _clean_spans,
+    "payload": clean_payload,
 }
 
 

@@ -40,6 +40,8 @@ def read_inputs(
 def reading_notes(read: ReadResult) -> tuple[str, ...]:
     """Return notes on text that was not read as written: ignored columns, HTML made plain text."""
     notes = [f"columns of ads ignored: {', '.join(read.ignored_columns)}"] if read.ignored_columns else []
+    if read.payload_columns:
+        notes.append(f"columns of ads kept as payload, which is not searched: {', '.join(read.payload_columns)}")
     if read.num_with_markup:
         notes.append(f"{read.num_with_markup:,} ads held HTML, which was read as text")
     return tuple(notes)

@@ -8,7 +8,7 @@ query ─ read once ┬─ student reads ─┬─ decode intentions → posting
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from intently.arrays import Float32Array, Float64Array, IntArray, Mask
 from intently.catalog import Catalog, checked_user
 from intently.engine.cache import QueryCache
+from intently.engine.caps import Caps
 from intently.engine.channels import ALL_CHANNELS
 from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
@@ -26,6 +27,8 @@ from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
 from intently.engine.understand import Models, Understood, reader_threads, understand
 from intently.errors import ArtifactError, InputError
+from intently.filters import Expression
+from intently.frozen import EMPTY, FrozenDict
 from intently.generation import Generation
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
@@ -39,6 +42,7 @@ from intently.models.encoder.embedder import Embedder
 from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
 from intently.snapshot.attributes import Attributes
+from intently.snapshot.columns import check_columns, values_of
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.text.analyze import Analyzer
@@ -161,9 +165,10 @@ class Engine:
     def apply(self, changes: Iterable[Change]) -> int:
         """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
 
-        A patch of status, bid or targeting costs no model call. A put whose text did not change costs none either, and
-        the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
-        present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
+        A patch of status, bid, targeting or payload costs no model call. A put whose text did not change costs none
+        either, and the ad keeps what it was clicked for. The student reads every other put once, and its intentions
+        come from the present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish.
+        Statistics of the
         whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
         not see the batch. The engine on disk does not change, so a batch does not outlive the process.
 
@@ -217,12 +222,26 @@ class Engine:
         channel: Channel = Channel.FUSED,
         explain: bool = True,
         exclude: Iterable[str] = (),
+        filters: Expression | str | None = None,
+        payload: Iterable[str] = (),
+        max_per: Mapping[str, int] = EMPTY,
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
         A short form of `answer`. Raises `InputError` naming the first argument that is not valid.
         """
-        return self.answer(Request(query, k, user, channel, explain, exclude))  # type: ignore[arg-type]
+        request = Request(
+            query,
+            k,
+            user,
+            channel,
+            explain,
+            exclude,  # type: ignore[arg-type]
+            filters=filters,
+            payload=payload,  # type: ignore[arg-type]
+            max_per=max_per,
+        )
+        return self.answer(request)
 
     def retrieve_many(
         self,
@@ -263,6 +282,8 @@ class Engine:
                 raise InputError(told, cure="pass Request(query)", path="requests", line=position)
             checked_user(request.user)  # refuse values that are not understood before anything is answered
         snapshot = self._live.snapshot  # one from the first request to the last
+        for request in requests:
+            check_columns(request, snapshot)
         starts = range(0, len(requests), batch_size)
         return (
             ranking
@@ -321,18 +342,18 @@ class Engine:
         timings = understood.timings_ms
         ranked: tuple[ScoredAd, ...] = ()
         if not text.says_nothing:
-            eligible = self._eligible(request, snapshot)
+            eligible, caps = self._eligible(request, snapshot), Caps(request.max_per, snapshot)
             with timed(timings, "search"):
                 searched = self._searched(text, understood, snapshot, request.channel, eligible)
             with timed(timings, "fuse"):
-                rows, scores = self._ranked(searched, request.channel)
+                rows, scores = caps.kept(*self._ranked(searched, request.channel))
             searches = [searched]
             while len(rows) < request.k and searches[-1].may_go_deeper:
                 with timed(timings, "search"):
-                    depth = 2 * searches[-1].depth
+                    depth, eligible = 2 * searches[-1].depth, caps.admitting(eligible)
                     searches.append(self._searched(text, understood, snapshot, request.channel, eligible, depth))
                     deeper = self._ranked(searches[-1], request.channel, learned=False)
-                    rows, scores = continued((rows, scores), deeper)
+                    rows, scores = caps.kept(*continued((rows, scores), deeper))
             with timed(timings, "explain"):
                 best = zip(rows[: request.k].tolist(), scores[: request.k].tolist(), strict=True)
                 ranked = tuple(
@@ -341,6 +362,7 @@ class Engine:
                         rank,
                         score,
                         next(filter(None, (one.reasons(row) for one in searches))) if request.explain else (),
+                        FrozenDict(values_of(row, request.payload, snapshot)) if request.payload else EMPTY,
                     )
                     for rank, (row, score) in enumerate(best, start=1)
                 )
@@ -362,6 +384,8 @@ class Engine:
         eligible = snapshot.eligible(checked_user(request.user))
         if request.exclude:
             eligible[self._live.rows_in(snapshot, request.exclude)] = False
+        if isinstance(request.filters, Expression):
+            eligible &= snapshot.matching(request.filters)
         return eligible
 
     def _searched(

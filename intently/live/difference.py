@@ -48,6 +48,8 @@ class Difference:
             went = np.flatnonzero(~listed)
         both = rows[(old_rows >= 0) & ~ends]
         kept = np.stack((old_rows[both], both), axis=1)
+        if partial and "payload" in given:
+            feed = _with_whole_payloads(before, feed, kept[given["payload"][both]])
         changed = {}
         for name in SCHEMA.names[1:]:
             if name in given:
@@ -99,12 +101,24 @@ class Difference:
 
 def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> Mask:
     """Return where two columns (K,) of one type differ; null equals null."""
-    if pa.types.is_list(old.type):
-        if not pa.types.is_string(old.type.value_type):
-            pairs = zip(old.to_pylist(), new.to_pylist(), strict=True)
+    if pa.types.is_nested(old.type):
+        if not pa.types.is_list(old.type) or not pa.types.is_string(old.type.value_type):
+            unordered = dict if pa.types.is_map(old.type) else list
+            pairs = zip(map(unordered, old.to_pylist()), map(unordered, new.to_pylist()), strict=True)
             return np.fromiter((first != second for first, second in pairs), dtype=np.bool_, count=len(old))
         # Elements hold no NUL and are not empty, so that lists are equal if they are when joined.
         old, new = pc.binary_join(old, "\0"), pc.binary_join(new, "\0")
     same = pc.or_(pc.fill_null(pc.equal(old, new), False), pc.and_(pc.is_null(old), pc.is_null(new)))
     differs: Mask = ~same.to_numpy(zero_copy_only=False)
     return differs
+
+
+def _with_whole_payloads(before: Catalog, feed: Catalog, kept: IntArray) -> Catalog:
+    """Return a partial feed whose `kept` (K, 2) ads have, beside their payload, what it does not say of it."""
+    column = feed.column("payload")
+    payloads = column.to_pylist()
+    old = before.column("payload").take(kept[:, 0]).to_pylist()
+    for row, known in zip(kept[:, 1].tolist(), old, strict=True):
+        payloads[row] = list((dict(known) | dict(payloads[row])).items())
+    at = feed.table.column_names.index("payload")
+    return Catalog(feed.table.set_column(at, SCHEMA.field("payload"), pa.array(payloads, column.type)))

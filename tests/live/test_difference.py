@@ -27,6 +27,7 @@ ADS = st.lists(
         bid=st.sampled_from((None, 0.0, 0.5)),
         status=st.sampled_from(("active", "paused", "ended")),
         countries=st.sampled_from(((), ("DE",), ("DE", "CN"))),
+        payload=st.sampled_from(({}, {"price": 5, "url": "u"}, {"url": "u", "price": 5}, {"price": 7})),
     ),
     min_size=1,
     unique_by=lambda ad: ad.ad_id,
@@ -122,3 +123,11 @@ def test_an_ad_of_a_whole_feed_may_have_ended_and_stays(tmp_path):
     difference = Difference.of(Catalog.from_ads(BEFORE), read.catalog, read.given)
     assert applied(BEFORE, effects_of(difference))["a"] == replace(BEFORE[0], status="ended")
     assert len(difference.went) == 0
+
+
+def test_a_partial_feed_changes_parts_of_a_payload(tmp_path):
+    before = [Ad("a", "Red pan", payload={"price": 5, "url": "u"}), Ad("b", "水壶", payload={"price": 9})]
+    feed, given = partial("ad_id\tprice\na\t4.5\nb\t\n", tmp_path)
+    effects = effects_of(Difference.of(Catalog.from_ads(before), feed, given, partial=True))
+    assert applied(before, effects) == {"a": replace(before[0], payload={"price": 4.5, "url": "u"}), "b": before[1]}
+    assert isinstance(effects["a"], Fields)
