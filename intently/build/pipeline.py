@@ -37,7 +37,7 @@ from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
 from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_judgements, read_queries
 from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
-from intently.catalog.texts import ad_texts, searchable_texts
+from intently.catalog.texts import ad_texts, brand_words, searchable_texts
 from intently.engine.engine import Engine
 from intently.engine.layout import CACHE_FILE, FUSION_FILE, write_engine
 from intently.errors import ArtifactError, InputError
@@ -146,13 +146,13 @@ def build_engine(
             encoder, tokens = built.embedder, built.ads.tokens
             embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
         vectors = VectorIndex.build(embeddings, settings.coarse, show)
+        query_texts = query_reader([lexical], content.student.tokenizer.whole_words | brand_words(catalog)).read
         learned = Learned(None, {})
         told = dict(content.facts)
         if aside.any():
             draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
-            queries_read = query_reader([lexical], content.student.tokenizer.whole_words).read
-            guided = learn_guidance(content.student, draft_intentions, queries_read, held_out, settings.retrieval, show)
+            guided = learn_guidance(content.student, draft_intentions, query_texts, held_out, settings.retrieval, show)
             content = replace(content, near=replace(content.near, guidance=guided.guidance))
             told |= guided.facts
             draft = Engine(
@@ -168,7 +168,6 @@ def build_engine(
             )
             learned = learn_fusion(draft, held_out, settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
-        query_texts = query_reader([lexical], content.student.tokenizer.whole_words).read
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from intently.arrays import Float32Array, Float64Array, IntArray, Mask
 from intently.catalog import Catalog, checked_user
+from intently.catalog.texts import brand_words
 from intently.engine.cache import QueryCache
 from intently.engine.caps import Caps
 from intently.engine.channels import ALL_CHANNELS
@@ -125,7 +126,8 @@ class Engine:
             segment = Segment.build(catalog, intentions.postings, vectors, lexical, titles, tokens)
         except ValueError as error:
             raise ArtifactError(f"{error}; build the engine again") from error
-        snapshot = Snapshot.of(segment, Attributes.of(catalog), student.tokenizer.whole_words)
+        known_words = student.tokenizer.whole_words | brand_words(catalog)
+        snapshot = Snapshot.of(segment, Attributes.of(catalog), known_words)
         self._live = Applier(snapshot, reader)
         self._pid = os.getpid()
 

@@ -33,7 +33,7 @@ class LexicalSettings:
     k1: float = 0.9  # of BM25: how soon more of the same word stops counting
     b: float = 0.4  # of BM25: how much long texts are discounted, 0 to 1
     stemmer: str = "english"  # language of the stemmer, such as english, german, french
-    correct_spelling: bool = True  # whether words that no ad has are also searched as their closest known word
+    correct_spelling: bool = True  # whether unknown words are also searched as their closest known one
 
     def __post_init__(self) -> None:
         check_range(self, "k1")
