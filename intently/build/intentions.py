@@ -189,6 +189,7 @@ def training_data(
         interactions.clicks,
         interactions.irrelevant,
         taught_queries=taught_queries,
+        click_weights=interactions.weights,
     )
 
 

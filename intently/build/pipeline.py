@@ -13,7 +13,7 @@ is published as a generation, which does not disturb processes that have an earl
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
 from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_judgements, read_queries
 from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
-from intently.catalog.texts import ad_texts, searchable_texts
+from intently.catalog.texts import ad_texts, brand_words, searchable_texts
 from intently.engine.engine import Engine
 from intently.engine.layout import CACHE_FILE, FUSION_FILE, write_engine
 from intently.errors import ArtifactError, InputError
@@ -88,13 +88,15 @@ def build_engine(
     *,
     queries: str | Path | None = None,
     pages: str | Path | None = None,
+    click_columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     keep: int = KEEP,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`, as its next generation.
 
-    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
+    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages.
+    `click_columns` says of columns of clicks what they are, as `columns` of `read_judgements`. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
     newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
     another build writes; `SettingsError` for a device that this machine lacks and
@@ -114,7 +116,7 @@ def build_engine(
         start = choose_start(read.catalog.strings("title"))
         settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
     check_models(settings)
-    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
+    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
@@ -123,8 +125,12 @@ def build_engine(
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
-    judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
-    interactions = match_interactions(catalog, judgements, settings.min_relevance)
+    judgements = None
+    if clicks:
+        judgements = read_judgements(
+            clicks, queries=asked, columns=click_columns, logs=settings.logs, skip_bad=skip_bad
+        )
+    interactions = match_interactions(catalog, judgements, settings.min_relevance, settings.logs.negative_after)
     aside = held_out_queries(interactions, settings.fusion)
     learnt = interactions.of_queries(~aside)
     if aside.any() and settings.bridge.enabled and settings.bridge.augmentation_file:
@@ -154,13 +160,13 @@ def build_engine(
             encoder, tokens = built.embedder, built.ads.tokens
             embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
         vectors = VectorIndex.build(embeddings, settings.coarse, show)
+        query_texts = query_reader([lexical], content.student.tokenizer.whole_words | brand_words(catalog)).read
         learned = Learned(None, {})
         told = dict(content.facts)
         if aside.any():
             draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
-            queries_read = query_reader([lexical], content.student.tokenizer.whole_words).read
-            guided = learn_guidance(content.student, draft_intentions, queries_read, held_out, settings.retrieval, show)
+            guided = learn_guidance(content.student, draft_intentions, query_texts, held_out, settings.retrieval, show)
             content = replace(content, near=replace(content.near, guidance=guided.guidance))
             told |= guided.facts
             draft = Engine(
@@ -176,7 +182,6 @@ def build_engine(
             )
             learned = learn_fusion(draft, held_out, settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
-        query_texts = query_reader([lexical], content.student.tokenizer.whole_words).read
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 

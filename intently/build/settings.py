@@ -8,6 +8,7 @@ from intently.build.teacher import TeacherSettings
 from intently.build.training.bridge import BridgeTrainingSettings
 from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
+from intently.catalog.logs.settings import LogSettings
 from intently.engine.settings import RetrievalSettings
 from intently.errors import SettingsError
 from intently.index.coarse import CoarseSettings
@@ -106,6 +107,7 @@ class BuildSettings:
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
+    logs: LogSettings = field(default_factory=LogSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     postings: PostingSettings = field(default_factory=PostingSettings)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,8 +47,10 @@ class Work:
     encoder: Path
 
 
-def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad: bool) -> Fingerprints:
-    """Return digests over the files' bytes, the code's formats and rules, and every setting that matters.
+def fingerprints_of(
+    files: list[Path | None], settings: BuildSettings, skip_bad: bool, columns: Mapping[str, str] | None = None
+) -> Fingerprints:
+    """Return digests over the files' bytes, what `columns` of clicks are, formats and rules, and settings that matter.
 
     Settings of retrieval never do.
     """
@@ -59,7 +62,11 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
         files.append(Path(settings.teacher.knowledge_file))
     for model in (settings.teacher.model, settings.ocr_model):
         files += files_in(Path(model.name)) if model.name else []
-    inputs = [*((path.name, sha256_of(path)) if path and path.is_file() else "" for path in files), skip_bad]
+    inputs = [
+        *((path.name, sha256_of(path)) if path and path.is_file() else "" for path in files),
+        skip_bad,
+        dict(columns or {}),
+    ]
     every = asdict(settings)
     augmentation = Path(settings.bridge.augmentation_file) if settings.bridge.augmentation_file else None
     if augmentation and not augmentation.is_file():

@@ -11,6 +11,7 @@ from intently.catalog import Catalog, checked_user
 from intently.cli.shared import (
     IS_ADDRESS,
     AdsFile,
+    MapClicks,
     QueriesFile,
     SettingsFile,
     SkipBad,
@@ -19,6 +20,7 @@ from intently.cli.shared import (
     need_files,
     need_models,
     out,
+    parse_map,
     print_json,
 )
 from intently.errors import InputError
@@ -32,9 +34,11 @@ def build(
     clicks: Annotated[
         Path | None,
         typer.Option(
-            help="Clicks or judgements: query, ad_id, and clicks or relevance. Without: ads alone.", show_default=False
+            help="Clicks or judgements: query, ad_id, and clicks or relevance; or a log. Without: ads alone.",
+            show_default=False,
         ),
     ] = None,
+    map_clicks: MapClicks = None,
     queries: QueriesFile = None,
     pages: Annotated[
         Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
@@ -43,6 +47,10 @@ def build(
         str, typer.Option(help="What to begin from: instant (trains nothing), default, or best (also an encoder).")
     ] = "default",
     settings: SettingsFile = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="An engine whose student training starts from, such as the one to build again."),
+    ] = None,
     skip_bad: SkipBad = False,
 ) -> None:
     """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
@@ -50,14 +58,26 @@ def build(
     need_models()
     from intently.build.pipeline import build_engine
     from intently.build.settings import BuildSettings
+    from intently.build.warm_start import started_from
     from intently.settings import read_settings
 
     chosen = BuildSettings.preset(preset)
     if settings:
         chosen = read_settings(BuildSettings, settings, chosen)
+    if start:
+        chosen = started_from(chosen, start)
+    columns = parse_map(map_clicks)
     with StageProgress(err) as progress:
         report = build_engine(
-            ads, clicks, directory, chosen, queries=queries, pages=pages, skip_bad=skip_bad, progress=progress
+            ads,
+            clicks,
+            directory,
+            chosen,
+            queries=queries,
+            pages=pages,
+            click_columns=columns,
+            skip_bad=skip_bad,
+            progress=progress,
         )
     out.print(f"{report.directory}: complete", soft_wrap=True)
     for name, value in report.facts.items():

@@ -17,6 +17,7 @@ import numpy as np
 
 from intently.arrays import Float32Array, Float64Array, IntArray, Mask
 from intently.catalog import Catalog, checked_user
+from intently.catalog.texts import brand_words
 from intently.engine.cache import QueryCache
 from intently.engine.caps import Caps
 from intently.engine.channels import ALL_CHANNELS
@@ -41,6 +42,7 @@ from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
+from intently.live.difference import Difference
 from intently.models.encoder.embedder import Embedder
 from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
@@ -132,7 +134,8 @@ class Engine:
             segment = Segment.build(catalog, intentions.postings, vectors, lexical, titles, tokens)
         except ValueError as error:
             raise ArtifactError(f"{error}; build the engine again") from error
-        snapshot = Snapshot.of(segment, Attributes.of(catalog), student.tokenizer.whole_words)
+        known_words = student.tokenizer.whole_words | brand_words(catalog)
+        snapshot = Snapshot.of(segment, Attributes.of(catalog), known_words)
         self._live = Applier(snapshot, reader)
         self.pace = Pace()
         self._pid = os.getpid()
@@ -210,6 +213,20 @@ class Engine:
         """
         self._check_process()
         return self._live.apply(changes)
+
+    def follow(self, difference: Difference) -> int:
+        """Apply what a feed changes, all of it or nothing; return the number of the change once queries see it.
+
+        Costs what `apply` costs, for the ads that came or changed.
+        """
+        self._check_process()
+        return self._live.follow(difference)
+
+    def compacted(self) -> tuple[Catalog, Segment]:
+        """Return the living ads and one segment of them, row by row the same. Cost: a copy of all after a change."""
+        self._live.wait()
+        snapshot = self._live.snapshot
+        return snapshot.catalog, snapshot.merged(0, len(snapshot.segments))
 
     def number_from(self, seq: int) -> None:
         """Number further changes from `seq` on. An engine that takes the place of another goes on with its numbers."""

