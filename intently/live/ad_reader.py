@@ -22,6 +22,7 @@ from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import ConstrainedDecoder
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
+from intently.live.parts import AdParts
 from intently.live.readings import read_ads
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
@@ -57,7 +58,11 @@ class AdReader:
     num_threads: int
 
     def read(self, catalog: Catalog) -> Segment:
-        """Return a segment of the ads. The result for one ad does not depend on the others.
+        """Return a segment of the ads. The result for one ad does not depend on the others."""
+        return self.segment(catalog, self.parts(catalog))
+
+    def parts(self, catalog: Catalog) -> AdParts:
+        """Let models read the ads.
 
         Raises `ArtifactError` if the engine does not hold the statistics that weigh new ads. Cost: the student reads
         each ad and decodes `num_beams` intentions, in batches of similar length.
@@ -66,19 +71,22 @@ class AdReader:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
         with intra_op_threads(self.num_threads):
             readings = read_ads(self.student, self.decoder, ad_texts(catalog), self.settings.postings)
-        own = readings.embeddings
-        nobody = np.empty((0, 2), dtype=np.int64)
-        ads = AdIntentions(self._given(catalog), nobody, *readings.pairs())
         pages = self._pages(catalog)
+        return AdParts(readings, self._encoded(self.encoder, catalog, pages) if self.encoder else None, pages)
+
+    def segment(self, catalog: Catalog, parts: AdParts) -> Segment:
+        """Return the segment of ads that models have read already. Cost: no model."""
+        own = parts.readings.embeddings
+        nobody = np.empty((0, 2), dtype=np.int64)
+        ads = AdIntentions(self._given(catalog), nobody, *parts.readings.pairs())
         embeddings, tokens = own, None
-        if self.encoder is not None:
-            encoded = self._encoded(self.encoder, catalog, pages)
-            embeddings, tokens = concatenate_embeddings(own, encoded.embeddings), encoded.tokens
+        if parts.encoded:
+            embeddings, tokens = concatenate_embeddings(own, parts.encoded.embeddings), parts.encoded.tokens
         return Segment.build(
             catalog,
             weigh(ads, own, self.intentions.statistics, self.settings.postings),
             VectorIndex(embeddings),
-            LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
+            LexicalIndex.build(searchable_texts(catalog, parts.pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
             tokens,
         )
