@@ -6,6 +6,7 @@ All of them are a `ChangeLog`. An entry holds what a change did, never how it wa
 
 from intently.live.log.base import Backup, ChangeLog, Facts, Position, Recovered, Verified
 from intently.live.log.entries import Entry, Kind
+from intently.live.log.memory import MemoryLog
 from intently.live.log.opening import LOG_FILE, open_log
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Entry",
     "Facts",
     "Kind",
+    "MemoryLog",
     "Position",
     "Recovered",
     "Verified",

@@ -8,6 +8,7 @@ the lock is gone with it, and so is the right to write.
 import contextlib
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ class PostgresStore:
 
     def __init__(self, connection: "psycopg.Connection[Any]", place: str) -> None:
         self._connection, self.place = connection, place
+        weakref.finalize(self, connection.close)
 
     def execute(self, sql: str, values: Row = ()) -> list[Row]:
         """Run one statement and return its rows."""
@@ -60,6 +62,8 @@ class PostgresStore:
 
     def close(self) -> None:
         """Close the connection, which lets go of the lock."""
+        with contextlib.suppress(Exception):
+            self._connection.execute("SELECT pg_advisory_unlock_all()")  # now, not when the server notices the end
         with contextlib.suppress(Exception):
             self._connection.close()
 

@@ -21,6 +21,7 @@ from intently.live.log.tables import (
     INSERT_READING,
     SET,
     checked_entry,
+    is_whole_reading,
     paged_readings,
     position_of,
     problems_of,
@@ -105,7 +106,7 @@ def _save(path: Path, partial: Path) -> tuple[int, int | None]:
                     kept.append(row[0])
                 with contextlib.suppress(LogError):  # models read those ads again
                     for rows in paged_readings(source):
-                        target.execute_many(INSERT_READING, rows)  # each has a checksum of its own
+                        target.execute_many(INSERT_READING, [row for row in rows if is_whole_reading(row)])
                 target.execute(SET, ("floor", str(floor)))
         finally:
             source.close()

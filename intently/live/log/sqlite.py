@@ -103,6 +103,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the connection, which writes everything into the file itself, and let go of the lock."""
+        if self._lock >= 0:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
         if self._lock >= 0:
             os.close(self._lock)

@@ -65,6 +65,11 @@ def checked_entry(row: Row, place: str) -> Entry:
     )  # fmt: skip
 
 
+def is_whole_reading(row: Row) -> bool:
+    """Return whether the checksum of a reading is right."""
+    return bool(zlib.crc32(bytes(row[2])) == row[3])
+
+
 def entry_row(entry: Entry) -> Row:
     """Return an entry as a row of its table."""
     told = entry.seq, entry.batch, entry.at_ms, entry.ad_id, str(entry.kind), entry.content, entry.body
@@ -147,6 +152,6 @@ def problems_of(store: Store) -> Iterator[tuple[str, str]]:
             except LogError as error:
                 yield "entry", error.problem
     for rows in paged_readings(store):
-        for content, models, body, checksum in rows:
-            is_whole = zlib.crc32(bytes(body)) == checksum
-            yield "reading", "" if is_whole else f"the reading of {bytes(content).hex()} by {models} has been altered"
+        for row in rows:
+            told = "" if is_whole_reading(row) else f"the reading of {bytes(row[0]).hex()} by {row[1]} has been altered"
+            yield "reading", told

@@ -62,7 +62,9 @@ def test_changes_outlive_the_process_and_no_model_reads_again(built, tmp_path, n
     save(built[0], tmp_path)
     with CurrentEngine(tmp_path) as current:
         assert current.apply(CHANGES) == 4
-        seq = current.apply([Patch("new", {"title": "Blue gizmo pan", "status": "active"}), Put(replace(ADS[9], bid=2.0))])
+        seq = current.apply(
+            [Patch("new", {"title": "Blue gizmo pan", "status": "active"}), Put(replace(ADS[9], bid=2.0))]
+        )
         assert seq == 6
         assert num_read == [3]
         before, ads = answers(current), ads_of(current.engine)
