@@ -1,6 +1,5 @@
 """An engine that follows the current generation of a directory and its log, for a process that outlives builds."""
 
-import contextlib
 import logging
 import threading
 import weakref
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from intently.engine.engine import Engine
-from intently.errors import ArtifactError, LogError, LogRewoundError, ReplacedError
-from intently.generation import current_id, list_generations, open_generation
+from intently.errors import LogError, LogRewoundError, ReplacedError
+from intently.generation import current_id, seq_of_all
 from intently.live.log import ChangeLog, open_log
 from intently.types import Ad, Change, Ranking, Request
 
@@ -137,7 +136,7 @@ class CurrentEngine:
 
     def compact(self) -> None:
         """Remove entries of the log that later ones supersede, or that all generations on disk contain."""
-        self._log.compact(_contained(self._path))
+        self._log.compact(seq_of_all(self._path))
 
     def close(self) -> None:
         """Write what was applied, and let another process write. Queries are still answered."""
@@ -191,15 +190,6 @@ class CurrentEngine:
                         raise
             else:
                 return seq
-
-
-def _contained(path: Path) -> int:
-    """Return the number of the newest change that every generation on disk contains."""
-    numbers = []
-    for each in list_generations(path):
-        with contextlib.suppress(ArtifactError), open_generation(path, each.id, verify=False) as generation:
-            numbers.append(generation.manifest.seq)
-    return min(numbers, default=0)
 
 
 def _follow(reference: "weakref.ref[CurrentEngine]", stop: threading.Event, every_s: float) -> None:

@@ -287,7 +287,7 @@ def test_engines_of_old_refuse_changes(built, tmp_path):
         old = current.engine
         save(built[1], tmp_path)
         current.refresh()
-        with pytest.raises(LogError, match="has taken the place of .* CurrentEngine.apply"):
+        with pytest.raises(LogError, match=r"has taken the place of .* CurrentEngine\.apply"):
             old.apply([Delete("pan")])
         assert current.ad("pan") is not None
     assert Engine.load(tmp_path).ad("new") is None  # a generation alone

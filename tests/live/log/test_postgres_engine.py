@@ -47,7 +47,7 @@ def test_a_connection_that_breaks(make_student, tmp_path, postgres):
 def test_a_server_that_is_not_there(make_student, tmp_path):
     pytest.importorskip("psycopg")
     save(make_engine(make_student(3)), tmp_path)
-    with pytest.raises(LogError, match="postgresql://me@127.0.0.1:9/none: the server does not answer"):
+    with pytest.raises(LogError, match=r"postgresql://me@127\.0\.0\.1:9/none: the server does not answer"):
         CurrentEngine(tmp_path, log="postgresql://me:secret@127.0.0.1:9/none")
 
 
