@@ -181,7 +181,7 @@ class Engine:
         Cost: no model, as long as the models of this engine read the ads of the log.
         """
         self._check_process()
-        self._live.join(log, self.models)
+        self._live.join(log, self.models, self.generation)
 
     def catch_up(self) -> int:
         """Apply what other processes have written to the log since; return the number of the newest change shown."""

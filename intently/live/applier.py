@@ -37,6 +37,7 @@ from intently.types import Ad, Change
 
 logger = logging.getLogger(__name__)
 
+_REPLAYED_AT_ONCE = 2_000  # ads of the log that become a segment together
 _POLL_S = 0.02  # between two looks at the log, while somebody waits for a change
 
 
@@ -61,6 +62,7 @@ class Applier:
         self._reader = reader
         self._log: ChangeLog | None = None
         self._models = ""  # the fingerprint of the models, under which the log keeps what they read
+        self._generation = ""  # the id of the one that the log's changes are applied to
         self._history = ""  # of the log, as far as it was followed
         self._replaced_by = ""  # why no more changes are taken
         self._age = 0  # raised when changes were lost on their way to the disk
@@ -113,13 +115,16 @@ class Applier:
 
     # The log. Without one, changes last as long as the process.
 
-    def join(self, log: ChangeLog, models: str) -> None:
+    def join(self, log: ChangeLog, models: str, generation: str) -> None:
         """Apply what the log holds beyond this snapshot, and write further changes to it.
 
-        `models` is the fingerprint of what reads ads here; readings of others are not used.
+        `models` is the fingerprint of what reads ads here; readings of others are not used. `generation` is the id of
+        the one that this snapshot came from. A put whose text was new to another generation, and which this one has,
+        changes attributes only: the ad keeps what this generation learned from its clicks.
         """
         with self._lock:
-            self._log, self._models, self._history = log, models, log.position().history
+            self._log, self._models, self._generation = log, models, generation
+            self._history = log.position().history
             self.catch_up()
 
     def catch_up(self) -> int:
@@ -135,8 +140,9 @@ class Applier:
                 raise LogRewoundError("the log was restored from a backup", cure="load the engine again")
             self._history = position.history
             if position.last > self._head.seq:
-                for page in self._log.entries(self._head.seq, self._models):
-                    self._replay(page)
+                pages = list(self._log.entries(self._head.seq, self._models))
+                if pages:
+                    self._replay(pages, pages[-1][-1][0].batch)
             return self.snapshot.seq
 
     def reach(self, seq: int, timeout_s: float) -> None:
@@ -354,7 +360,7 @@ class Applier:
         if self._being_read:
             self._remember(effects)
         if self._log is not None and left:
-            batch, readings = _logged(left, self._head.seq, read)
+            batch, readings = _logged(left, self._head.seq, read, self._generation)
             commit = self._log.append(batch, readings, self._models)
             self._unshown.append(head)
         elif self._log is None:
@@ -424,29 +430,42 @@ class Applier:
         self._numbered = self._head
         self._merger.merge_if_needed()
 
-    def _replay(self, page: Sequence[tuple[Entry, Reading | None]]) -> None:
-        """Apply entries of the log as if they came now. Call with the lock held."""
-        self._numbers()
-        left = unfold(page)
-        effects: list[tuple[Effect, int]] = []
-        full: list[Full] = []
-        dumped: list[Reading | None] = []
-        for effect, reading in left:
-            row = self._row(effect.ad.ad_id) if isinstance(effect, Full) else None
-            if isinstance(effect, Full) and (row is None or not _same_text(self._head, row, effect.ad)):
-                effects.append((effect, len(full)))
-                full.append(effect)
-                dumped.append(reading)
-            else:
-                effects.append((_replaced(effect.ad, effect.seq) if isinstance(effect, Full) else effect, -1))
-        read = self._read_from(full, dumped) if full else None
-        head, numbers = self._after(self._head, effects, read)
-        was_shown = not self._unshown
-        self._head = replace(head, seq=page[-1][0].batch)
-        if was_shown:
-            self.snapshot = self._head
-        self._note(effects, numbers)
+    def _replay(self, pages: Iterable[Sequence[tuple[Entry, Reading | None]]], last: int) -> None:
+        """Apply entries of the log, up to the number `last`, as if they came now. Call with the lock held.
+
+        The entries are taken together, so that what an ad becomes does not depend on how many come at once.
+        """
+        effects = unfold(pages)
+        for start in range(0, len(effects), _REPLAYED_AT_ONCE):
+            self._numbers()
+            some: list[tuple[Effect, int]] = []
+            full: list[Full] = []
+            dumped: list[Reading | None] = []
+            for each in effects[start : start + _REPLAYED_AT_ONCE]:
+                effect = each.effect
+                if not isinstance(effect, Full):
+                    some.append((effect, -1))
+                elif each.new_to != self._generation and self._has_text(effect.ad):
+                    some.append((_replaced(effect.ad, effect.seq), -1))
+                else:
+                    some.append((effect, len(full)))
+                    full.append(effect)
+                    dumped.append(each.reading)
+            head, numbers = self._after(self._head, some, self._read_from(full, dumped) if full else None)
+            self._make_newest(head)
+            self._note(some, numbers)
+        self._make_newest(replace(self._head, seq=last))
+        self._numbered = self._head
         self._settled.notify_all()
+
+    def _make_newest(self, head: Snapshot) -> None:
+        if not self._unshown:
+            self.snapshot = head
+        self._head = head
+
+    def _has_text(self, ad: Ad) -> bool:
+        row = self._row(ad.ad_id)
+        return row is not None and _same_text(self._head, row, ad)
 
     def _read_from(self, full: Sequence[Full], dumped: Sequence[Reading | None]) -> "_Read":
         """Return ads with what the log says that models read in them; models read those that it does not know."""
@@ -562,7 +581,7 @@ class _Published:
 
 
 def _logged(
-    effects: Sequence[tuple[Effect, int]], after: int, read: _Read | None
+    effects: Sequence[tuple[Effect, int]], after: int, read: _Read | None, generation: str
 ) -> tuple[list[Entry], dict[bytes, Reading]]:
     """Return effects as one batch of entries behind the number `after`, and the readings of new texts."""
     batch, at_ms = after + len(effects), time.time_ns() // 1_000_000
@@ -575,7 +594,8 @@ def _logged(
                 readings[content] = read.parts.dump(place)
             if isinstance(effect, _Replaced):
                 ad = replace(ad, **effect.values)
-            entries.append(Entry(seq, batch, at_ms, ad.ad_id, Kind.PUT, content, body_of_ad(ad)))
+            new_to = generation if isinstance(effect, Full) else ""
+            entries.append(Entry(seq, batch, at_ms, ad.ad_id, Kind.PUT, content, body_of_ad(ad), new_to))
         elif isinstance(effect, Fields):
             entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.PATCH, None, body_of(effect.values)))
         elif isinstance(effect, Gone):

@@ -1,7 +1,7 @@
 """Folds entries of the log into one effect an ad, in the order in which live changes would have left the ads."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from intently.live.changes import Effect, Fields, Full, Gone
@@ -9,31 +9,38 @@ from intently.live.log.base import Reading
 from intently.live.log.entries import Entry, Kind
 
 
-def unfold(page: Sequence[tuple[Entry, Reading | None]]) -> list[tuple[Effect, Reading | None]]:
-    """Return the effects of entries, in order of arrival, each with what models read in its text.
+@dataclass(frozen=True)
+class Replayed:
+    """The effect of all entries of one ad. A put also has what models read in its text, and what it was new to."""
+
+    effect: Effect
+    reading: Reading | None = None
+    content: bytes | None = None
+    new_to: str = ""
+
+
+def unfold(pages: Iterable[Sequence[tuple[Entry, Reading | None]]]) -> list[Replayed]:
+    """Return the effects of entries, one an ad, in order of arrival.
 
     An ad whose text comes again keeps its place. Deletes stay, because the ad may be there already.
     """
-    effects: dict[str, Effect] = {}
-    contents: dict[str, bytes | None] = {}
-    readings: dict[str, Reading | None] = {}
-    for entry, reading in page:
-        ad_id, before = entry.ad_id, effects.get(entry.ad_id)
-        if entry.kind is Kind.DELETE:
-            effects.pop(ad_id, None)
-            effects[ad_id] = Gone(ad_id, entry.seq)
-        elif entry.kind is Kind.PATCH:
-            effect = _patched(before, ad_id, entry.fields, entry.seq)
-            if effect is not None:
-                effects[ad_id] = effect
-        else:
-            if not (isinstance(before, Full) and contents[ad_id] == entry.content):
-                effects.pop(ad_id, None)
-                readings.pop(ad_id, None)
-            effects[ad_id] = Full(entry.ad, entry.seq)
-            contents[ad_id] = entry.content
-            readings[ad_id] = reading or readings.get(ad_id)
-    return [(effect, readings.get(ad_id)) for ad_id, effect in effects.items()]
+    found: dict[str, Replayed] = {}
+    for page in pages:
+        for entry, reading in page:
+            ad_id, before = entry.ad_id, found.get(entry.ad_id)
+            if entry.kind is Kind.PATCH:
+                effect = _patched(before.effect if before else None, ad_id, entry.fields, entry.seq)
+                if effect is not None:
+                    found[ad_id] = replace(before, effect=effect) if before else Replayed(effect)
+            elif entry.kind is Kind.DELETE:
+                found.pop(ad_id, None)
+                found[ad_id] = Replayed(Gone(ad_id, entry.seq))
+            elif before and isinstance(before.effect, Full) and before.content == entry.content and not entry.new_to:
+                found[ad_id] = replace(before, effect=Full(entry.ad, entry.seq), reading=reading or before.reading)
+            else:
+                found.pop(ad_id, None)
+                found[ad_id] = Replayed(Full(entry.ad, entry.seq), reading, entry.content, entry.new_to)
+    return list(found.values())
 
 
 def _patched(before: Effect | None, ad_id: str, values: Mapping[str, Any], seq: int) -> Effect | None:

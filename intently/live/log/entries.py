@@ -41,6 +41,7 @@ class Entry:
     kind: Kind
     content: bytes | None = None  # of a put: the digest of its text, under which what models read in it is kept
     body: str = ""  # the fields as JSON: of a put all that differ from the default, of a patch those that it set
+    new_to: str = ""  # of a put whose text models had to read: the generation that it was new to
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -69,8 +70,8 @@ class Entry:
     @property
     def checksum(self) -> int:
         """The CRC-32 of all fields, which tells damage."""
-        told = (self.seq, self.batch, self.at_ms, self.ad_id, str(self.kind), (self.content or b"").hex(), self.body)
-        return zlib.crc32(json.dumps(told).encode())
+        told = [self.seq, self.batch, self.at_ms, self.ad_id, str(self.kind), (self.content or b"").hex(), self.body]
+        return zlib.crc32(json.dumps([*told, self.new_to]).encode())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as plain values, ready for JSON."""

@@ -153,14 +153,14 @@ class SqlLog:
                 last, batch = rows[-1][:2]
                 rest = f"{chosen} WHERE e.seq > ? AND e.batch = ? ORDER BY e.seq"
                 rows += store.execute(rest, (models, last, batch))
-        return [(checked_entry(row[:8], self.place), self._checked_reading(row)) for row in rows]
+        return [(checked_entry(row[:9], self.place), self._checked_reading(row)) for row in rows]
 
     def _checked_reading(self, row: Row) -> Reading | None:
-        if row[8] is None:
+        if row[9] is None:
             return None
-        body = bytes(row[8])
+        body = bytes(row[9])
         # What models read can be read again.
-        return body if zlib.crc32(body) == row[9] else None
+        return body if zlib.crc32(body) == row[10] else None
 
     def history(self, ad_id: str | None = None, limit: int = 20) -> list[Entry]:
         """Return the newest entries, of one ad or of all, newest first."""

@@ -15,8 +15,8 @@ from intently.live.log.committer import Row, Store
 from intently.live.log.entries import Entry, Kind
 
 FORMAT = 1
-COLUMNS = "seq, batch, at_ms, ad_id, kind, content, body, checksum"
-INSERT = f"INSERT INTO intently_entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "seq, batch, at_ms, ad_id, kind, content, body, new_to, checksum"
+INSERT = f"INSERT INTO intently_entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_READING = (
     "INSERT INTO intently_readings (content, models, body, checksum) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (content, models) DO NOTHING"
@@ -31,7 +31,7 @@ def create_tables(store: Store, *, integer: str, blob: str) -> None:
         "CREATE TABLE IF NOT EXISTS intently_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
         f"CREATE TABLE IF NOT EXISTS intently_entries (seq {integer} PRIMARY KEY, batch {integer} NOT NULL, "
         f"at_ms {integer} NOT NULL, ad_id TEXT NOT NULL, kind TEXT NOT NULL, content {blob}, body TEXT NOT NULL, "
-        f"checksum {integer} NOT NULL)",
+        f"new_to TEXT NOT NULL, checksum {integer} NOT NULL)",
         "CREATE INDEX IF NOT EXISTS intently_entries_ad ON intently_entries (ad_id, seq)",
         "CREATE INDEX IF NOT EXISTS intently_entries_content ON intently_entries (content) WHERE content IS NOT NULL",
         f"CREATE TABLE IF NOT EXISTS intently_readings (content {blob} NOT NULL, models TEXT NOT NULL, "
@@ -52,9 +52,9 @@ def check_format(store: Store, place: str) -> None:
 
 def checked_entry(row: Row, place: str) -> Entry:
     """Return the entry of a row; raise `LogError` if its checksum is wrong."""
-    seq, batch, at_ms, ad_id, kind, content, body, checksum = row
+    seq, batch, at_ms, ad_id, kind, content, body, new_to, checksum = row
     try:
-        entry = Entry(seq, batch, at_ms, ad_id, Kind(kind), None if content is None else bytes(content), body)
+        entry = Entry(seq, batch, at_ms, ad_id, Kind(kind), None if content is None else bytes(content), body, new_to)
         if entry.checksum == checksum:
             return entry
     except (ValueError, TypeError):
@@ -73,7 +73,7 @@ def is_whole_reading(row: Row) -> bool:
 def entry_row(entry: Entry) -> Row:
     """Return an entry as a row of its table."""
     told = entry.seq, entry.batch, entry.at_ms, entry.ad_id, str(entry.kind), entry.content, entry.body
-    return (*told, entry.checksum)
+    return (*told, entry.new_to, entry.checksum)
 
 
 def write_rows(store: Store, entries: list[Entry], readings: list[tuple[bytes, str, Reading]]) -> None:

@@ -25,8 +25,9 @@ HOSTILE = Ad(
 )
 
 
-def put(seq: int, ad: Ad, batch: int = 0) -> Entry:
-    return Entry(seq, batch or seq, 1_700_000_000_000 - seq, ad.ad_id, Kind.PUT, digest_of_content(ad), body_of_ad(ad))
+def put(seq: int, ad: Ad, batch: int = 0, new_to: str = "g") -> Entry:
+    content, at_ms = digest_of_content(ad), 1_700_000_000_000 - seq
+    return Entry(seq, batch or seq, at_ms, ad.ad_id, Kind.PUT, content, body_of_ad(ad), new_to)
 
 
 def patch(seq: int, ad_id: str, batch: int = 0, **fields: object) -> Entry:
@@ -194,7 +195,15 @@ def test_backup_while_changes_go_on_and_restore(place, tmp_path):
     log.close()
 
 
-ADS = [Ad("a", "Red"), Ad("a", "Red", bid=2.0, audiences=("厨师",)), Ad("a", "蓝色"), Ad("b", "Red"), Ad("b", "Pan")]
+BUILT = {ad_id: Ad(ad_id, f"Built {ad_id}", bid=9.0) for ad_id in "abc"}
+ADS = [
+    BUILT["a"],
+    Ad("a", "Red"),
+    Ad("a", "Red", bid=2.0, audiences=("厨师",)),
+    Ad("a", "蓝色"),
+    Ad("b", "Red"),
+    Ad("b", "Pan"),
+]
 changes = st.one_of(
     st.sampled_from(ADS),
     st.tuples(st.sampled_from("abc"), st.sampled_from([{"bid": 1.0}, {"status": "paused"}, {"bid": None}])),
@@ -202,12 +211,13 @@ changes = st.one_of(
 )
 
 
-def entry_of(seq: int, change: object, there: set[str]) -> Entry | None:
+def entry_of(seq: int, change: object, there: dict[str, bytes]) -> Entry | None:
     if isinstance(change, Ad):
-        there.add(change.ad_id)
-        return put(seq, change)
+        content = digest_of_content(change)
+        is_new, there[change.ad_id] = there.get(change.ad_id) != content, content
+        return put(seq, change, new_to="g" if is_new else "")
     if isinstance(change, str):
-        there.discard(change)
+        there.pop(change, None)
         return delete(seq, change)
     ad_id, fields = change
     return patch(seq, ad_id, **fields) if ad_id in there else None
@@ -215,14 +225,11 @@ def entry_of(seq: int, change: object, there: set[str]) -> Entry | None:
 
 def sequence(steps: list[object]) -> list[Entry]:
     entries: list[Entry] = []
-    there = {"a", "b", "c"}  # as built
+    there = {ad_id: digest_of_content(ad) for ad_id, ad in BUILT.items()}
     for step in steps:
         if entry := entry_of(len(entries) + 1, step, there):
             entries.append(entry)
     return entries
-
-
-BUILT = {ad_id: Ad(ad_id, f"Built {ad_id}", bid=9.0) for ad_id in "abc"}
 
 
 def replayed(entries: list[Entry], ads: dict[str, Ad] | None = None) -> list[Ad]:
@@ -233,7 +240,7 @@ def replayed(entries: list[Entry], ads: dict[str, Ad] | None = None) -> list[Ad]
         if entry.kind is Kind.DELETE:
             ads.pop(entry.ad_id, None)
         elif entry.kind is Kind.PUT:
-            if before is None or digest_of_content(before) != entry.content:
+            if before is None or entry.new_to:
                 ads.pop(entry.ad_id, None)
             ads[entry.ad_id] = entry.ad
         elif before is not None:
@@ -243,15 +250,15 @@ def replayed(entries: list[Entry], ads: dict[str, Ad] | None = None) -> list[Ad]
 
 def by_effects(entries: list[Entry]) -> list[Ad]:
     ads = dict(BUILT)
-    for effect, _ in unfold([(entry, None) for entry in entries]):
+    for each in unfold([[(entry, None)] for entry in entries]):
+        effect = each.effect
         if isinstance(effect, Gone):
             ads.pop(effect.ad_id, None)
         elif isinstance(effect, Fields):
             if effect.ad_id in ads:
                 ads[effect.ad_id] = replace(ads[effect.ad_id], **effect.values)
         elif isinstance(effect, Full):
-            before = ads.get(effect.ad.ad_id)
-            if before is None or digest_of_content(before) != digest_of_content(effect.ad):
+            if each.new_to:
                 ads.pop(effect.ad.ad_id, None)
             ads[effect.ad.ad_id] = effect.ad
     return list(ads.values())
