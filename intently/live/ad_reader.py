@@ -72,13 +72,16 @@ class AdReader:
         with intra_op_threads(self.num_threads):
             readings = read_ads(self.student, self.decoder, ad_texts(catalog), self.settings.postings)
         pages = self._pages(catalog)
-        return AdParts(readings, self._encoded(self.encoder, catalog, pages) if self.encoder else None, pages)
+        encoded = self._encoded(self.encoder, catalog, pages) if self.encoder else None
+        return AdParts(readings, encoded, pages, self._given(catalog))
 
     def segment(self, catalog: Catalog, parts: AdParts) -> Segment:
         """Return the segment of ads that models have read already. Cost: no model."""
         own = parts.readings.embeddings
         nobody = np.empty((0, 2), dtype=np.int64)
-        ads = AdIntentions(self._given(catalog), nobody, *parts.readings.pairs())
+        rows = np.repeat(np.arange(len(parts)), [len(ids) for ids in parts.given])
+        given = np.stack((np.concatenate((nobody[:, 0], *parts.given)), rows), axis=1)
+        ads = AdIntentions(given, nobody, *parts.readings.pairs())
         embeddings, tokens = own, None
         if parts.encoded:
             embeddings, tokens = concatenate_embeddings(own, parts.encoded.embeddings), parts.encoded.tokens
@@ -111,11 +114,7 @@ class AdReader:
         """The cleaner of pages. Its lexicon is made when the first page comes, as many engines never get one."""
         return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
 
-    def _given(self, catalog: Catalog) -> IntArray:
-        """Return the (intention_id, ad_row) pairs (P, 2) of the intentions that the ads name themselves."""
-        pairs = [np.empty((0, 2), dtype=np.int64)]
+    def _given(self, catalog: Catalog) -> list[IntArray]:
+        """Return for each ad (N) the ids of the intentions that it names itself."""
         titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
-        for row, (title, bid_on) in enumerate(zip(titles, keywords, strict=True)):
-            ids = self.intentions.given(title, bid_on)
-            pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
-        return np.concatenate(pairs)
+        return [self.intentions.given(title, bid_on) for title, bid_on in zip(titles, keywords, strict=True)]

@@ -1,7 +1,7 @@
 """What models made of ads: with it, a segment of them needs no model. One ad's is a few thousand bytes in the log.
 
-Shape letters: N ads, B intentions an ad, D dimensions of the student's embeddings, E of the encoder's, T tokens of an
-ad, P dimensions of a token's vector.
+Shape letters: N ads, B intentions an ad, G of those that its words name, D dimensions of the student's embeddings, E of
+the encoder's, T tokens of an ad, P dimensions of a token's vector.
 """
 
 import struct
@@ -17,17 +17,18 @@ from intently.index.token_vectors import TokenVectors
 from intently.live.readings import Readings
 from intently.models.encoder.embedder import EmbeddedAds
 
-_HEADER = struct.Struct("<BHHHHH")  # format, B, D, E, T, P; then the arrays, then the page in UTF-8
+_HEADER = struct.Struct("<BHHHHHH")  # format, B, G, D, E, T, P; then the arrays, then the page in UTF-8
 _FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
 class AdParts:
-    """What models made of N ads, and their cleaned pages (N,), which an engine of another catalog would clean anew."""
+    """What models made of N ads, and what else takes long: cleaned pages (N,), intentions found in the words (N,)."""
 
     readings: Readings
     encoded: EmbeddedAds | None  # of the encoder, if there is one
     pages: Sequence[str]
+    given: Sequence[NDArray[np.int64]]  # ids of the intentions that an ad's own words name
 
     def __len__(self) -> int:
         return len(self.pages)
@@ -40,11 +41,12 @@ class AdParts:
         arrays = (
             ids[found].astype("<i8"),
             self.readings.log_probs[row][found].astype("<f8"),
+            self.given[row].astype("<i8"),
             self.readings.embeddings[row].astype("<f4"),
             second.astype("<f4"),
             tokens,
         )
-        header = _HEADER.pack(_FORMAT, int(found.sum()), arrays[2].size, second.size, *tokens.shape)
+        header = _HEADER.pack(_FORMAT, *(array.size for array in arrays[1:5]), *tokens.shape)
         return b"".join((header, *(array.tobytes() for array in arrays), self.pages[row].encode()))
 
     @classmethod
@@ -63,13 +65,14 @@ class AdParts:
             tokens = TokenVectors.build([one.tokens for one in each]) if has_tokens else None
             encoded = EmbeddedAds(np.stack([one.second for one in each]), tokens)
         embeddings = np.stack([one.embedding for one in each])
-        return cls(Readings(ids, probs, embeddings), encoded, [one.page for one in each])
+        return cls(Readings(ids, probs, embeddings), encoded, [one.page for one in each], [one.given for one in each])
 
 
 @dataclass(frozen=True, eq=False)
 class _One:
     ids: NDArray[np.int64]
     log_probs: NDArray[np.float64]
+    given: NDArray[np.int64]
     embedding: NDArray[np.float32]
     second: NDArray[np.float32]
     tokens: NDArray[np.int8]
@@ -88,7 +91,7 @@ def _encoded(encoded: EmbeddedAds | None, row: int) -> tuple[NDArray[np.float32]
 
 def _loaded(content: bytes) -> _One:
     try:
-        kind, num, size, second, num_tokens, width = _HEADER.unpack_from(content)
+        kind, num, num_given, size, second, num_tokens, width = _HEADER.unpack_from(content)
         if kind != _FORMAT:
             raise LogError(f"a reading is of format {kind}, not {_FORMAT}", cure="use the version that wrote it")
         at = _HEADER.size
@@ -99,8 +102,9 @@ def _loaded(content: bytes) -> _One:
             at += values.nbytes
             return values
 
-        ids, probs, own, other = array("<i8", num), array("<f8", num), array("<f4", size), array("<f4", second)
+        ids, probs, given = array("<i8", num), array("<f8", num), array("<i8", num_given)
+        own, other = array("<f4", size), array("<f4", second)
         tokens = array("i1", num_tokens * width).reshape(num_tokens, width)
-        return _One(ids, probs, own, other, tokens, content[at:].decode())
+        return _One(ids, probs, given, own, other, tokens, content[at:].decode())
     except (struct.error, ValueError) as error:
         raise LogError(f"a reading is torn ({error})", cure="restore a backup of the log") from error

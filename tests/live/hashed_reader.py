@@ -45,7 +45,10 @@ class HashedReader:
         vectors = self.vectors(catalog)
         tokens = TokenVectors.build(self.tokens(catalog)) if self.has_tokens and catalog.num_ads else None
         return AdParts(
-            Readings(ids, weights, vectors[:, :2]), EmbeddedAds(vectors[:, 2:], tokens), [""] * catalog.num_ads
+            Readings(ids, weights, vectors[:, :2]),
+            EmbeddedAds(vectors[:, 2:], tokens),
+            [""] * catalog.num_ads,
+            [np.empty(0, dtype=np.int64)] * catalog.num_ads,
         )
 
     def segment(self, catalog: Catalog, parts: AdParts) -> Segment:
