@@ -37,7 +37,7 @@ from intently.types import Ad, Change
 
 logger = logging.getLogger(__name__)
 
-_REPLAYED_AT_ONCE = 2_000  # ads of the log that become a segment together
+_REPLAYED_AT_ONCE = 10_000  # ads of the log that become a segment together
 _POLL_S = 0.02  # between two looks at the log, while somebody waits for a change
 
 
