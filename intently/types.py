@@ -129,6 +129,7 @@ class Request:
     payload: tuple[str, ...] = ()  # columns to return with each ad: ("title", "url", "price"); "*": its whole payload
     max_per: Mapping[str, int] = EMPTY  # {"group_id": 1, "advertiser": 2}: at most so many ads of one value
     deadline_ms: float | None = None  # when the answer is of no more use; optional stages are left out for it
+    min_seq: int = 0  # number of a change that the answer has to show; 0: whatever is there
 
     def __post_init__(self) -> None:
         try:
@@ -155,6 +156,8 @@ class Request:
             raise InputError(f"explain is {self.explain!r}", cure="pass True or False", field="explain")
         if isinstance(self.exclude, str) or not hasattr(self.exclude, "__iter__"):
             raise InputError(f"expected ids, got {self.exclude!r}", cure="pass a list of ids", field="exclude")
+        if type(self.min_seq) is not int or self.min_seq < 0:
+            raise InputError(f"min_seq is {self.min_seq!r}", cure="pass the number of a change", field="min_seq")
         excluded = list(self.exclude)
         if len(excluded) > MAX_EXCLUDED or not all(isinstance(ad_id, str) for ad_id in excluded):
             raise InputError(

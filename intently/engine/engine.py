@@ -43,6 +43,7 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
 from intently.live.difference import Difference
+from intently.live.log import ChangeLog
 from intently.models.encoder.embedder import Embedder
 from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
@@ -81,6 +82,8 @@ class Engine:
     """
 
     generation: str = ""
+    models: str = ""  # the fingerprint of what reads ads, under which a log keeps what was read
+    min_seq_wait_s = 1.0  # how long a request waits for the change that its `min_seq` names
     _opened: Generation | None = None  # which keeps the generation on disk
     slow_query_ms = 1_000.0  # a query that takes longer is logged, with where the time went
 
@@ -207,9 +210,10 @@ class Engine:
         the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
         present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
         whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
-        not see the batch. The engine on disk does not change, so a batch does not outlive the process.
+        not see the batch. Without a log (`join`) a batch does not outlive the process; `CurrentEngine` has one.
 
-        Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there.
+        Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there;
+        `LogError` if the log cannot be written, and then nothing has happened.
         """
         self._check_process()
         return self._live.apply(changes)
@@ -231,6 +235,27 @@ class Engine:
     def number_from(self, seq: int) -> None:
         """Number further changes from `seq` on. An engine that takes the place of another goes on with its numbers."""
         self._live.number_from(seq)
+
+    def join(self, log: ChangeLog) -> None:
+        """Apply what `log` holds beyond this engine, and write further changes to it.
+
+        Cost: no model, as long as the models of this engine read the ads of the log.
+        """
+        self._check_process()
+        self._live.join(log, self.models, self.generation)
+
+    def catch_up(self) -> int:
+        """Apply what other processes have written to the log since; return the number of the newest change shown."""
+        self._check_process()
+        return self._live.catch_up()
+
+    def retire(self, reason: str) -> None:
+        """Take no more changes, and wait for those on their way to the disk."""
+        self._live.retire(reason)
+
+    def resume(self) -> None:
+        """Take changes again after `retire`."""
+        self._live.resume()
 
     def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads, all of them or none; return the number of the change once queries see them.
@@ -309,7 +334,10 @@ class Engine:
         return next(self.answer_many([request]))
 
     def answer_many(self, requests: Sequence[Request], *, batch_size: int = 32) -> Iterator[Ranking]:
-        """Return the rankings of requests in order, in batches, all from one snapshot."""
+        """Return the rankings of requests in order, in batches, all from one snapshot.
+
+        Raises `BehindError` if the change that a request's `min_seq` names does not come in time.
+        """
         self._check_process()
         if type(batch_size) is not int or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}", cure="pass a whole number of at least 1")
@@ -318,6 +346,9 @@ class Engine:
                 told = f"expected a Request, got {type(request).__name__}"
                 raise InputError(told, cure="pass Request(query)", path="requests", line=position)
             checked_user(request.user)  # refuse values that are not understood before anything is answered
+        min_seq = max((request.min_seq for request in requests), default=0)
+        if min_seq > self._live.snapshot.seq:
+            self._live.reach(min_seq, self.min_seq_wait_s)
         snapshot, clock = self._live.snapshot, Clock()  # one from the first request to the last
         for request in requests:
             check_columns(request, snapshot)
