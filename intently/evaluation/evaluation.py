@@ -42,9 +42,9 @@ def evaluate_runs(
     """Measure `runs`, by name, on the queries of `qrels`, and compare every run with the first.
 
     The queries are those of `qrels`; one that a run does not answer counts as an empty ranking, one that only a run has
-    is passed over. All metrics but ACR leave out the queries without an ad of at least `min_relevance`, by default
-    `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time before the test; the ads that are
-    grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
+    is passed over. All metrics but ACR and pair accuracy leave out the queries without an ad of at least
+    `min_relevance`, by default `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time
+    before the test; the ads that are grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
 
     `judged_only` adds what does not take an unjudged ad for a wrong one: pair accuracy, of all pairs and of those whose
     grades differ by 1 or more, condensed NDCG, and judged@k. Pair accuracy counts every query with two different
