@@ -125,10 +125,10 @@ class Request:
     channel: Channel = Channel.FUSED
     explain: bool = False  # with the reasons of each ad
     exclude: frozenset[str] = frozenset()  # ids of ads to leave out
+    deadline_ms: float | None = None  # when the answer is of no more use; optional stages are left out for it
     filters: Expression | str | None = None  # 'price < 50 and category in ("shoes", "boots")'; kept as an Expression
     payload: tuple[str, ...] = ()  # columns to return with each ad: ("title", "url", "price"); "*": its whole payload
     max_per: Mapping[str, int] = EMPTY  # {"group_id": 1, "advertiser": 2}: at most so many ads of one value
-    deadline_ms: float | None = None  # when the answer is of no more use; optional stages are left out for it
 
     def __post_init__(self) -> None:
         try:
@@ -161,6 +161,9 @@ class Request:
                 f"expected at most {MAX_EXCLUDED} texts, got {len(excluded)} values", cure="pass ids", field="exclude"
             )
         object.__setattr__(self, "exclude", frozenset(excluded))
+        wait = self.deadline_ms
+        if wait is not None and (type(wait) not in (int, float) or not 0 < wait < math.inf):
+            raise InputError(f"deadline_ms is {wait!r}", cure="pass milliseconds above 0", field="deadline_ms")
         if self.filters is not None:
             object.__setattr__(self, "filters", as_expression(self.filters))
         self._check_columns()
@@ -182,9 +185,6 @@ class Request:
                 cure = 'write a name and a whole number of at least 1: {"advertiser": 2}'
                 raise InputError(f"{name!r}: {most!r} is not a cap"[:200], cure=cure, field="max_per")
         object.__setattr__(self, "max_per", FrozenDict(self.max_per) if self.max_per else EMPTY)
-        wait = self.deadline_ms
-        if wait is not None and (type(wait) not in (int, float) or not 0 < wait < math.inf):
-            raise InputError(f"deadline_ms is {wait!r}", cure="pass milliseconds above 0", field="deadline_ms")
 
 
 def _check_query(query: object) -> None:

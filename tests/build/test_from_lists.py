@@ -96,13 +96,12 @@ def test_mappings_with_the_names_of_columns(settings, temporary):
         ([Ad("a", "t"), 5], None, "ads:2: expected an ad, got int"),
         ([{"ad_id": "a", "title": "t"}, {"ad_id": "b", "title": ""}], None, "ads:2 field 'title': empty"),
         ([{"ad_id": "a", "title": "t", "bid": -1}], None, "ads:1 field 'bid': -1.0 is not finite and at least 0"),
-        ([{"ad_id": "a", "title": "t", "x": {1}}], None, "ads:1: a value that JSON does not have"),
+        ([{"ad_id": "a", "title": "t", "x": object()}], None, "ads:1: a value that JSON does not have"),
         ([Ad("a", "t"), Ad("a", "u")], None, "ads:2 field 'ad_id': ad 'a' is on line 1 already"),
         ([Ad("a", "t")], ["drill"], "clicks:1: expected a query and an ad_id, got 'drill'"),
         ([Ad("a", "t")], [("q", "a"), {"query": "q", "ad_id": "a"}], "clicks are pairs and mappings"),
         ([Ad("a", "t")], [("q", "nobody")], "no click names an ad"),
     ],
-    ids=str,
 )
 def test_what_is_wrong_is_told_by_its_position(ads, clicks, told, settings, temporary):
     with pytest.raises(InputError) as caught:
