@@ -125,10 +125,10 @@ class Request:
     channel: Channel = Channel.FUSED
     explain: bool = False  # with the reasons of each ad
     exclude: frozenset[str] = frozenset()  # ids of ads to leave out
+    deadline_ms: float | None = None  # when the answer is of no more use; optional stages are left out for it
     filters: Expression | str | None = None  # 'price < 50 and category in ("shoes", "boots")'; kept as an Expression
     payload: tuple[str, ...] = ()  # columns to return with each ad: ("title", "url", "price"); "*": its whole payload
     max_per: Mapping[str, int] = EMPTY  # {"group_id": 1, "advertiser": 2}: at most so many ads of one value
-    deadline_ms: float | None = None  # when the answer is of no more use; optional stages are left out for it
     min_seq: int = 0  # number of a change that the answer has to show; 0: whatever is there
 
     def __post_init__(self) -> None:

@@ -80,7 +80,12 @@ def _query(request: Request, min_seq: int) -> dict[str, Any]:
         user["audiences"] = sorted(user["audiences"])
     told = {each.name: getattr(request, each.name) for each in fields(request)}
     filters = None if request.filters is None else str(request.filters)
-    return told | {"user": user, "filters": filters, "exclude": sorted(request.exclude), "min_seq": min_seq}
+    return told | {
+        "user": user,
+        "filters": filters,
+        "exclude": sorted(request.exclude),
+        "min_seq": max(min_seq, request.min_seq),
+    }
 
 
 def answer(request: Request, min_seq: int = 0) -> Call[Ranking]:

@@ -59,7 +59,11 @@ def change_of(line: bytes) -> Change:
     """Return the change that a line tells; raise `Problem` if it tells none."""
     told = decoded(_DECODER, line, _KINDS)
     if isinstance(told, PutLine):
-        return Put(ad_of(told.ad, told.ad.ad_id))
+        try:
+            return Put(ad_of(told.ad, told.ad.ad_id))
+        except Problem as problem:
+            problem.field = f"ad.{problem.field}"
+            raise
     if isinstance(told, PatchLine):
         return Patch(told.ad_id, patch_of(told.fields))
     return Delete(told.ad_id)

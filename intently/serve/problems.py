@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from intently.errors import InputError
+from intently.errors import InputError, LogError, LogFullError
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -108,6 +108,13 @@ def of_json_error(error: msgspec.DecodeError, kinds: Mapping[str, Sequence[str]]
             field = f"{place}.{found[1]}" if place else found[1]
             return Problem(400, code, told, field=field, cure=cure if code == "unknown_field" else "give it a value")
     return Problem(400, "invalid_value", told, field=place, cure="see /openapi.json for what it takes")
+
+
+def of_log_error(error: LogError) -> Problem:
+    """Return the problem of a change that the log did not take: nothing of it was applied."""
+    if isinstance(error, LogFullError):
+        return Problem(507, "log_full", error.problem, cure=error.cure or "make room on the disk")
+    return Problem(503, "log_unavailable", error.problem, cure=error.cure or "try again")
 
 
 def decoded(decoder: Any, content: bytes, kinds: Mapping[str, Sequence[str]]) -> Any:

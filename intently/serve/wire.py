@@ -14,8 +14,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from intently.catalog import checked_user
 from intently.catalog.columns import MAX_LENGTHS, MAX_LIST_LENGTH, MAX_OTHER_LENGTH
+from intently.errors import InputError
 from intently.filters import MAX_LENGTH as MAX_FILTER_LENGTH
 from intently.frozen import EMPTY
+from intently.serve.problems import of_input_error
 from intently.types import MAX_COLUMNS, MAX_EXCLUDED, MAX_QUERY_LENGTH, Ad, Channel, Request, Span, UserContext, Verdict
 
 MAX_K = 500
@@ -66,8 +68,8 @@ class QueryBody(Body):
         """Return the request as the engine takes it, without its deadline; raise `InputError` for a wrong value."""
         user = None if self.user is None else self.user.context()
         return Request(
-            self.query, self.k, user, self.channel, self.explain, frozenset(self.exclude), self.filters,
-            tuple(self.payload), self.max_per,
+            self.query, self.k, user, self.channel, self.explain, frozenset(self.exclude),
+            filters=self.filters, payload=tuple(self.payload), max_per=self.max_per,
         )  # fmt: skip
 
 
@@ -132,11 +134,14 @@ AdFields: Any = _ad_struct("AdFields", "The fields of an ad that change; the oth
 
 
 def ad_of(body: Any, ad_id: str) -> Ad:
-    """Return the ad that a body tells."""
+    """Return the ad that a body tells; raise `Problem` for a payload that an ad cannot have."""
     values = {
         name: value for name, value in msgspec.structs.asdict(body).items() if name != "ad_id" and value is not UNSET
     }
-    return Ad(ad_id, **_as_engine_values(values))
+    try:
+        return Ad(ad_id, **_as_engine_values(values))
+    except InputError as error:
+        raise of_input_error(error) from None
 
 
 def patch_of(body: Any) -> dict[str, Any]:

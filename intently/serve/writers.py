@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from intently.errors import InputError
+from intently.errors import InputError, LogError
 from intently.live.changes import fold
 from intently.serve.metrics import Metrics
-from intently.serve.problems import Problem, of_input_error
+from intently.serve.problems import Problem, of_input_error, of_log_error
 from intently.serve.turns import Turns
 from intently.types import Ad, Change, Delete, Patch, Put
 
@@ -126,6 +126,8 @@ class Writers:
             seq = self.current.apply([change])
         except InputError as error:
             raise self._refusal(change, error) from None
+        except LogError as error:
+            raise of_log_error(error) from None
         self.metrics.changes.labels(kind_of(change)).inc()
         return Applied(seq, ad is not None)
 
@@ -193,6 +195,8 @@ class Writers:
         while left:
             try:
                 return self.current.apply([changes[at] for at in left])
+            except LogError as error:
+                raise of_log_error(error) from None
             except InputError as error:
                 if error.line is None:
                     raise

@@ -57,6 +57,9 @@ WRONG_PUTS = [
     ({"title": "x", "keywords": ["k"] * 1_001}, "invalid_value", "keywords"),
     ({"title": "x\u0000"}, "invalid_value", "title"),
     ({"title": "长" * 10_001}, "invalid_value", "title"),
+    ({"title": "x", "payload": {"": 1}}, "invalid_value", "payload"),
+    ({"title": "x", "payload": {"title": 1}}, "invalid_value", "payload"),
+    ({"title": "x", "payload": [1]}, "invalid_value", "payload"),
     ({"title": "x", "landing_spans": [{"text": "t", "confidence": 2}]}, "invalid_value", "landing_spans[0].confidence"),
     ({"title": "x", "landing_spans": [{"text": "t", "sure": 1}]}, "unknown_field", "landing_spans[0].sure"),
 ]
@@ -77,6 +80,7 @@ def test_wrong_ads_change_nothing(served, body, code, field):
         ({"title": None}, "invalid_value", "title"),
         ({"ad_id": "x"}, "unknown_field", "ad_id"),
         ({"bid": -1}, "invalid_value", "bid"),
+        ({"payload": {" ": 1}}, "invalid_value", "payload"),
         ({"languages": ["xx-yy-zz-q"]}, "invalid_value", "languages"),
     ],
 )
@@ -237,6 +241,7 @@ def test_a_bulk_with_wrong_lines_applies_the_others(served):
         b"{",
         put_line("c2", bid=-1),
         put_line("c3", countries=["EU"]),
+        put_line("c6", payload={"": 1}),
         {"op": "patch", "ad_id": "c-none", "fields": {"bid": 1}},
         {"op": "patch", "ad_id": "c3", "fields": {"bid": 1}},
         b'{"op": "put", "ad": {"ad_id": "c4", "title": "\xff"}}',
@@ -258,18 +263,19 @@ def test_a_bulk_with_wrong_lines_applies_the_others(served):
         2: (400, "malformed_json", None),
         3: (400, "invalid_value", "ad.bid"),
         4: (400, "invalid_value", "ad.countries"),
-        5: (404, "unknown_ad", "ad_id"),
+        5: (400, "invalid_value", "ad.payload"),
         6: (404, "unknown_ad", "ad_id"),
-        7: (400, "invalid_utf8", None),
-        8: (400, "invalid_value", "op"),
-        9: (400, "missing_field", "ad_id"),
-        11: (200, None, None),
+        7: (404, "unknown_ad", "ad_id"),
+        8: (400, "invalid_utf8", None),
+        9: (400, "invalid_value", "op"),
+        10: (400, "missing_field", "ad_id"),
         12: (200, None, None),
-        13: (404, "unknown_ad", "ad_id"),
-        14: (400, "invalid_value", "ad.ad_id"),
-        15: (200, None, None),
+        13: (200, None, None),
+        14: (404, "unknown_ad", "ad_id"),
+        15: (400, "invalid_value", "ad.ad_id"),
+        16: (200, None, None),
     }
-    assert summary["failed"] == 10
+    assert summary["failed"] == 11
     assert served.service.engine.ad("c1") is None
     assert (served.service.engine.ad("c5").title, served.service.engine.ad("c5").bid) == ("蓝色", 3)
 
@@ -397,8 +403,15 @@ def test_a_cursor_belongs_to_its_listing(served):
     assert_problem(answer, 400, "invalid_cursor", "cursor")
 
 
-_VALUES = st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8) | st.lists(st.text(max_size=4))
-_NAMES = st.sampled_from(["title", "bid", "status", "countries", "languages", "day_parts", "keywords", "landing_spans"])
+_VALUES = (
+    st.dictionaries(st.text(max_size=3), st.none() | st.text(max_size=3) | st.integers())
+    | st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.lists(st.text(max_size=4))
+)
+_NAMES = st.sampled_from(["title", "bid", "status", "countries", "languages", "day_parts", "keywords", "payload"])
 
 
 @given(body=st.dictionaries(_NAMES, _VALUES, max_size=5), ad_id=st.text(min_size=1, max_size=6))
