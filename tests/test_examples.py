@@ -20,7 +20,7 @@ PRINTED = {
         'A filter: price < 80 and not brand == "Drip"',
         "s5       Running shoes for women | Peak | None",
         "s4       越野跑鞋 男 防滑 | Peak | 39",
-        "On sale now: 跑鞋",
+        "On sale now: sale == true",
         "1 s1       Trail running shoes, red | Acme | 29",
     ),
     "targeting.py": ("us-only, office-hours", "everybody, cn-only, bilingual", "Saturday"),

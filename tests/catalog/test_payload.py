@@ -43,6 +43,25 @@ def test_text_columns(tmp_path, separator):
     assert result.payload_columns == HEADER[2:] and result.ignored_columns == ()
 
 
+def test_numbers_in_a_column_of_texts(tmp_path):
+    """Nine of ten decide, and a code makes all of them texts."""
+    columns = {
+        "price": ["5.8100000000000005", "0.0", "-3", "1e3", "7", "8", "9", "10", "11", "on request"],
+        "few": ["1", "x", "y", "2", "3", "4", "5", "6", "7", "8"],
+        "gtin": ["0012", *map(str, range(100, 109))],
+        "long": ["1234567890123456", *map(str, range(100, 109))],
+        "odd": ["+5", ".5", "5.", "1,5", "0x1", "NaN", "inf", "１", "1_0", "5 "],
+    }
+    rows = ["\t".join(("ad_id", "title", *columns))]
+    rows += ["\t".join((f"a{at}", "t", *values)) for at, values in enumerate(zip(*columns.values(), strict=True))]
+    path = tmp_path / "ads.tsv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    found = payloads(path)
+    assert [each["price"] for each in found] == [5.8100000000000005, 0.0, -3, 1000.0, 7, 8, 9, 10, 11, "on request"]
+    for name in ("few", "gtin", "long", "odd"):
+        assert [each[name] for each in found] == [value.strip() for value in columns[name]]
+
+
 def test_json_lines_keep_types_and_later_columns(tmp_path):
     objects = [{"ad_id": 1, "title": "t", "payload": {"price": 1, "x": {"y": [None]}}, "price": 2, "late": None}]
     objects += [{"ad_id": row, "title": "t"} for row in range(2, 200)] + [{"ad_id": 200, "title": "t", "late": [True]}]
