@@ -169,18 +169,19 @@ def build_engine(
             guided = learn_guidance(content.student, draft_intentions, query_texts, held_out, settings.retrieval, show)
             content = replace(content, near=replace(content.near, guidance=guided.guidance))
             told |= guided.facts
-            draft = Engine(
-                catalog,
-                content.student,
-                replace(draft_intentions, near=content.near),
-                vectors,
-                lexical,
-                replace(settings.retrieval, num_threads=torch.get_num_threads()),
-                titles=titles,
-                encoder=encoder,
-                tokens=tokens,
-            )
-            learned = learn_fusion(draft, held_out, settings.fusion, show)
+            if settings.fusion.learned:
+                draft = Engine(
+                    catalog,
+                    content.student,
+                    replace(draft_intentions, near=content.near),
+                    vectors,
+                    lexical,
+                    replace(settings.retrieval, num_threads=torch.get_num_threads()),
+                    titles=titles,
+                    encoder=encoder,
+                    tokens=tokens,
+                )
+                learned = learn_fusion(draft, held_out, settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
