@@ -32,9 +32,11 @@ from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
 from intently.live.readings import Readings, read_ads
+from intently.models.backbone import Backbone
 from intently.models.intention_reader import IntentionReader
 from intently.models.pretrained import start_from
 from intently.models.student import Student
+from intently.models.tokenizer import StudentTokenizer
 from intently.text.analyze import Analyzer
 from intently.types import Progress
 
@@ -104,7 +106,7 @@ def build_intentions(
         begin(directory)
         gain = None
         if wanted:
-            start = Student(copy.deepcopy(backbone), tokenizer).use(settings.runtime, torch.get_num_threads())
+            start = _reader(copy.deepcopy(backbone), tokenizer, settings)
             backbone = train_student(
                 backbone.to(torch.device(settings.device)),
                 tokenizer,
@@ -114,11 +116,11 @@ def build_intentions(
                 checkpoint=work / "checkpoint.pt",
                 progress=show,
             ).backbone
-            trained = Student(backbone, tokenizer).on("cpu").use(settings.runtime, torch.get_num_threads())
+            trained = _reader(copy.deepcopy(backbone).cpu(), tokenizer, settings)
             max_tokens = settings.postings.max_ad_tokens
             gain = training_gain(start, trained, aside, texts, max_tokens, settings.training.seed, show)
             if gain and gain.trained < gain.start:
-                backbone = start.backbone
+                backbone = start.backbone.cpu()
         Student(backbone, tokenizer).save(directory)
         write_text(directory / _GAIN, json.dumps(asdict(gain) if gain else None))
         finish(directory)
@@ -130,6 +132,11 @@ def build_intentions(
     return IntentionContent(
         student, vocabulary, trie, labels, decoded, log_probs, embeddings, near, phrases, facts, notes
     )
+
+
+def _reader(backbone: Backbone, tokenizer: StudentTokenizer, settings: BuildSettings) -> Student:
+    """Return a student that reads as the published one will."""
+    return Student(backbone, tokenizer).use(settings.runtime, torch.get_num_threads()).on(settings.device)
 
 
 def _told(

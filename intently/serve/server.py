@@ -89,7 +89,8 @@ def serve(
         http=BoundedProtocol, ws="none", timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )  # fmt: skip
-    DrainingServer(config, service).run()
+    with current:  # so that what was acknowledged is written, and another process may write
+        DrainingServer(config, service).run()
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,7 +22,8 @@ class Served:
 
     def __init__(self, directory: Path, settings: ServeSettings = ROOMY, keys: Path | None = None) -> None:
         self.loop = asyncio.new_event_loop()
-        self.service = Service(CurrentEngine(directory), directory, settings, Keys(keys))
+        # Several services of one process share the directory, and a log has one writer.
+        self.service = Service(CurrentEngine(directory, log="memory"), directory, settings, Keys(keys))
         self.app = make_app(self.service)
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://test")
         self.run(self.service.start())

@@ -198,7 +198,8 @@ def test_changes_restarts_and_generations_equal_a_dictionary(world, tmp_path, ki
         assert ads_of(current.engine) == model.ads, step
     assert current.log.verify().problems == ()
     assert current.log.facts().num_entries < 2 * len(IDS) + 400
-    assert min(num_steps.values()) > 0
+    if sum(num_steps.values()) > 1_000:  # fewer may leave the rarest step out
+        assert min(num_steps.values()) > 0
     for each in (current, follower):
         each.engine._live.wait()
         each.close()
