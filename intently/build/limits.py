@@ -5,7 +5,7 @@ from intently.errors import SettingsError
 from intently.models.device import require_device
 from intently.models.encoder.hugging_face import positions_of
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS
-from intently.models.pretrained import open_checkpoint
+from intently.models.pretrained import Checkpoint, open_checkpoint
 from intently.models.student import check_tokens
 
 
@@ -27,7 +27,7 @@ def check_models(settings: BuildSettings) -> None:
         )
     check_student_tokens(settings, student.positions)
     if settings.bridge.enabled:
-        _check_encoder(settings.bridge, settings.checkpoint)
+        _check_encoder(settings.bridge, settings.checkpoint, student)
         if settings.bridge.reads_pages and student.positions < MAX_SENTENCE_TOKENS:
             raise SettingsError(
                 f"'bridge.reads_pages' needs a student of {MAX_SENTENCE_TOKENS} positions; that of 'checkpoint' has "
@@ -45,12 +45,12 @@ def check_student_tokens(settings: BuildSettings, positions: int, longest: int =
         check_tokens(getattr(settings, table), *names, positions=positions, longest=longest, table=f"{table}.")
 
 
-def _check_encoder(bridge: BridgeSettings, students: str) -> None:
+def _check_encoder(bridge: BridgeSettings, students: str, student: Checkpoint) -> None:
     checkpoint, encoder = bridge.checkpoint or students, bridge.encoder
     if bridge.kind is BackboneKind.HUGGING_FACE:
         positions, hidden_size = positions_of(checkpoint)
     else:
-        start = open_checkpoint(checkpoint)
+        start = open_checkpoint(bridge.checkpoint) if bridge.checkpoint else student
         positions, hidden_size = start.positions, start.config.hidden_size
     check_tokens(encoder, "max_query_tokens", "max_ad_tokens", positions=positions, table="bridge.encoder.")
     if encoder.cross_attention and hidden_size % encoder.num_heads:
