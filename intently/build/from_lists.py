@@ -55,7 +55,7 @@ def build_from_lists(
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    engine.generation = ""  # there is none to go back to
+    engine.generation = ""  # its directory is temporary, so nobody can roll back to it
     weakref.finalize(engine, shutil.rmtree, directory, ignore_errors=True)
     return engine
 
@@ -124,7 +124,7 @@ def _write(path: Path, values: Iterable[Any], name: str) -> None:
 
 
 def _is_missing(value: object) -> bool:
-    """Return whether a value says that there is none: None, or NaN as tables of pandas hold it."""
+    """Return whether a value is missing: None, or the NaN that pandas puts in its place."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
