@@ -188,19 +188,15 @@ class Applier:
 
     def rows_in(self, snapshot: Snapshot, ad_ids: Iterable[str]) -> list[int]:
         """Return the rows of those ads that are in `snapshot`, which may be an older one."""
-        rows, elsewhere = [], []
-        for ad_id in ad_ids:
-            number = self._number_of.get(ad_id)
-            row = None if number is None else snapshot.row_of(number)
-            if row is None:
-                elsewhere.append(ad_id)
-            else:
-                rows.append(row)
+        wanted_ids = list(ad_ids)
+        found = snapshot.rows_of(np.array([self._number_of.get(ad_id, -1) for ad_id in wanted_ids], dtype=np.int64))
+        rows: list[int] = found[found >= 0].tolist()
+        elsewhere = [ad_id for ad_id, row in zip(wanted_ids, found.tolist(), strict=True) if row < 0]
         if elsewhere and snapshot is not self._head:  # replaced or removed since
             wanted = pa.array(elsewhere, pa.string())
             for start, segment in zip(snapshot.starts, snapshot.segments, strict=False):
-                found = pc.is_in(segment.content.column("ad_id"), value_set=wanted).to_numpy(zero_copy_only=False)
-                rows += [start + row for row in np.flatnonzero(found).tolist() if snapshot.alive[start + row]]
+                is_in = pc.is_in(segment.content.column("ad_id"), value_set=wanted).to_numpy(zero_copy_only=False)
+                rows += [start + row for row in np.flatnonzero(is_in).tolist() if snapshot.alive[start + row]]
         return rows
 
     def wait(self) -> None:
@@ -215,7 +211,8 @@ class Applier:
     def _apply(self, effects: Mapping[str, Effect], *, must_be_new: bool = False, must_be_there: bool = False) -> int:
         if not effects:
             return self.snapshot.seq
-        unchanged = self._unchanged([effect.ad for effect in effects.values() if isinstance(effect, Full)])
+        put = [effect.ad for effect in effects.values() if isinstance(effect, Full)]
+        unchanged = self._unchanged(put) if put else {}
         with self._lock:
             self._begin()
             self._check(effects, must_be_new, must_be_there)
@@ -310,7 +307,7 @@ class Applier:
             self._settled.wait()
             self._numbers()
         for ad_id, effect in effects.items():
-            there = self._row(ad_id) is not None
+            there = ad_id in self._number_of
             if must_be_new and (there or ad_id in self._being_read):
                 raise InputError(f"ad {ad_id!r} already exists", cure="pass replace=True to replace it")
             if must_be_there and not there:
@@ -326,31 +323,25 @@ class Applier:
             return False
         if isinstance(effect, Fields) and not all(map(is_attribute, effect.values)):
             return True  # a patch of text, which is one of the text on its way
-        return (isinstance(effect, Fields) or must_be_there) and self._row(ad_id) is None
+        return (isinstance(effect, Fields) or must_be_there) and ad_id not in self._number_of
 
     def _unchanged(self, ads: Sequence[Ad]) -> dict[str, int]:
         """Return the numbers, by id, of those ads that are there with the same text. Slow: call without the lock."""
-        snapshot = self.snapshot
-        found: dict[str, int] = {}
-        for ad in ads:
-            number = self._number_of.get(ad.ad_id)
-            row = None if number is None else snapshot.row_of(number)
-            if number is not None and row is not None and _same_text(snapshot, row, ad):
-                found[ad.ad_id] = number
-        return found
+        snapshot, numbers = self.snapshot, [self._number_of.get(ad.ad_id, -1) for ad in ads]
+        each = zip(ads, numbers, snapshot.rows_of(np.array(numbers, dtype=np.int64)).tolist(), strict=True)
+        return {ad.ad_id: number for ad, number, row in each if row >= 0 and _same_text(snapshot, row, ad)}
 
     def _resolved(self, effect: Effect, unchanged: Mapping[str, int]) -> Effect:
         """Return the lightest equal effect: models read only new text. Call with the lock held."""
-        if isinstance(effect, Gone):
+        if isinstance(effect, Gone) or (isinstance(effect, Fields) and all(map(is_attribute, effect.values))):
             return effect
-        ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
-        row = self._row(ad_id)
+        row = self._row(effect.ad_id)
+        if row is None:
+            return effect
         if isinstance(effect, Fields):
-            if row is None or all(map(is_attribute, effect.values)):
-                return effect
             effect = Full(replace(self._head.ad(row), **effect.values), effect.seq)
-        number = self._number_of.get(ad_id)
-        if row is None or not (unchanged.get(ad_id) == number or _same_text(self._head, row, effect.ad)):
+        is_unchanged = unchanged.get(effect.ad_id) == self._number_of[effect.ad_id]
+        if not is_unchanged and not _same_text(self._head, row, effect.ad):
             return effect
         return _replaced(effect.ad, effect.seq)
 
@@ -383,7 +374,7 @@ class Applier:
         place = -1
         for effect in effects:
             place += isinstance(effect, Full)
-            ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
+            ad_id = effect.ad_id
             if overtaken.whole.get(ad_id, 0) > effect.seq:
                 continue
             if isinstance(effect, Fields):
@@ -393,7 +384,7 @@ class Applier:
                     for name, value in effect.values.items()
                     if newer.get((ad_id, name), (0, None))[0] < effect.seq
                 }
-                if self._row(ad_id) is None or not values:
+                if ad_id not in self._number_of or not values:
                     continue
                 effect = replace(effect, values=values)
             elif isinstance(effect, Full) and (fields := self._newer_fields(effect)):
@@ -408,13 +399,14 @@ class Applier:
         patched: dict[int, Mapping[str, Any]] = {}
         removed: list[int] = []
         arrived: list[tuple[int, Full]] = []
-        for effect, place in effects:
-            row = self._row(effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id)
+        before = [self._number_of.get(effect.ad_id, -1) for effect, _ in effects]
+        rows = snapshot.rows_of(np.array(before, dtype=np.int64)).tolist()
+        for (effect, place), row in zip(effects, rows, strict=True):
             if isinstance(effect, Fields):
-                if row is not None:
+                if row >= 0:
                     patched[row] = effect.values
                 continue
-            if row is not None:
+            if row >= 0:
                 removed.append(row)
             if isinstance(effect, Full):
                 arrived.append((place, effect))
@@ -520,7 +512,7 @@ class Applier:
                     if self._overtaken.fields.get(key, (0, None))[0] < effect.seq:
                         self._overtaken.fields[key] = effect.seq, value
             else:
-                ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
+                ad_id = effect.ad_id
                 self._overtaken.whole[ad_id] = max(effect.seq, self._overtaken.whole.get(ad_id, 0))
 
     def _show_merged(self, snapshot: Snapshot) -> None:
@@ -543,8 +535,10 @@ class Applier:
         if self._numbered is self._head:
             return
         numbers: dict[str, int] = {}
-        for segment in self._head.segments:
-            numbers.update(zip(segment.content.column("ad_id").to_pylist(), segment.numbers.tolist(), strict=True))
+        for start, segment in zip(self._head.starts, self._head.segments, strict=False):
+            lives = self._head.alive[start : start + segment.num_rows]
+            ad_ids = segment.content.column("ad_id").filter(pa.array(lives)).to_pylist()
+            numbers.update(zip(ad_ids, segment.numbers[lives].tolist(), strict=True))
             self._next_number = max(self._next_number, int(segment.numbers[-1]) + 1 if segment.num_rows else 0)
         self._number_of = numbers
         self._numbered = self._head

@@ -30,6 +30,11 @@ class Full:
     ad: Ad
     seq: int = 0
 
+    @property
+    def ad_id(self) -> str:
+        """The id of the ad."""
+        return self.ad.ad_id
+
 
 @dataclass(frozen=True)
 class Fields:
