@@ -23,6 +23,8 @@ def check_devices(settings: BuildSettings) -> None:
 
 def check_models(settings: BuildSettings) -> None:
     """Raise `SettingsError` for texts longer than a model reads, and for an encoder's parts that do not fit it."""
+    if not settings.checkpoint:
+        return
     student = _sizes(settings.checkpoint)
     check_student_tokens(settings, student.max_position_embeddings)
     if settings.bridge.enabled:

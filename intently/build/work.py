@@ -54,7 +54,8 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
     for path in files:
         if path and not path.is_file():
             raise InputError("no such file", cure="check the path", path=path)
-    files = [*files, *_files_in(checkpoint_directory(settings.checkpoint))]
+    if settings.checkpoint:
+        files = [*files, *_files_in(checkpoint_directory(settings.checkpoint))]
     if settings.teacher.knowledge_file:
         files.append(Path(settings.teacher.knowledge_file))
     for model in (settings.teacher.model, settings.ocr_model):

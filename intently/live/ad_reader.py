@@ -1,4 +1,4 @@
-"""Makes a new ad findable without training: the student reads it once, and its own words are looked up.
+"""Makes a new ad findable without training: the student reads it once, if there is one, and its words are looked up.
 
 Its intentions come from the present vocabulary, as in a build (source: RARE, "dynamic index"). The other ads stay as
 they are. Only clicks are not known yet.
@@ -17,15 +17,15 @@ from intently.errors import ArtifactError
 from intently.index.concatenated import concatenate_embeddings
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
-from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
+from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, weigh
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
-from intently.live.readings import read_ads
+from intently.live.readings import Readings, read_ads
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
-from intently.models.intention_reader import IntentionReader
+from intently.models.models import Models
 from intently.models.student import Student
 from intently.snapshot.segment import Segment
 from intently.text.analyze import Analyzer
@@ -45,11 +45,9 @@ class IndexSettings:
 
 @dataclass(frozen=True)
 class AdReader:
-    """Makes segments of new ads with an engine's student, vocabulary, statistics and settings."""
+    """Makes segments of new ads with an engine's models, vocabulary, statistics and settings."""
 
-    student: Student
-    encoder: Embedder | None  # of the dense channel, beside the student
-    intention_reader: IntentionReader
+    models: Models | None
     intentions: IntentionIndex
     catalog: Catalog  # as built; its words clean the pages of new ads
     lexical: LexicalIndex  # as built; its settings and statistics score new ads
@@ -60,30 +58,27 @@ class AdReader:
         """Return a segment of the ads. The result for one ad does not depend on the others.
 
         Raises `ArtifactError` if the engine does not hold the statistics that weigh new ads. Cost: the student reads
-        each ad (and decodes `num_beams` intentions, if there are to be any), in batches of similar length.
+        each ad (and decodes `num_beams` intentions, if there are to be any), in batches of similar length; without
+        models some microseconds.
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
-        with intra_op_threads(self.num_threads):
-            readings = read_ads(self.student, self.intention_reader, ad_texts(catalog), self.settings.postings)
-        own = readings.embeddings
-        nobody = np.empty((0, 2), dtype=np.int64)
-        ads = AdIntentions(self._given(catalog), nobody, *readings.pairs())
-        pages = self._pages(catalog)
-        embeddings, tokens = own, None
-        if self.encoder is not None:
-            encoded = self._encoded(self.encoder, catalog, pages)
-            embeddings, tokens = concatenate_embeddings(own, encoded.embeddings), encoded.tokens
+        pages, nobody = self._pages(catalog), np.empty((0, 2), dtype=np.int64)
+        ads = AdIntentions(self._given(catalog), nobody, nobody, np.empty(0))
+        embeddings, vectors, tokens = None, None, None
+        if self.models:
+            readings = self._readings(self.models, catalog)
+            ads = AdIntentions(ads.given, nobody, *readings.pairs())
+            assert self.intentions.near is not None
+            embeddings = Embeddings(readings.embeddings, self.intentions.near.vectors.embeddings)
+            vectors = readings.embeddings
+            if self.models.encoder:
+                encoded = self._encoded(self.models.encoder, self.models.student, catalog, pages)
+                vectors, tokens = concatenate_embeddings(vectors, encoded.embeddings), encoded.tokens
         return Segment.build(
             catalog,
-            weigh(
-                ads,
-                own,
-                self.intentions.near.vectors.embeddings,
-                self.intentions.statistics,
-                self.settings.postings,
-            ),
-            VectorIndex(embeddings),
+            weigh(ads, catalog.num_ads, self.intentions.statistics, self.settings.postings, embeddings),
+            None if vectors is None else VectorIndex(vectors),
             LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
             tokens,
@@ -95,11 +90,15 @@ class AdReader:
             return [""] * catalog.num_ads
         return clean_landing_pages(catalog, self._cleaner).texts
 
-    def _encoded(self, encoder: Embedder, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
+    def _readings(self, models: Models, catalog: Catalog) -> Readings:
+        with intra_op_threads(self.num_threads):
+            return read_ads(models.student, models.intention_reader, ad_texts(catalog), self.settings.postings)
+
+    def _encoded(self, encoder: Embedder, student: Student, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
         """Return the encoder's embeddings. These ads do not have generated queries yet."""
         texts = ad_texts(catalog)
         if self.settings.reads_pages:
-            embed = partial(self.student.embed, max_tokens=MAX_SENTENCE_TOKENS)
+            embed = partial(student.embed, max_tokens=MAX_SENTENCE_TOKENS)
             texts = encoder_texts(catalog, pages, [()] * catalog.num_ads, embed, self.settings.chunks)
         with intra_op_threads(self.num_threads):
             return encoder.read_ads(texts)

@@ -1,0 +1,229 @@
+"""How long a build will take on this machine, from a short probe of what takes long.
+
+The probe does on a few ads what the build does on all of them, and counts up. So it knows about the machine, its
+threads and what else runs on it, and nothing about how things get slower or faster by their number: it is an estimate.
+"""
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from intently.arrays import IntArray
+from intently.build.intentions import choose_vocabulary, training_data
+from intently.build.interactions import Interactions
+from intently.build.settings import BackboneKind, BuildSettings
+from intently.build.training.student import count_steps, train_student
+from intently.catalog import Catalog
+from intently.catalog.texts import ad_texts, searchable_texts
+from intently.index.lexical import LexicalIndex
+from intently.intentions.decode import DecodeSettings
+from intently.intentions.trie import Trie
+from intently.intentions.vocabulary import Vocabulary, merge_equal
+from intently.models.backbone import Backbone
+from intently.models.pretrained import load_pretrained
+from intently.models.student import Student
+from intently.models.tokenizer import StudentTokenizer
+
+Clock = Callable[[], float]
+
+_NUM_ADS = 400  # whose intentions are mined and whose words are indexed; few enough for a fifth of a second
+_NUM_READ = 64  # ads, and as many intentions, that the student reads
+_NUM_DECODED = 8  # texts that it decodes intentions for
+_BATCHES = (4, 12)  # pairs of the training steps that are timed: what a step costs, and what each pair adds
+_GUIDANCES = 3  # searches without decoding, and as many with it, of at most ...
+_GUIDED = 300  # ... so many held-out queries (`guidance.py`)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The seconds that a build's long stages will take, in order, and the stages of which that is not known."""
+
+    seconds: Mapping[str, float]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """The sum of all seconds that are known."""
+        return sum(self.seconds.values())
+
+    def __str__(self) -> str:
+        long = {stage: spent for stage, spent in self.seconds.items() if spent >= max(0.05 * self.total, 1.0)}
+        parts = ", ".join(f"{stage} {_duration(spent)}" for stage, spent in long.items())
+        told = f"about {_duration(self.total)}" + (f": {parts}" if len(long) > 1 or self.total >= 60 else "")
+        return told + "".join(f"; {stage} comes on top" for stage in self.unknown)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much there is to do: what a build knows once the catalogue is read."""
+
+    num_ads: int
+    num_distinct: int  # texts of ads, as equal ones are read once
+    num_clicks: int  # that are learnt from
+    num_aside: int  # queries held out of that
+    is_trained: bool = False  # as an earlier build has left the student
+    has_encoder: bool = False  # as it has left the encoder
+
+
+def estimate_build(
+    catalog: Catalog, interactions: Interactions, amounts: Amounts, settings: BuildSettings, clock: Clock | None = None
+) -> Estimate:
+    """Return how long a build of these ads and clicks will take on this machine.
+
+    Cost: 1 to 2 s; a fraction of it without a model.
+    """
+    probe = _Probe(clock or time.perf_counter, settings)
+    part, learnt = _sample(catalog, interactions)
+    probe.mine(_sample(catalog, interactions, most=8)[0], learnt.of_queries(np.zeros(len(learnt.queries), dtype=bool)))
+    vocabulary, mining = probe.mine(part, learnt)
+    times = amounts.num_ads / part.num_ads
+    num_intentions = min(round(len(vocabulary) * times), settings.vocabulary.max_intentions)
+    seconds = {"finding intentions and indexing": mining * times}
+    unknown = ["the teacher"] if settings.teacher.model.name else []
+    unknown += ["the repair of landing pages"] if settings.ocr_model.name else []
+    if settings.checkpoint:
+        model = probe.model(vocabulary, ad_texts(part))
+        steps = count_steps(amounts.num_clicks, settings.training) if amounts.num_clicks else 0
+        if steps and not amounts.is_trained:
+            step = model.step(learnt, settings.training.batch_size)
+            seconds["training"] = steps * step
+        reading = amounts.num_distinct * model.of_ad + num_intentions * model.of_intention
+        if settings.postings.num_beams:
+            beams = DecodeSettings(num_beams=settings.postings.num_beams)
+            reading += amounts.num_distinct * model.decoding(beams)
+        seconds[f"reading {amounts.num_distinct:,} ads and {num_intentions:,} intentions"] = reading
+        if settings.bridge.enabled and settings.bridge.kind is BackboneKind.HUGGING_FACE:
+            unknown.append("the encoder")
+        elif settings.bridge.enabled:
+            training = settings.bridge.training
+            texts_a_pair = (2 + training.negatives.num_per_query) / 2
+            if not amounts.has_encoder:
+                step = model.step(learnt, round(training.batch_size * texts_a_pair))
+                seconds["training the encoder"] = training.num_steps * step
+            seconds[f"embedding {amounts.num_ads:,} ads"] = amounts.num_ads * model.of_ad
+        if amounts.num_aside:
+            decoding = model.decoding(settings.retrieval.decode)
+            guided = min(amounts.num_aside, _GUIDED) * _GUIDANCES * (2 * model.of_intention + decoding)
+            seconds["learning from held-out queries"] = guided + amounts.num_aside * (model.of_intention + decoding)
+    return Estimate(seconds, tuple(unknown))
+
+
+def _sample(catalog: Catalog, interactions: Interactions, most: int = _NUM_ADS) -> tuple[Catalog, Interactions]:
+    """Return at most so many ads, evenly spread with some of the clicked ones first, and the clicks of these."""
+    clicked = _spread(np.unique(interactions.clicks[:, 1]), most // 2)
+    rows = np.unique(np.concatenate((clicked, _spread(np.arange(catalog.num_ads), most - len(clicked)))))
+
+    def within(pairs: IntArray) -> IntArray:
+        return np.column_stack((pairs[:, 0], np.searchsorted(rows, pairs[:, 1]), pairs[:, 2:]))
+
+    there, judged, worth = (
+        np.isin(pairs[:, 1], rows) for pairs in (interactions.clicks, interactions.irrelevant, interactions.gains)
+    )
+    learnt = replace(
+        interactions,
+        clicks=within(interactions.clicks[there]),
+        irrelevant=within(interactions.irrelevant[judged]),
+        counts=interactions.counts[there],
+        gains=within(interactions.gains[worth]),
+    )
+    asked = np.zeros(len(interactions.queries), dtype=np.bool_)
+    asked[_spread(np.unique(learnt.clicks[:, 0]), most)] = True
+    return Catalog(catalog.table.take(rows)), learnt.of_queries(asked)
+
+
+def _spread(values: IntArray, most: int) -> IntArray:
+    """Return at most so many of some values, evenly spread."""
+    return values[np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).astype(np.int64))]
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Times what a build with some settings does."""
+
+    clock: Clock
+    settings: BuildSettings
+
+    def mine(self, catalog: Catalog, interactions: Interactions) -> tuple[Vocabulary, float]:
+        """Return the intentions of some ads, and the seconds that finding them and indexing took."""
+        began = self.clock()
+        vocabulary = choose_vocabulary(catalog, interactions, self.settings)
+        LexicalIndex.build(searchable_texts(catalog), self.settings.lexical)
+        return vocabulary, self.clock() - began
+
+    def model(self, vocabulary: Vocabulary, texts: list[str]) -> "_ModelProbe":
+        """Return a probe of the model that the student starts from."""
+        backbone, tokenizer = load_pretrained(self.settings.checkpoint)
+        student = Student(backbone, tokenizer).use(self.settings.runtime, torch.get_num_threads())
+        student = student.on(self.settings.device)
+        vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))
+        few = [texts[row] for row in _spread(np.arange(len(texts)), _NUM_READ).tolist()]
+        phrases = [vocabulary.texts[row] for row in _spread(np.arange(len(vocabulary)), _NUM_READ).tolist()]
+        self._embed(student, few[:2])  # what comes first takes longer
+        of_ad, of_intention = self._embed(student, few), self._embed(student, phrases)
+        return _ModelProbe(self, backbone, tokenizer, student, vocabulary, texts, of_ad, of_intention)
+
+    def _embed(self, student: Student, texts: Sequence[str]) -> float:
+        """Return the seconds that the student needs to read one of some texts."""
+        began = self.clock()
+        student.embed(texts, self.settings.postings.max_ad_tokens, batch_size=_NUM_READ // 4)
+        return (self.clock() - began) / max(len(texts), 1)
+
+
+@dataclass(frozen=True)
+class _ModelProbe:
+    """Times what the student does with some ads (their `texts`) and their intentions."""
+
+    probe: _Probe
+    backbone: Backbone
+    tokenizer: StudentTokenizer
+    student: Student
+    vocabulary: Vocabulary
+    texts: list[str]
+    of_ad: float  # seconds to read one
+    of_intention: float
+
+    def decoding(self, decode: DecodeSettings) -> float:
+        """Return the seconds to decode the intentions of one text."""
+        decoder = self.student.decoder(self._trie())
+        reading = self.student.read(self.texts[:_NUM_DECODED], self.probe.settings.retrieval.max_query_tokens)
+        began = self.probe.clock()
+        decoder.decode(reading.prompt, decode)
+        return (self.probe.clock() - began) / len(self.texts[:_NUM_DECODED])
+
+    def step(self, learnt: Interactions, batch_size: int) -> float:
+        """Return the seconds of one training step of `batch_size` pairs."""
+        small, large = (self._step(learnt, size) for size in _BATCHES)
+        of_pair = max(large - small, 0.0) / (_BATCHES[1] - _BATCHES[0])
+        return large + (batch_size - _BATCHES[1]) * of_pair
+
+    def _step(self, learnt: Interactions, batch_size: int) -> float:
+        times: list[float] = []
+        settings, device = self.probe.settings, torch.device(self.probe.settings.device)
+        training = replace(settings.training, batch_size=batch_size, min_steps=2, max_steps=2, checkpoint_steps=9)
+        with tempfile.TemporaryDirectory() as folder:
+            train_student(
+                copy.deepcopy(self.backbone).to(device),
+                self.tokenizer,
+                training_data(learnt, self.texts, self.vocabulary),
+                self._trie(),
+                training,
+                checkpoint=Path(folder) / "checkpoint.pt",
+                progress=lambda *_: times.append(self.probe.clock()),
+            )
+        return times[1] - times[0]  # the first step takes longer
+
+    def _trie(self) -> Trie:
+        return Trie.build(self.tokenizer.encode_bare(self.vocabulary.texts))
