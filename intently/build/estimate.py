@@ -25,17 +25,19 @@ from intently.index.lexical import LexicalIndex
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal
+from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
 from intently.models.backbone import Backbone
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
+from intently.text.ocr_cleaning import OcrCleaner
 
 Clock = Callable[[], float]
 
-_NUM_ADS = 400  # whose intentions are mined and whose words are indexed; few enough for a fifth of a second
+_NUM_ADS = 256  # whose intentions are mined and whose words are indexed; few enough for a fifth of a second
 _NUM_READ = 64  # ads, and as many intentions, that the student reads
 _NUM_DECODED = 8  # texts that it decodes intentions for
-_BATCHES = (4, 12)  # pairs of the training steps that are timed: what a step costs, and what each pair adds
+_BATCHES = (2, 12)  # pairs of the training steps that are timed: what a step costs, and what each pair adds
 _GUIDANCES = 3  # searches without decoding, and as many with it, of at most ...
 _GUIDED = 300  # ... so many held-out queries (`guidance.py`)
 
@@ -83,7 +85,7 @@ def estimate_build(
 ) -> Estimate:
     """Return how long a build of these ads and clicks will take on this machine.
 
-    Cost: 1 to 2 s; a fraction of it without a model.
+    Cost: about 2 s where a student is to be trained, 1 s if it only reads, half of that without a model.
     """
     probe = _Probe(clock or time.perf_counter, settings)
     part, learnt = _sample(catalog, interactions)
@@ -91,29 +93,29 @@ def estimate_build(
     vocabulary, mining = probe.mine(part, learnt)
     times = amounts.num_ads / part.num_ads
     num_intentions = min(round(len(vocabulary) * times), settings.vocabulary.max_intentions)
-    seconds = {"finding intentions and indexing": mining * times}
+    seconds = {"finding intentions, cleaning pages and indexing": mining * times}
     unknown = ["the teacher"] if settings.teacher.model.name else []
     unknown += ["the repair of landing pages"] if settings.ocr_model.name else []
     if settings.checkpoint:
         model = probe.model(vocabulary, ad_texts(part))
-        steps = count_steps(amounts.num_clicks, settings.training) if amounts.num_clicks else 0
-        if steps and not amounts.is_trained:
-            step = model.step(learnt, settings.training.batch_size)
-            seconds["training"] = steps * step
+        training, encoder = settings.training, settings.bridge.training
+        wanted = bool(training.max_steps and amounts.num_clicks and not amounts.is_trained)
+        has_encoder = settings.bridge.enabled and settings.bridge.kind is BackboneKind.COMPACT
+        fixed, of_pair = model.training(learnt) if wanted or (has_encoder and not amounts.has_encoder) else (0.0, 0.0)
+        if wanted:
+            seconds["training"] = count_steps(amounts.num_clicks, training) * (fixed + training.batch_size * of_pair)
         reading = amounts.num_distinct * model.of_ad + num_intentions * model.of_intention
         if settings.postings.num_beams:
             beams = DecodeSettings(num_beams=settings.postings.num_beams)
             reading += amounts.num_distinct * model.decoding(beams)
         seconds[f"reading {amounts.num_distinct:,} ads and {num_intentions:,} intentions"] = reading
-        if settings.bridge.enabled and settings.bridge.kind is BackboneKind.HUGGING_FACE:
+        if settings.bridge.enabled and not has_encoder:
             unknown.append("the encoder")
-        elif settings.bridge.enabled:
-            training = settings.bridge.training
-            texts_a_pair = (2 + training.negatives.num_per_query) / 2
-            if not amounts.has_encoder:
-                step = model.step(learnt, round(training.batch_size * texts_a_pair))
-                seconds["training the encoder"] = training.num_steps * step
-            seconds[f"embedding {amounts.num_ads:,} ads"] = amounts.num_ads * model.of_ad
+        if has_encoder and not amounts.has_encoder:  # a pair is two texts, and each negative one more
+            num_pairs = encoder.batch_size * (2 + encoder.negatives.num_per_query) / 2
+            seconds["training the encoder"] = encoder.num_steps * (fixed + num_pairs * of_pair)
+        if has_encoder:
+            seconds["embedding the ads"] = amounts.num_ads * model.of_ad
         if amounts.num_aside:
             decoding = model.decoding(settings.retrieval.decode)
             guided = min(amounts.num_aside, _GUIDED) * _GUIDANCES * (2 * model.of_intention + decoding)
@@ -139,8 +141,7 @@ def _sample(catalog: Catalog, interactions: Interactions, most: int = _NUM_ADS) 
         counts=interactions.counts[there],
         gains=within(interactions.gains[worth]),
     )
-    asked = np.zeros(len(interactions.queries), dtype=np.bool_)
-    asked[_spread(np.unique(learnt.clicks[:, 0]), most)] = True
+    asked = np.isin(np.arange(len(interactions.queries)), learnt.clicks[:, 0])
     return Catalog(catalog.table.take(rows)), learnt.of_queries(asked)
 
 
@@ -157,9 +158,11 @@ class _Probe:
     settings: BuildSettings
 
     def mine(self, catalog: Catalog, interactions: Interactions) -> tuple[Vocabulary, float]:
-        """Return the intentions of some ads, and the seconds that finding them and indexing took."""
+        """Return the intentions of some ads, and the seconds that all took which needs no model."""
         began = self.clock()
         vocabulary = choose_vocabulary(catalog, interactions, self.settings)
+        if any(landing_spans(catalog)):
+            clean_landing_pages(catalog, OcrCleaner(domain_lexicon(catalog, vocabulary.texts), self.settings.ocr))
         LexicalIndex.build(searchable_texts(catalog), self.settings.lexical)
         return vocabulary, self.clock() - began
 
@@ -203,19 +206,20 @@ class _ModelProbe:
         decoder.decode(reading.prompt, decode)
         return (self.probe.clock() - began) / len(self.texts[:_NUM_DECODED])
 
-    def step(self, learnt: Interactions, batch_size: int) -> float:
-        """Return the seconds of one training step of `batch_size` pairs."""
-        small, large = (self._step(learnt, size) for size in _BATCHES)
+    def training(self, learnt: Interactions) -> tuple[float, float]:
+        """Return the seconds of a training step whatever it learns, and those that each of its pairs adds."""
+        small, large = (self._step(learnt, num_pairs) for num_pairs in _BATCHES)
         of_pair = max(large - small, 0.0) / (_BATCHES[1] - _BATCHES[0])
-        return large + (batch_size - _BATCHES[1]) * of_pair
+        return max(small - _BATCHES[0] * of_pair, 0.0), of_pair
 
-    def _step(self, learnt: Interactions, batch_size: int) -> float:
+    def _step(self, learnt: Interactions, num_pairs: int) -> float:
+        """Return the seconds of the second step, as the first one takes longer."""
         times: list[float] = []
-        settings, device = self.probe.settings, torch.device(self.probe.settings.device)
-        training = replace(settings.training, batch_size=batch_size, min_steps=2, max_steps=2, checkpoint_steps=9)
+        settings = self.probe.settings
+        training = replace(settings.training, batch_size=num_pairs, min_steps=2, max_steps=2, checkpoint_steps=9)
         with tempfile.TemporaryDirectory() as folder:
             train_student(
-                copy.deepcopy(self.backbone).to(device),
+                copy.deepcopy(self.backbone).to(torch.device(settings.device)),
                 self.tokenizer,
                 training_data(learnt, self.texts, self.vocabulary),
                 self._trie(),
@@ -223,7 +227,7 @@ class _ModelProbe:
                 checkpoint=Path(folder) / "checkpoint.pt",
                 progress=lambda *_: times.append(self.probe.clock()),
             )
-        return times[1] - times[0]  # the first step takes longer
+        return times[1] - times[0]
 
     def _trie(self) -> Trie:
         return Trie.build(self.tokenizer.encode_bare(self.vocabulary.texts))
