@@ -159,7 +159,7 @@ class Engine:
         return tuple(channel.name for channel in self._searches)
 
     @property
-    def models(self) -> Models:
+    def query_models(self) -> Models:
         """The models that read queries; raises `InputError` if the engine has none."""
         if self._models is None:
             raise InputError("this engine has no models", cure=_WITH_MODELS)
@@ -279,7 +279,7 @@ class Engine:
         Feedback has not moved them yet. Raises `InputError` for every query that `retrieve` refuses, and if the engine
         has no models.
         """
-        models = self.models
+        models = self.query_models
         texts = [self.read(Request(query).query) for query in queries]
         dimension = models.student.dimension + (models.encoder.dimension if models.encoder else 0)
         embeddings = np.empty((len(queries), dimension), dtype=np.float32)

@@ -28,7 +28,7 @@ def fill_cache(
     """
     texts = {text.key: text for text in map(engine.read, queries) if not text.says_nothing}
     distinct = sorted(texts.values(), key=lambda text: len(text.for_models))
-    models = engine.models
+    models = engine.query_models
     decoded: list[Decoded] = []
     for start in range(0, len(distinct), batch_size):
         with intra_op_threads(engine.settings.num_threads):

@@ -49,7 +49,7 @@ def test_it_has_two_channels_and_says_how_to_get_the_third(engine):
     ):
         with pytest.raises(InputError, match="no channel 'dense', but intention, lexical; build it with another pre"):
             ask()
-    for ask in (lambda: engine.embed_queries(["pan"]), lambda: engine.models):
+    for ask in (lambda: engine.embed_queries(["pan"]), lambda: engine.query_models):
         with pytest.raises(InputError, match="this engine has no models; build it with another preset, 'instant'"):
             ask()
 
