@@ -6,18 +6,24 @@ starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalog of 
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, overload
 
 from intently.errors import InputError
+from intently.filters import Expression, as_expression
+from intently.frames import to_frame, to_html
+from intently.frozen import EMPTY, FrozenDict, frozen
 
 logger = logging.getLogger(__name__)
 
 MAX_QUERY_LENGTH = 2_000  # characters; a longer "query" is a document or an attack
 MAX_EXCLUDED = 10_000  # ads that a request may leave out
+MAX_COLUMNS = 100  # that a request may ask for, or cap
+EVERYTHING = "*"  # in a request's `payload`: all that an ad's payload holds
 
 Progress = Callable[[str, int, int, str], None]
 """Progress callback, called periodically by long-running stages: `(stage, done, total, note)`.
@@ -25,6 +31,16 @@ Progress = Callable[[str, int, int, str], None]
 `stage` names the work for a person to read. `done` of `total` parts are finished; a total of 0 means that the total is
 unknown. `note` is a short remark beside the amount (losses, a unit), or empty. `StageProgress` shows it.
 """
+
+
+class Degraded(StrEnum):
+    """The stages that a deadline may leave out of an answer."""
+
+    INTENTIONS_SKIPPED = "intentions_skipped"  # the student did not read the query; words alone found ads
+    DENSE_SKIPPED = "dense_skipped"
+    FUSION_FALLBACK = "fusion_fallback"  # reciprocal ranks stood in for the learned fusion
+    DEPTH_REDUCED = "depth_reduced"  # there may be more ads than those returned
+    EXPLAIN_SKIPPED = "explain_skipped"
 
 
 class Channel(StrEnum):
@@ -46,7 +62,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Ad:
-    """One advertisement. Only `ad_id` and `title` are required; empty targeting reaches everybody."""
+    """One advertisement. Only `ad_id` and `title` are required; empty targeting reaches everybody.
+
+    `payload` holds what a front end shows, or a filter asks about, beside these fields: any values of JSON by name. It
+    is kept as a `FrozenDict`, so that an ad can be shared and hashed. Raises `InputError` for what JSON does not have,
+    and for a name that is a field.
+    """
 
     ad_id: str
     title: str
@@ -63,6 +84,19 @@ class Ad:
     devices: tuple[str, ...] = ()  # "mobile", "desktop", "tablet", ...
     day_parts: tuple[str, ...] = ()  # "mon-fri@9-18": days, then hours [start, end)
     audiences: tuple[str, ...] = ()  # audience tags; any one of them admits
+    payload: Mapping[str, Any] = EMPTY  # {"price": 19.9, "url": "https://…"}: kept, filtered, returned; never searched
+
+    def __post_init__(self) -> None:
+        if self.payload is EMPTY:
+            return
+        values = frozen(self.payload, "payload")
+        if taken := sorted(AD_FIELD_NAMES & values.keys()):
+            problem = f"the payload holds {taken[0]!r}, which is a field of its own"
+            raise InputError(problem, cure=f"write Ad({taken[0]}=…)", field="payload")
+        object.__setattr__(self, "payload", values)
+
+
+AD_FIELD_NAMES = frozenset(each.name for each in fields(Ad))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +125,11 @@ class Request:
     channel: Channel = Channel.FUSED
     explain: bool = False  # with the reasons of each ad
     exclude: frozenset[str] = frozenset()  # ids of ads to leave out
+    deadline_ms: float | None = None  # when the answer is of no more use; optional stages are left out for it
+    filters: Expression | str | None = None  # 'price < 50 and category in ("shoes", "boots")'; kept as an Expression
+    payload: tuple[str, ...] = ()  # columns to return with each ad: ("title", "url", "price"); "*": its whole payload
+    max_per: Mapping[str, int] = EMPTY  # {"group_id": 1, "advertiser": 2}: at most so many ads of one value
+    min_seq: int = 0  # number of a change that the answer has to show; 0: whatever is there
 
     def __post_init__(self) -> None:
         try:
@@ -117,12 +156,38 @@ class Request:
             raise InputError(f"explain is {self.explain!r}", cure="pass True or False", field="explain")
         if isinstance(self.exclude, str) or not hasattr(self.exclude, "__iter__"):
             raise InputError(f"expected ids, got {self.exclude!r}", cure="pass a list of ids", field="exclude")
+        if type(self.min_seq) is not int or self.min_seq < 0:
+            raise InputError(f"min_seq is {self.min_seq!r}", cure="pass the number of a change", field="min_seq")
         excluded = list(self.exclude)
         if len(excluded) > MAX_EXCLUDED or not all(isinstance(ad_id, str) for ad_id in excluded):
             raise InputError(
                 f"expected at most {MAX_EXCLUDED} texts, got {len(excluded)} values", cure="pass ids", field="exclude"
             )
         object.__setattr__(self, "exclude", frozenset(excluded))
+        if self.filters is not None:
+            object.__setattr__(self, "filters", as_expression(self.filters))
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        if isinstance(self.payload, str) or not hasattr(self.payload, "__iter__"):
+            cure = 'pass a list of names, such as ("title", "price")'
+            raise InputError(f"expected names, got {self.payload!r}"[:200], cure=cure, field="payload")
+        names = tuple(dict.fromkeys(self.payload))
+        if len(names) > MAX_COLUMNS or not all(isinstance(name, str) and name for name in names):
+            told = f"expected at most {MAX_COLUMNS} names, got {names!r}"[:200]
+            raise InputError(told, cure="pass names of columns", field="payload")
+        object.__setattr__(self, "payload", names)
+        if not isinstance(self.max_per, Mapping) or len(self.max_per) > MAX_COLUMNS:
+            cure = 'pass a mapping, such as {"advertiser": 2}'
+            raise InputError(f"expected caps, got {self.max_per!r}"[:200], cure=cure, field="max_per")
+        for name, most in self.max_per.items():
+            if not isinstance(name, str) or not name or type(most) is not int or most < 1:
+                cure = 'write a name and a whole number of at least 1: {"advertiser": 2}'
+                raise InputError(f"{name!r}: {most!r} is not a cap"[:200], cure=cure, field="max_per")
+        object.__setattr__(self, "max_per", FrozenDict(self.max_per) if self.max_per else EMPTY)
+        wait = self.deadline_ms
+        if wait is not None and (type(wait) not in (int, float) or not 0 < wait < math.inf):
+            raise InputError(f"deadline_ms is {wait!r}", cure="pass milliseconds above 0", field="deadline_ms")
 
 
 def _check_query(query: object) -> None:
@@ -193,11 +258,32 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class ScoredAd:
-    """One returned ad: its rank from 1, its score (higher is better), and the reasons why it was found."""
+    """One returned ad: its rank from 1, its score (higher is better), and the reasons why it was found.
+
+    `payload` holds the columns that the request asked for, None for a missing value.
+    """
 
     ad_id: str
     rank: int
     score: float
+    reasons: tuple[Reason, ...] = ()
+    payload: Mapping[str, Any] = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an ad is in the answer to a request, or why not.
+
+    `stage` is "shown", or the first rule or stage that kept the ad out: "unknown", "excluded", "status", "country",
+    "language", "device", "time" or "audiences" (the ad does not want this user), "filters", "caps", "rank" (others came
+    before it) or "channels" (no channel found it). `told` says it in a sentence, with the values.
+    """
+
+    ad_id: str
+    stage: str
+    told: str
+    rank: int | None = None  # among all eligible ads, also beyond k; None if it has none
+    score: float | None = None
     reasons: tuple[Reason, ...] = ()
 
 
@@ -213,12 +299,46 @@ class Ranking:
     read_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # word of the query → words searched besides
     generation: str = ""  # id of the one that answered; empty for an engine that was never written
     seq: int = 0  # number of the newest change that the answer shows
+    degraded: tuple[Degraded, ...] = ()  # what was left out because of the deadline
 
     def __len__(self) -> int:
         return len(self.ads)
 
     def __iter__(self) -> Iterator[ScoredAd]:
         return iter(self.ads)
+
+    @overload
+    def __getitem__(self, at: int) -> ScoredAd: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[ScoredAd, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> ScoredAd | tuple[ScoredAd, ...]:
+        return self.ads[at]
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """Return a data frame, a row an ad: rank, ad_id, score, and the payload's columns.
+
+        `library` is "pandas" or "polars", by default the one that is installed, pandas first. Raises
+        `MissingDependencyError` if it is not.
+        """
+        return to_frame(self.columns(), library)
+
+    def _repr_html_(self) -> str:
+        """Return the ranking as a notebook shows it."""
+        return to_html(f"{self.query}: {len(self.ads)} ads", self.columns())
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the ads as columns (k,): rank, ad_id, score, and those of the payload."""
+        columns: dict[str, list[Any]] = {
+            "rank": [ad.rank for ad in self.ads],
+            "ad_id": [ad.ad_id for ad in self.ads],
+            "score": [ad.score for ad in self.ads],
+        }
+        for name in dict.fromkeys(name for ad in self.ads for name in ad.payload):
+            told = f"payload.{name}" if name in ("rank", "score") else name
+            columns[told] = [ad.payload.get(name) for ad in self.ads]
+        return columns
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ranking as plain values, ready for JSON."""

@@ -25,7 +25,7 @@ from intently.intentions.vocabulary import Vocabulary, merge_equal
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
 from intently.models.backbone import Backbone
 from intently.models.device import autocast
-from intently.models.pretrained import load_pretrained
+from intently.models.pretrained import start_from
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
 from intently.text.ocr_cleaning import OcrCleaner
@@ -166,7 +166,8 @@ class _Probe:
 
     def model(self, vocabulary: Vocabulary, texts: list[str]) -> "_ModelProbe":
         """Return a probe of the model that the student starts from."""
-        backbone, tokenizer = load_pretrained(self.settings.checkpoint)
+        read, seed = (*texts, *vocabulary.texts), self.settings.training.seed
+        backbone, tokenizer = start_from(self.settings.checkpoint, read, seed, self.settings.num_layers)
         student = Student(backbone, tokenizer).use(self.settings.runtime, torch.get_num_threads())
         student = student.on(self.settings.device)
         vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts))

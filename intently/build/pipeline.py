@@ -13,7 +13,7 @@ is published as a generation, which does not disturb processes that have an earl
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,13 +32,14 @@ from intently.build.intentions import build_intentions
 from intently.build.interactions import Interactions, match_interactions
 from intently.build.limits import check_devices, check_models
 from intently.build.settings import BuildSettings
+from intently.build.start import choose_start
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
 from intently.build.work import ENCODER, STUDENT, Fingerprints, clear, fingerprints_of, is_finished, prepare
 from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_judgements, read_queries
 from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
-from intently.catalog.texts import ad_texts, searchable_texts
+from intently.catalog.texts import ad_texts, brand_words, searchable_texts
 from intently.engine.engine import Engine
 from intently.engine.layout import CACHE_FILE, FUSION_FILE, write_engine
 from intently.errors import ArtifactError, InputError
@@ -61,6 +62,7 @@ from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
+from intently.models.pretrained import AUTO
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.rules import TEXT_RULES_VERSION
@@ -89,13 +91,15 @@ def build_engine(
     *,
     queries: str | Path | None = None,
     pages: str | Path | None = None,
+    click_columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     keep: int = KEEP,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`, as its next generation.
 
-    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
+    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages.
+    `click_columns` says of columns of clicks what they are, as `columns` of `read_judgements`. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
     newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
     another build writes; `SettingsError` for a device that this machine lacks and
@@ -105,21 +109,31 @@ def build_engine(
     clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
-    check_models(settings)
     if out.exists() and not out.is_dir():
         raise InputError("is a file", cure="name a directory for the engine", path=out)
     show("Reading", 0, 0, "")
-    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad)
+    read: ReadResult | None = None
+    chosen: tuple[str, ...] = ()
+    if settings.checkpoint == AUTO:
+        read = _read(ads, skip_bad, show)
+        start = choose_start(read.catalog.strings("title"))
+        settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
+    check_models(settings)
+    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
     check_devices(settings)
-    read = read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
+    read = read or _read(ads, skip_bad, show)
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
-    judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
-    interactions = match_interactions(catalog, judgements, settings.min_relevance)
+    judgements = None
+    if clicks:
+        judgements = read_judgements(
+            clicks, queries=asked, columns=click_columns, logs=settings.logs, skip_bad=skip_bad
+        )
+    interactions = match_interactions(catalog, judgements, settings.min_relevance, settings.logs.negative_after)
     aside = held_out_queries(interactions, settings.fusion)
     learnt = interactions.of_queries(~aside)
     if aside.any() and settings.bridge.enabled and settings.bridge.augmentation_file:
@@ -146,6 +160,7 @@ def build_engine(
         titles = TitleTerms.build(catalog.strings("title"), analyzer)
         said = content.by_student
         student, known_words = (said.student, said.student.tokenizer.whole_words) if said else (None, frozenset())
+        query_texts = query_reader([lexical], known_words | brand_words(catalog)).read
         encoder, embeddings, tokens = None, said.embeddings if said else None, None
         if said and settings.bridge.enabled:
             file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
@@ -165,7 +180,6 @@ def build_engine(
         vectors = None if embeddings is None else VectorIndex.build(embeddings, settings.coarse, show)
         learned = Learned(None, {})
         told = dict(said.facts) if said else {}
-        query_texts = query_reader([lexical], known_words).read
         if aside.any():
             draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
@@ -175,18 +189,19 @@ def build_engine(
                 content = replace(content, by_student=said)
                 draft_intentions = replace(draft_intentions, near=said.near)
                 told |= guided.facts
-            draft = Engine(
-                catalog,
-                student,
-                draft_intentions,
-                vectors,
-                lexical,
-                replace(settings.retrieval, num_threads=torch.get_num_threads()),
-                titles=titles,
-                encoder=encoder,
-                tokens=tokens,
-            )
-            learned = learn_fusion(draft, held_out, settings.fusion, show)
+            if settings.fusion.learned:
+                draft = Engine(
+                    catalog,
+                    student,
+                    draft_intentions,
+                    vectors,
+                    lexical,
+                    replace(settings.retrieval, num_threads=torch.get_num_threads()),
+                    titles=titles,
+                    encoder=encoder,
+                    tokens=tokens,
+                )
+                learned = learn_fusion(draft, held_out, settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
@@ -205,6 +220,7 @@ def build_engine(
         }
         notes = (
             *_notes(read, judgements, interactions, num_strange),
+            *chosen,
             *(said.notes if said else (_NO_MODEL,)),
             *learned.notes,
         )
@@ -238,6 +254,10 @@ def build_engine(
         _tidy(out, keep)
     logger.info("%s: built generation %s", out, unpublished.id, extra={"facts": facts})
     return BuildReport(out, facts, notes, unpublished.id)
+
+
+def _read(ads: Path, skip_bad: bool, show: Progress) -> ReadResult:
+    return read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
 
 
 def _tidy(out: Path, keep: int) -> None:

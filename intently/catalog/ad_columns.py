@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from intently.catalog.columns import AD_FIELDS, SCHEMA
 from intently.catalog.fields import Field
+from intently.catalog.payload import payload_column
 from intently.errors import InputError
+from intently.frozen import FrozenDict
 from intently.types import Ad, Span
 
 _EXAMPLES = {
@@ -15,12 +17,14 @@ _EXAMPLES = {
     "number": ("a number or None", "write a number such as 0.25"),
     "list": ("a list of texts", 'write a tuple such as ("a", "b")'),
     "spans": ("a list of Span", 'write a tuple such as (Span("Sale", 0.9),)'),
+    "payload": ("a mapping", 'write {"price": 19.9}'),
 }
 _PLAIN: dict[str, set[type]] = {
     "text": {str},
     "number": {int, float, type(None)},
     "list": {tuple, list},
     "spans": {tuple, list},
+    "payload": {FrozenDict},
 }
 
 
@@ -37,6 +41,9 @@ def columns_of(ads: Sequence[Ad], first_position: int) -> dict[str, Any]:
     for field in AD_FIELDS:
         values: list[Any] = [getattr(ad, field.name) for ad in ads]
         _check_types(values, field, first_position)
+        if field.kind == "payload":
+            columns[field.name] = payload_column(values)
+            continue
         if field.kind == "spans":
             values = [[{"text": span.text, "confidence": span.confidence} for span in spans] for spans in values]
         try:
@@ -48,7 +55,8 @@ def columns_of(ads: Sequence[Ad], first_position: int) -> dict[str, Any]:
 
 
 def _check_types(values: list[Any], field: Field, first_position: int) -> None:
-    if set(map(type, values)) <= _PLAIN[field.kind] and (field.kind in ("text", "number") or not any(values)):
+    plain = field.kind in ("text", "number", "payload")
+    if set(map(type, values)) <= _PLAIN[field.kind] and (plain or not any(values)):
         return  # the common case, without a look at every value
     for position, value in enumerate(values, start=first_position):
         if not _fits(value, field.kind):
@@ -62,6 +70,8 @@ def _check_types(values: list[Any], field: Field, first_position: int) -> None:
 def _fits(value: object, kind: str) -> bool:
     if kind == "text":
         return isinstance(value, str)
+    if kind == "payload":
+        return isinstance(value, FrozenDict)
     if kind == "number":
         return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if not isinstance(value, list | tuple | set | frozenset):

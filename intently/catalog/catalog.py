@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from intently.catalog.ad_columns import columns_of
 from intently.catalog.columns import SCHEMA, clean_ads, concat_ads
 from intently.catalog.fields import BATCH_ROWS
+from intently.catalog.payload import payload_of
 from intently.catalog.problems import Problems, RowCheck
 from intently.errors import ArtifactError, InputError
 from intently.files import atomic_write
 from intently.types import Ad, Span
 
-_VERSION = b"1"
+_VERSION = b"2"  # with payloads
 _VERSION_KEY = b"intently.catalog"
 
 
@@ -29,7 +30,7 @@ _VERSION_KEY = b"intently.catalog"
 class Catalog:
     """All ads as columns; `ad_row` counts from 0. A catalog of N ads holds no Python object per ad.
 
-    `table` (N, 15) has the schema `intently.catalog.columns.SCHEMA`, every `ad_id` once. Make one with `read_ads`,
+    `table` (N, 16) has the schema `intently.catalog.columns.SCHEMA`, every `ad_id` once. Make one with `read_ads`,
     `Catalog.load` or `Catalog.from_ads`, which check this.
     """
 
@@ -102,6 +103,7 @@ class Catalog:
         for name in SCHEMA.names:
             value = self.table.column(name)[ad_row].as_py()
             fields[name] = tuple(value) if isinstance(value, list) else value
+        fields["payload"] = payload_of(fields["payload"])
         fields["landing_spans"] = tuple(Span(**span) for span in fields["landing_spans"])
         return Ad(**fields)
 

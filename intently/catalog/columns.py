@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.day_parts import parse_day_parts
-from intently.catalog.fields import SPANS_TYPE, Field
+from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field
 from intently.catalog.jsonl import is_spans, parse_json
+from intently.catalog.payload import clean_payload
 from intently.catalog.problems import RowCheck, quote
 from intently.catalog.targeting_values import country, device, language
 from intently.errors import InputError
@@ -46,8 +47,15 @@ AD_FIELDS = (
     Field("devices", kind="list"),
     Field("day_parts", kind="list"),
     Field("audiences", kind="list"),
+    Field("payload", kind="payload"),
 )
-_TYPES = {"text": pa.string(), "number": pa.float64(), "list": pa.list_(pa.string()), "spans": SPANS_TYPE}
+_TYPES = {
+    "text": pa.string(),
+    "number": pa.float64(),
+    "list": pa.list_(pa.string()),
+    "spans": SPANS_TYPE,
+    "payload": PAYLOAD_TYPE,
+}
 SCHEMA = pa.schema([pa.field(field.name, _TYPES[field.kind]) for field in AD_FIELDS])
 
 STATUSES = ("active", "paused", "ended")
@@ -58,11 +66,14 @@ MAX_SPANS_LENGTH = 100_000  # of all spans of an ad together, as long as `landin
 NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
-def clean_ads(columns: Mapping[str, Any], check: RowCheck) -> pa.Table:
-    """Return a table in `SCHEMA` of the rows whose values are all valid; the others are rejected in `check`."""
+def clean_ads(columns: Mapping[str, Any], check: RowCheck, fields: Sequence[Field] = AD_FIELDS) -> pa.Table:
+    """Return a table in `SCHEMA` of the rows whose values are all valid; the others are rejected in `check`.
+
+    `fields` are the `AD_FIELDS`, of which other ones may be required.
+    """
     num_rows = len(check.lines)
     cleaned = []
-    for field in AD_FIELDS:
+    for field in fields:
         values = columns.get(field.name)
         if values is None:
             values = pa.nulls(num_rows, _TYPES[field.kind])
@@ -254,6 +265,7 @@ _CLEANERS: dict[str, Callable[[Any, Field, RowCheck], Any]] = {
     "number": clean_number,
     "list": _clean_list,
     "spans": _clean_spans,
+    "payload": clean_payload,
 }
 
 

@@ -1,7 +1,8 @@
 """The fields that readers want of a file, by name, delivered in batches of rows."""
 
+import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from intently.errors import InputError
 
 BATCH_ROWS = 65_536
 SPANS_TYPE = pa.list_(pa.struct([("text", pa.string()), ("confidence", pa.float32())]))
+PAYLOAD_TYPE = pa.map_(pa.string(), pa.string())  # name → value in JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +23,15 @@ class Field:
     """A field that a reader wants: its name, its kind, and the column names it goes by, the preferred first."""
 
     name: str
-    kind: Literal["text", "number", "list", "spans"] = "text"
+    kind: Literal["text", "number", "list", "spans", "payload", "json"] = "text"
     aliases: tuple[str, ...] = ()
     required: bool = False
+    names: tuple[str, ...] | None = None  # instead of name and aliases
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names a column may have to be this field, folded."""
-        return (self.name, *self.aliases)
+        return (self.name, *self.aliases) if self.names is None else self.names
 
     def optional(self) -> "Field":
         """Return the field as one that may be missing."""
@@ -45,6 +48,8 @@ class Rows:
     lines: npt.NDArray[np.int64]
     columns: dict[str, Any]
     errors: Errors
+    # Columns that no field is called, by folded name, if asked for.
+    rest: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def fold_name(name: str) -> str:
@@ -73,6 +78,16 @@ def match_fields(header: Sequence[str], fields: Iterable[Field], path: object = 
             cure = f"name a column {' or '.join(field.columns)}; the header has: {quote(', '.join(header), 200)}"
             raise InputError("no such column", cure=cure, path=path, line=1, field=field.name)
     return matched
+
+
+def unmatched(header: Sequence[str], matched: Mapping[str, str]) -> dict[str, str]:
+    """Return folded name → column name for the columns that no field is called; without those named twice."""
+    taken = set(matched.values())
+    others: dict[str, list[str]] = {}
+    for name in header:
+        if name.strip() and name not in taken:
+            others.setdefault(fold_name(name), []).append(name)
+    return {name: columns[0] for name, columns in others.items() if len(columns) == 1}
 
 
 def num_named(header: Sequence[str]) -> int:

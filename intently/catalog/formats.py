@@ -14,16 +14,17 @@ case, blanks, hyphens and underscores. An empty line, or one of separators alone
 there is one column only it is an empty value. Values are text, whatever they look like: "NA" and "null" are words.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
 
 from intently.catalog.delimited import read_delimited
-from intently.catalog.fields import Field, Rows, fold_name, match_fields, num_named
+from intently.catalog.fields import Field, Rows, fold_name, match_fields, num_named, unmatched
 from intently.catalog.foreign import check_path
 from intently.catalog.jsonl import jsonl_keys, parse_json, read_jsonl
 from intently.catalog.lines import STANDARD_INPUT, Lines, compression_suffix, place_of, read_lines
@@ -42,6 +43,7 @@ _FORMATS: dict[str, Format] = {
 }
 _UNSAID = (".txt", ".json", "")  # suffixes that may hold several formats
 _MAX_TITLE_LINES = 20
+_REST = "rest:"  # before the name of a column that no field is called
 
 
 class Table:
@@ -93,27 +95,41 @@ class Table:
                 f"{error.problem} ({hint[0]})", cure=hint[1], path=self.place, line=1, field=error.field
             ) from None
 
-    def rows(self, fields: Sequence[Field], header: Sequence[str] | None = None) -> Iterator[Rows]:
-        """Read `fields` in batches of rows, once.
+    def rows(
+        self, fields: Sequence[Field], header: Sequence[str] | None = None, *, rest: bool = False
+    ) -> Iterator[Rows]:
+        """Read `fields` in batches of rows, once; with `rest` also the columns that no field is called.
 
         `header` names the columns of a TSV or TREC file that has no header line. Raises InputError for a file that
         cannot be read or lacks a required column; what is wrong with single rows is in `Rows.errors`.
         """
         if self.format == "parquet":
-            yield from read_parquet(self.path, fields)
+            yield from read_parquet(self.path, fields, rest=rest)
             return
         batches = chain([self._first], self._batches)
         if self.format == "jsonl":
-            yield from read_jsonl(batches, fields, self.place)
+            yield from read_jsonl(batches, fields, self.place, rest=rest)
             return
         names = header or self.header
         matched = match_fields(names, fields, self.place) if header else self.match(fields)
+        others = unmatched(names, matched) if rest else {}
         columns = {name: names.index(column) for name, column in matched.items()}
+        columns |= {_REST + name: names.index(column) for name, column in others.items()}
+        for rows in self._delimited(batches, columns, names, has_header=header is None):
+            found: dict[str, Any] = {}
+            left: dict[str, Any] = {}
+            for name, values in rows.columns.items():
+                (left if name.startswith(_REST) else found)[name.removeprefix(_REST)] = values
+            yield replace(rows, columns=found, rest=left)
+
+    def _delimited(
+        self, batches: Iterable[Lines], columns: dict[str, int], names: Sequence[str], *, has_header: bool
+    ) -> Iterator[Rows]:
         if self.format == "csv":
             delimiter = csv_delimiter(self._line())
             yield from read_csv(batches, columns, num_named(names), delimiter, self.place)
         else:
-            has_header = header is None
+            assert self.format in ("tsv", "trec")
             yield from read_delimited(
                 batches, columns, num_named(names), self.format, self.place, has_header=has_header
             )

@@ -40,6 +40,8 @@ def read_inputs(
 def reading_notes(read: ReadResult) -> tuple[str, ...]:
     """Return notes on text that was not read as written: ignored columns, HTML made plain text."""
     notes = [f"columns of ads ignored: {', '.join(read.ignored_columns)}"] if read.ignored_columns else []
+    if read.payload_columns:
+        notes.append(f"columns of ads kept as payload, which is not searched: {', '.join(read.payload_columns)}")
     if read.num_with_markup:
         notes.append(f"{read.num_with_markup:,} ads held HTML, which was read as text")
     return tuple(notes)
@@ -50,6 +52,7 @@ def skipped_notes(num_skipped: int, problems: tuple[str, ...], judgements: Judge
     notes = [f"{num_skipped} rows of ads skipped, the first: {problems[0]}"] if num_skipped else []
     if judgements and judgements.num_skipped:
         notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
+    notes += judgements.notes if judgements else ()
     if judgements and judgements.num_unclicked:
         notes.append(f"{judgements.num_unclicked} pairs without a click left out: not clicked does not mean irrelevant")
     return tuple(notes)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from intently.catalog.fields import SPANS_TYPE, Field, Rows, match_fields
+from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field, Rows, match_fields, unmatched
 from intently.catalog.lines import Lines, read_lines
 from intently.catalog.problems import Errors, RowCheck
 from intently.errors import InputError
@@ -88,13 +88,18 @@ def jsonl_keys(batches: Iterable[Lines], path: object) -> tuple[str, ...]:
     raise InputError("the file is empty", cure="write one JSON object a line", path=path)
 
 
-def read_jsonl(batches: Iterable[Lines], fields: Sequence[Field], path: object) -> Iterator[Rows]:
-    """Read rows out of JSON lines, with typed columns; a value of a wrong type is an error of its row."""
+def read_jsonl(
+    batches: Iterable[Lines], fields: Sequence[Field], path: object, *, rest: bool = False
+) -> Iterator[Rows]:
+    """Read rows out of JSON lines, with typed columns; a value of a wrong type is an error of its row.
+
+    With `rest` also the columns that no field is called, in JSON.
+    """
     for lines in batches:
-        yield _parse_lines(lines, fields, path)
+        yield _parse_lines(lines, fields, path, rest)
 
 
-def _parse_lines(lines: Lines, fields: Sequence[Field], path: object) -> Rows:
+def _parse_lines(lines: Lines, fields: Sequence[Field], path: object, rest: bool) -> Rows:
     errors, numbers, records = lines.errors + Errors(), [], []
     for number, line in zip(lines.numbers.tolist(), lines.text.to_pylist(), strict=True):
         if not line.strip():
@@ -114,8 +119,21 @@ def _parse_lines(lines: Lines, fields: Sequence[Field], path: object) -> Rows:
         if field.name in matched:
             column = matched[field.name]
             columns[field.name] = _json_column([record.get(column) for record in records], field, check)
+    others = {}
+    for name, column in unmatched(header, matched).items() if rest else ():
+        others[name] = pa.array([to_json(record.get(column)) for record in records], pa.string())
     keep = pa.array(check.keep)
-    return Rows(check.lines[check.keep], {n: c.filter(keep) for n, c in columns.items()}, errors + check.errors)
+    return Rows(
+        check.lines[check.keep],
+        {n: c.filter(keep) for n, c in columns.items()},
+        errors + check.errors,
+        {n: c.filter(keep) for n, c in others.items()},
+    )
+
+
+def to_json(value: Any) -> str | None:
+    """Return a value as compact JSON, None for null."""
+    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _json_column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
@@ -127,6 +145,8 @@ def _json_column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
     good = [None if bad else value for bad, value in zip(wrong, values, strict=True)]
     if field.kind == "text":
         good = [value if value is None else str(int(value) if isinstance(value, float) else value) for value in good]
+    elif field.kind == "payload":
+        good = [value and [(name, to_json(each)) for name, each in value.items() if each is not None] for value in good]
     elif field.kind == "spans":
         good = [value if value is None else [dict(span) for span in value] for value in good]
     return pa.array(good, arrow_type)
@@ -159,6 +179,7 @@ _JSON_KINDS: dict[str, tuple[Callable[[object], bool], str, Any]] = {
     "number": (_is_number, "a number", pa.float64()),
     "list": (_is_list, "a list of strings", pa.list_(pa.string())),
     "spans": (is_spans, 'a list of {"text": string, "confidence": number}', SPANS_TYPE),
+    "payload": (lambda value: isinstance(value, dict), "an object", PAYLOAD_TYPE),
 }
 
 

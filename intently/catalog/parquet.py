@@ -1,6 +1,9 @@
 """Rows out of Parquet, with the types its schema gives them, as pandas, polars and Spark write it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date, time
+from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from intently.catalog.fields import BATCH_ROWS, SPANS_TYPE, Field, Rows, match_fields
+from intently.catalog.fields import BATCH_ROWS, PAYLOAD_TYPE, SPANS_TYPE, Field, Rows, match_fields, unmatched
+from intently.catalog.jsonl import to_json
 from intently.catalog.lines import check_expansion, open_input
 from intently.catalog.problems import RowCheck, quote
 from intently.errors import InputError
@@ -26,19 +30,22 @@ def parquet_columns(path: Path) -> tuple[str, ...]:
         return tuple(pq.ParquetFile(stream).schema_arrow.names)
 
 
-def read_parquet(path: Path, fields: Sequence[Field]) -> Iterator[Rows]:
+def read_parquet(path: Path, fields: Sequence[Field], *, rest: bool = False) -> Iterator[Rows]:
     """Read rows out of a Parquet file; a line is a row from 1. Raises InputError for a column of a wrong type.
 
+    With `rest` also the columns that no field is called, in JSON, unless they are of a type that JSON does not have.
     Text stays dictionary-encoded until its size is known: a small file may hold much of it.
     """
     with open_input(path, may_be_compressed=False) as stream:
         parquet = pq.ParquetFile(stream)
         names = parquet.schema_arrow.names
         matched = match_fields(names, fields, path)
+        others = unmatched(names, matched) if rest else {}
+        others = {name: column for name, column in others.items() if _in_json(parquet.schema_arrow.field(column).type)}
         flat = [name for name in matched.values() if _is_string(parquet.schema_arrow.field(name).type)]
         parquet = pq.ParquetFile(stream, read_dictionary=flat)
         first, num_bytes = 1, 0
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=list(matched.values())):
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=[*matched.values(), *others.values()]):
             size = sum(_decoded_bytes(column) for column in batch.columns)
             num_bytes += size
             check_expansion(num_bytes, path.stat().st_size, path)
@@ -47,8 +54,14 @@ def read_parquet(path: Path, fields: Sequence[Field]) -> Iterator[Rows]:
                 part = batch.slice(start, step)
                 check = RowCheck(path, np.arange(first, first + len(part), dtype=np.int64))
                 columns = {f.name: _convert(part[matched[f.name]], f, check) for f in fields if f.name in matched}
+                left = {name: _as_json(part[column]) for name, column in others.items()}
                 keep = pa.array(check.keep)
-                yield Rows(check.lines[check.keep], {n: c.filter(keep) for n, c in columns.items()}, check.errors)
+                yield Rows(
+                    check.lines[check.keep],
+                    {n: c.filter(keep) for n, c in columns.items()},
+                    check.errors,
+                    {n: c.filter(keep) for n, c in left.items()},
+                )
                 first += len(part)
 
 
@@ -81,6 +94,12 @@ def _convert(column: Any, field: Field, check: RowCheck) -> Any:
             items = pc.cast(items, pa.string())
         if _is_text(items.type):
             return _list_like(column, _valid_strings(items, field, check.path))
+    if field.kind == "payload" and (pa.types.is_struct(given) or pa.types.is_map(given)):
+        payloads = [[] if each is None else dict(each).items() for each in column.to_pylist()]
+        return pa.array(
+            [[(k, _value_as_json(v)) for k, v in each if _value_as_json(v) is not None] for each in payloads],
+            PAYLOAD_TYPE,
+        )
     if field.kind == "spans" and _is_list(given) and pa.types.is_struct(given.value_type):
         try:
             return pc.cast(column, SPANS_TYPE)
@@ -95,6 +114,53 @@ def _convert(column: Any, field: Field, check: RowCheck) -> Any:
 
 
 _WANTED = {"text": pa.string(), "number": pa.float64(), "list": pa.list_(pa.string()), "spans": SPANS_TYPE}
+_WANTED |= {"payload": PAYLOAD_TYPE}
+
+
+def _in_json(given: Any) -> bool:
+    """Return whether values of a type can be written in JSON."""
+    types = pa.types
+    if types.is_dictionary(given):
+        return _in_json(given.value_type)
+    if _is_list(given):
+        return _in_json(given.value_type)
+    if types.is_struct(given):
+        return all(_in_json(given.field(at).type) for at in range(given.num_fields))
+    if types.is_map(given):
+        return _is_string(given.key_type) and _in_json(given.item_type)
+    return bool(
+        _is_string(given) or types.is_string_view(given) or _is_number(given) or types.is_boolean(given)
+        or types.is_null(given) or types.is_date(given) or types.is_timestamp(given) or types.is_time(given)
+    )  # fmt: skip
+
+
+def _as_json(column: Any) -> Any:
+    """Return the values of a column in JSON, with null for null and NaN. Equal texts are written once."""
+    column = _decoded(column)
+    if not _is_string(column.type):
+        return pa.array([_value_as_json(value) for value in column.to_pylist()], pa.string())
+    encoded = column.dictionary_encode()
+    return pa.array([to_json(each) for each in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+
+
+def _value_as_json(value: Any) -> str | None:
+    if value is None or value != value:  # NaN, which is how pandas writes that there is none
+        return None
+    return to_json(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list) and value and all(isinstance(each, tuple) for each in value):  # a map
+        return {name: _plain(each) for name, each in value}
+    return list(map(_plain, value)) if isinstance(value, list) else value
 
 
 def _decoded(column: Any) -> Any:

@@ -1,16 +1,17 @@
 """Commands that build an engine and ask it."""
 
 import json
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from intently.catalog import Catalog, checked_user
 from intently.cli.shared import (
+    IS_ADDRESS,
     AdsFile,
-    EngineDirectory,
+    MapClicks,
     QueriesFile,
     SettingsFile,
     SkipBad,
@@ -19,10 +20,12 @@ from intently.cli.shared import (
     need_files,
     need_models,
     out,
+    parse_map,
     print_json,
 )
+from intently.errors import InputError
 from intently.progress import StageProgress
-from intently.types import Channel, UserContext
+from intently.types import Channel, Request, UserContext
 
 
 def build(
@@ -31,9 +34,11 @@ def build(
     clicks: Annotated[
         Path | None,
         typer.Option(
-            help="Clicks or judgements: query, ad_id, and clicks or relevance. Without: ads alone.", show_default=False
+            help="Clicks or judgements: query, ad_id, and clicks or relevance; or a log. Without: ads alone.",
+            show_default=False,
         ),
     ] = None,
+    map_clicks: MapClicks = None,
     queries: QueriesFile = None,
     pages: Annotated[
         Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
@@ -45,6 +50,10 @@ def build(
         ),
     ] = "default",
     settings: SettingsFile = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="An engine whose student training starts from, such as the one to build again."),
+    ] = None,
     skip_bad: SkipBad = False,
 ) -> None:
     """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
@@ -52,14 +61,26 @@ def build(
     need_models()
     from intently.build.pipeline import build_engine
     from intently.build.settings import BuildSettings
+    from intently.build.warm_start import started_from
     from intently.settings import read_settings
 
     chosen = BuildSettings.preset(preset)
     if settings:
         chosen = read_settings(BuildSettings, settings, chosen)
+    if start:
+        chosen = started_from(chosen, start)
+    columns = parse_map(map_clicks)
     with StageProgress(err) as progress:
         report = build_engine(
-            ads, clicks, directory, chosen, queries=queries, pages=pages, skip_bad=skip_bad, progress=progress
+            ads,
+            clicks,
+            directory,
+            chosen,
+            queries=queries,
+            pages=pages,
+            click_columns=columns,
+            skip_bad=skip_bad,
+            progress=progress,
         )
     out.print(f"{report.directory}: complete", soft_wrap=True)
     for name, value in report.facts.items():
@@ -73,7 +94,14 @@ def build(
 
 
 def query(
-    directory: EngineDirectory,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENGINE",
+            help="The engine: a directory that `intently build` made, or the address of a service.",
+            show_default=False,
+        ),
+    ],
     text: Annotated[str, typer.Argument(help="What the user typed.", show_default=False)],
     k: Annotated[int, typer.Option("-k", help="Number of ads.")] = 10,
     channel: Annotated[Channel, typer.Option(help="Which channel answers.")] = Channel.FUSED,
@@ -84,20 +112,56 @@ def query(
     device: Annotated[str | None, typer.Option(help="The user's device.")] = None,
     audience: Annotated[list[str] | None, typer.Option(help="An audience tag of the user; may be repeated.")] = None,
     time: Annotated[datetime | None, typer.Option(help="The user's local time, for day parts.")] = None,
+    filters: Annotated[
+        str | None,
+        typer.Option("--filter", help='A condition: \'price < 50 and category in ("shoes", "boots")\'.'),
+    ] = None,
+    payload: Annotated[
+        list[str] | None,
+        typer.Option(help="A column to show with each ad; may be repeated. '*': all of its payload."),
+    ] = None,
+    max_per: Annotated[
+        list[str] | None,
+        typer.Option(help="At most so many ads of one value, such as advertiser=2; may be repeated."),
+    ] = None,
+    secret: Annotated[
+        str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a service's key.", show_default=False)
+    ] = None,
 ) -> None:
-    """Retrieve ads for one query."""
-    from intently.catalog import checked_user
-
+    """Retrieve ads for one query, from an engine on disk or from a running service."""
     user = UserContext(country, language, device, time, audience or None)
     checked_user(user)  # before the engine is loaded
-    engine = load_engine(directory)
-    ranking = engine.retrieve(text, k, user=user, channel=channel, explain=explain)
-    if as_json:
-        print_json(json.dumps(asdict(ranking), ensure_ascii=False, indent=2))
+    request = Request(
+        text, k, user, channel, explain, filters=filters, payload=tuple(payload or ()), max_per=_caps(max_per or [])
+    )
+    catalog: Catalog | None = None
+    if IS_ADDRESS.match(source):
+        from intently.client import Client
+
+        with Client(source, key=secret) as client:
+            ranking = client.answer(request)
+            if not as_json:
+                catalog = Catalog.from_ads(filter(None, [client.ad(ad.ad_id) for ad in ranking.ads]))
+    else:
+        engine = load_engine(Path(source))
+        ranking, catalog = engine.answer(request), engine.catalog
+    if catalog is None or as_json:
+        print_json(json.dumps(ranking.to_dict(), ensure_ascii=False, indent=2))
         return
     from intently.terminal import show_ranking
 
-    show_ranking(out, engine.catalog, ranking, explain=explain)
+    show_ranking(out, catalog, ranking, explain=explain)
+
+
+def _caps(given: list[str]) -> dict[str, int]:
+    """Return the caps that were written as NAME=NUMBER."""
+    caps = {}
+    for each in given:
+        name, _, number = each.rpartition("=")
+        if not name or not number.isascii() or not number.isdigit():
+            raise InputError(f"{each!r} is not a cap", cure="write --max-per advertiser=2", field="max_per")
+        caps[name] = int(number)
+    return caps
 
 
 def demo(

@@ -1,6 +1,7 @@
 """What commands share: where they print, options, and what they need to be there."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # Answers go to standard output, everything about the work itself to standard error.
 out, err = SafeConsole(), SafeConsole(stderr=True)
 
+IS_ADDRESS = re.compile("https?://")  # of a service, where a command takes an engine or a service
 EngineDirectory = Annotated[
     Path, typer.Argument(help="The engine: a directory that `intently build` made.", show_default=False)
 ]
@@ -27,7 +29,25 @@ QueriesFile = Annotated[
     Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
 ]
 SettingsFile = Annotated[Path | None, typer.Option(help="A TOML file of the settings that are to differ.")]
+MapClicks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-clicks", metavar="COLUMN=FIELD", help="What a column of clicks is: clicked=clicks. May be repeated."
+    ),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")]
+
+
+def parse_map(texts: list[str] | None, option: str = "map-clicks") -> dict[str, str]:
+    """Return `column=field` texts as a mapping; raise `InputError` for one that is none, or names a column again."""
+    columns: dict[str, str] = {}
+    for text in texts or ():
+        column, _, field = (part.strip() for part in text.rpartition("="))
+        if not column or not field or column in columns:
+            cure = f'write --{option} "clicked=clicks", each column once'
+            raise InputError(f"{text!r} does not say what a column is", cure=cure, field=option)
+        columns[column] = field
+    return columns
 
 
 def print_json(text: str) -> None:

@@ -21,7 +21,8 @@ from intently.index.posting_weights import AdIntentions, Embeddings, PostingSett
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
-from intently.live.readings import Readings, read_ads
+from intently.live.parts import AdParts
+from intently.live.readings import read_ads
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
@@ -55,7 +56,11 @@ class AdReader:
     num_threads: int
 
     def read(self, catalog: Catalog) -> Segment:
-        """Return a segment of the ads. The result for one ad does not depend on the others.
+        """Return a segment of the ads. The result for one ad does not depend on the others."""
+        return self.segment(catalog, self.parts(catalog))
+
+    def parts(self, catalog: Catalog) -> AdParts:
+        """Let models read the ads.
 
         Raises `ArtifactError` if the engine does not hold the statistics that weigh new ads. Cost: the student reads
         each ad (and decodes `num_beams` intentions, if there are to be any), in batches of similar length; without
@@ -63,23 +68,33 @@ class AdReader:
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
-        pages, nobody = self._pages(catalog), np.empty((0, 2), dtype=np.int64)
-        ads = AdIntentions(self._given(catalog), nobody, nobody, np.empty(0))
-        embeddings, vectors, tokens = None, None, None
+        readings, encoded, pages = None, None, self._pages(catalog)
         if self.models:
-            readings = self._readings(self.models, catalog)
-            ads = AdIntentions(ads.given, nobody, *readings.pairs())
-            assert self.intentions.near is not None
-            embeddings = Embeddings(readings.embeddings, self.intentions.near.vectors.embeddings)
-            vectors = readings.embeddings
+            student, texts = self.models.student, ad_texts(catalog)
+            with intra_op_threads(self.num_threads):
+                readings = read_ads(student, self.models.intention_reader, texts, self.settings.postings)
             if self.models.encoder:
-                encoded = self._encoded(self.models.encoder, self.models.student, catalog, pages)
-                vectors, tokens = concatenate_embeddings(vectors, encoded.embeddings), encoded.tokens
+                encoded = self._encoded(self.models.encoder, student, catalog, pages)
+        return AdParts(readings, encoded, pages, self._given(catalog))
+
+    def segment(self, catalog: Catalog, parts: AdParts) -> Segment:
+        """Return the segment of ads that models have read already. Cost: no model."""
+        nobody = np.empty((0, 2), dtype=np.int64)
+        rows = np.repeat(np.arange(len(parts)), [len(ids) for ids in parts.given])
+        given = np.stack((np.concatenate((nobody[:, 0], *parts.given)), rows), axis=1)
+        ads, embeddings, vectors, tokens = AdIntentions(given, nobody, nobody, np.empty(0)), None, None, None
+        if parts.readings:
+            vectors = parts.readings.embeddings
+            ads = AdIntentions(given, nobody, *parts.readings.pairs())
+            assert self.intentions.near is not None
+            embeddings = Embeddings(vectors, self.intentions.near.vectors.embeddings)
+            if parts.encoded:
+                vectors, tokens = concatenate_embeddings(vectors, parts.encoded.embeddings), parts.encoded.tokens
         return Segment.build(
             catalog,
             weigh(ads, catalog.num_ads, self.intentions.statistics, self.settings.postings, embeddings),
             None if vectors is None else VectorIndex(vectors),
-            LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
+            LexicalIndex.build(searchable_texts(catalog, parts.pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
             tokens,
         )
@@ -89,10 +104,6 @@ class AdReader:
         if not any(spans for spans in landing_spans(catalog)):
             return [""] * catalog.num_ads
         return clean_landing_pages(catalog, self._cleaner).texts
-
-    def _readings(self, models: Models, catalog: Catalog) -> Readings:
-        with intra_op_threads(self.num_threads):
-            return read_ads(models.student, models.intention_reader, ad_texts(catalog), self.settings.postings)
 
     def _encoded(self, encoder: Embedder, student: Student, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
         """Return the encoder's embeddings. These ads do not have generated queries yet."""
@@ -108,11 +119,7 @@ class AdReader:
         """The cleaner of pages. Its lexicon is made when the first page comes, as many engines never get one."""
         return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
 
-    def _given(self, catalog: Catalog) -> IntArray:
-        """Return the (intention_id, ad_row) pairs (P, 2) of the intentions that the ads name themselves."""
-        pairs = [np.empty((0, 2), dtype=np.int64)]
+    def _given(self, catalog: Catalog) -> list[IntArray]:
+        """Return for each ad (N) the ids of the intentions that it names itself."""
         titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
-        for row, (title, bid_on) in enumerate(zip(titles, keywords, strict=True)):
-            ids = self.intentions.given(title, bid_on)
-            pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
-        return np.concatenate(pairs)
+        return [self.intentions.given(title, bid_on) for title, bid_on in zip(titles, keywords, strict=True)]

@@ -14,6 +14,7 @@ import pyarrow as pa
 from intently.catalog import Catalog
 from intently.catalog.ad_columns import columns_of
 from intently.catalog.columns import AD_FIELDS, SCHEMA
+from intently.catalog.payload import checked_payload, payload_of
 from intently.errors import InputError
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.types import Ad, Change, Delete, Patch, Put, Span
@@ -74,7 +75,7 @@ def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = N
             raise
         line = lines[error.line - 1]
         raise InputError(error.problem, cure=error.cure, path=place, line=line, field=error.field) from None
-    return _ads_of(catalog)
+    return ads_of(catalog)
 
 
 def as_catalog(ads: Sequence[Ad]) -> Catalog:
@@ -83,12 +84,13 @@ def as_catalog(ads: Sequence[Ad]) -> Catalog:
     return Catalog(pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA))
 
 
-def _ads_of(catalog: Catalog) -> list[Ad]:
-    """Return all ads of a catalog at once: far faster than one by one."""
+def ads_of(catalog: Catalog) -> list[Ad]:
+    """Return all ads of a catalog as records: far faster than one by one."""
     columns = {name: catalog.column(name).to_pylist() for name in _KINDS}
     for name, kind in _KINDS.items():
         if kind == "list":
             columns[name] = list(map(tuple, columns[name]))
+    columns["payload"] = list(map(payload_of, columns["payload"]))
     spans = columns["landing_spans"]
     columns["landing_spans"] = [tuple(Span(**span) for span in each) for each in spans]
     return [Ad(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
@@ -111,6 +113,9 @@ def checked_fields(values: Mapping[str, Any], line: int) -> dict[str, Any]:
             cleaned[name] = float(value)
             continue
         try:
+            if name == "payload":  # rarely twice the same
+                cleaned[name] = checked_payload(value)
+                continue
             hashable = tuple(value) if isinstance(value, list) else value
             cleaned[name] = _cleaned(name, hashable)
         except InputError as error:

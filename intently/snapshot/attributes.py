@@ -1,7 +1,7 @@
 """Attributes: the fields of an ad that may change without a model reading it again, and who may see it.
 
-Status, bid and targeting lie in columns of their own, apart from an ad's content. A change copies the columns that it
-touches and shares the others, so older snapshots stay as they were.
+Status, bid, targeting and payload lie in columns of their own, apart from an ad's content. A change copies the columns
+that it touches and shares the others, so older snapshots stay as they were.
 
 Shape letters: N rows, S distinct sets of one column.
 """
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from intently.arrays import Float64Array, IntArray, Mask
 from intently.catalog import Catalog, CheckedUser, parse_day_parts
 from intently.catalog.columns import STATUSES
+from intently.snapshot.payloads import PayloadColumn
 
 Codes = NDArray[np.int32]
 
 SET_FIELDS = ("countries", "languages", "devices", "day_parts", "audiences")
-ATTRIBUTE_FIELDS = ("bid", "status", *SET_FIELDS)
+ATTRIBUTE_FIELDS = ("bid", "status", *SET_FIELDS, "payload")
 _CACHE_BYTES = 8 << 20  # of masks that one column keeps; bounded, because users may bring any audiences
 _LISTS = pa.list_(pa.string())
 _SPARE_SETS = 4096  # unused sets that a column keeps before it forgets them
@@ -62,6 +63,13 @@ class _Sets:
             codes = np.array(self._codes_with.get(value, ()), dtype=np.int64)
             admitted[codes[codes < num_sets]] = True
         return admitted
+
+    def having(self, value: str, num_sets: int) -> Mask:
+        """Return which of the first sets (S,) hold a value."""
+        holds = np.zeros(num_sets, dtype=np.bool_)
+        codes = np.array(self._codes_with.get(value, ()), dtype=np.int64)
+        holds[codes[codes < num_sets]] = True
+        return holds
 
     def open_at(self, hour_of_week: int, num_sets: int) -> Mask:
         """Return which of the first sets (S,), taken as day parts, cover an hour of the week."""
@@ -109,6 +117,10 @@ class SetColumn:
                     break
         return mask
 
+    def holding(self, value: str) -> Mask:
+        """Return the rows (N,) whose set has this text."""
+        return self._sets.having(value, self._num_sets)[self.codes]
+
     def of(self, row: int) -> tuple[str, ...]:
         """Return the set of one row."""
         return self._sets.sets[int(self.codes[row])]
@@ -150,12 +162,14 @@ class Attributes:
     statuses: NDArray[np.int8]
     bids: Float64Array
     sets: Mapping[str, SetColumn]  # by `SET_FIELDS`
+    payloads: PayloadColumn
 
     @classmethod
     def of(cls, catalog: Catalog) -> "Attributes":
         """Return the attributes of a catalog's ads."""
         values = _columns(catalog)
-        return cls(values["status"], values["bid"], {name: SetColumn.build(values[name]) for name in SET_FIELDS})
+        sets = {name: SetColumn.build(values[name]) for name in SET_FIELDS}
+        return cls(values["status"], values["bid"], sets, PayloadColumn.build(values["payload"]))
 
     def __len__(self) -> int:
         return len(self.statuses)
@@ -185,7 +199,8 @@ class Attributes:
         """Return the attributes of one row, as the fields of an `Ad`."""
         bid = float(self.bids[row])
         values: dict[str, Any] = {"bid": None if np.isnan(bid) else bid, "status": STATUSES[self.statuses[row]]}
-        return values | {name: column.of(row) for name, column in self.sets.items()}
+        values |= {name: column.of(row) for name, column in self.sets.items()}
+        return values | {"payload": self.payloads.of(row)}
 
     def changed(self, rows: Sequence[int], values: Sequence[Mapping[str, Any]]) -> "Attributes":
         """Return these attributes with some fields of some rows changed. Cost: a copy of each column touched."""
@@ -207,6 +222,8 @@ class Attributes:
                 statuses = self.statuses.copy()
                 statuses[where] = [STATUSES.index(status) for status in new]
                 after = replace(after, statuses=statuses)
+            elif name == "payload":
+                after = replace(after, payloads=self.payloads.changed(where, new))
             else:
                 sets[name] = sets[name].changed(where, new)
         return replace(after, sets=sets)
@@ -218,23 +235,24 @@ class Attributes:
             np.concatenate((self.statuses, values["status"])),
             np.concatenate((self.bids, values["bid"])),
             {name: column.concatenated(values[name]) for name, column in self.sets.items()},
+            self.payloads.concatenated(values["payload"]),
         )
 
     def kept(self, mask: Mask) -> "Attributes":
         """Return the attributes of the rows where `mask (N,)` holds."""
         kept = {name: column.kept(mask) for name, column in self.sets.items()}
-        return Attributes(self.statuses[mask], self.bids[mask], kept)
+        return Attributes(self.statuses[mask], self.bids[mask], kept, self.payloads.kept(mask))
 
-    def columns(self) -> dict[str, pa.Array]:
+    def columns(self) -> dict[str, pa.Array | pa.ChunkedArray]:
         """Return the attributes as columns (N,) of a catalog."""
         bids = pa.array(self.bids, mask=np.isnan(self.bids))
         statuses = pa.array(np.array(STATUSES, dtype=object)[self.statuses], pa.string())
         lists = {name: pa.array([list(each) for each in column.values()], _LISTS) for name, column in self.sets.items()}
-        return {"bid": bids, "status": statuses, **lists}
+        return {"bid": bids, "status": statuses, **lists, "payload": self.payloads.column()}
 
 
 def _columns(catalog: Catalog) -> dict[str, Any]:
-    """Return the attributes of a catalog: statuses and bids as arrays, sets as columns of lists."""
+    """Return the attributes of a catalog: statuses and bids as arrays, sets and payloads as columns."""
     bids = catalog.column("bid").to_numpy(zero_copy_only=False).astype(np.float64)
     statuses = pc.index_in(catalog.column("status"), pa.array(STATUSES)).to_numpy(zero_copy_only=False).astype(np.int8)
-    return {"bid": bids, "status": statuses, **{name: catalog.column(name) for name in SET_FIELDS}}
+    return {"bid": bids, "status": statuses, **{name: catalog.column(name) for name in (*SET_FIELDS, "payload")}}

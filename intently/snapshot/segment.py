@@ -1,6 +1,6 @@
 """A segment: some ads with their content and all indexes of it. It never changes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from intently.index.postings import Postings
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
+from intently.snapshot.values import Values
 from intently.types import Span
 
 CONTENT_FIELDS = (
@@ -42,6 +43,7 @@ class Segment:
     lexical: LexicalIndex
     titles: TitleTerms
     tokens: TokenVectors | None = None
+    _values: dict[str, Values] = field(default_factory=dict, init=False)  # that filters have asked for
 
     @classmethod
     def build(
@@ -85,6 +87,21 @@ class Segment:
             fields[name] = tuple(value) if isinstance(value, list) else value
         fields["landing_spans"] = tuple(Span(**span) for span in fields["landing_spans"])
         return fields
+
+    def field_of(self, row: int, name: str) -> Any:
+        """Return one field of one ad."""
+        value = self.content.column(name)[row].as_py()
+        return tuple(value) if isinstance(value, list) else value
+
+    def values(self, name: str) -> Values:
+        """Return the values (S,) of a field as filters compare them. Computed once; two threads may do it twice."""
+        found = self._values.get(name)
+        if found is None:
+            column = self.content.column(name)
+            is_list = pa.types.is_list(column.type)
+            found = Values.of_lists(column.to_pylist()) if is_list else Values.of_texts(column)
+            self._values[name] = found
+        return found
 
     def warmed(self) -> "Segment":
         """Return this segment after computing everything that the first query would otherwise wait for."""

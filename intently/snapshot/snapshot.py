@@ -5,6 +5,7 @@ Removed ads stay in place, masked, until segments are merged. Attributes lie apa
 """
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +19,15 @@ from numpy.typing import NDArray
 from intently.arrays import IntArray, Mask
 from intently.catalog import Catalog, CheckedUser
 from intently.catalog.columns import SCHEMA
+from intently.filters import Expression
 from intently.index.lexical import query_reader
-from intently.snapshot.attributes import Attributes
+from intently.snapshot.attributes import ATTRIBUTE_FIELDS, Attributes
+from intently.snapshot.columns import matching
 from intently.snapshot.segment import Segment
 from intently.text.query_text import QueryReader
 from intently.types import Ad
+
+_CACHE_BYTES = 8 << 20  # of the masks of filters that a snapshot keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,13 @@ class Snapshot:
         segment, row = self.locate(ad_row)
         return Ad(segment.ad_id(row), **segment.content_of(row), **self.attributes.of_row(ad_row))
 
+    def field_of(self, ad_row: int, name: str) -> Any:
+        """Return one field of one ad."""
+        if name in ATTRIBUTE_FIELDS:
+            return self.attributes.of_row(ad_row)[name]
+        segment, row = self.locate(ad_row)
+        return segment.field_of(row, name)
+
     def row_of(self, number: int) -> int | None:
         """Return the row of the ad with this number, None if it was removed."""
         for segment, start in zip(reversed(self.segments), reversed(self.starts[:-1]), strict=True):
@@ -99,6 +111,26 @@ class Snapshot:
     def eligible(self, user: CheckedUser) -> Mask:
         """Return which rows (N,) may be shown: living, active, and wanting this user."""
         return self.attributes.eligible(user) & self.alive
+
+    def matching(self, expression: Expression) -> Mask:
+        """Return which rows (N,) a condition is true of; do not change the result.
+
+        `check_columns` must have accepted it. The last masks asked for are kept, within a fixed budget.
+        """
+        key, masks = str(expression), self._masks
+        mask = masks.get(key)
+        if mask is None:
+            mask = masks[key] = matching(expression, self)
+            while len(masks) > max(2, _CACHE_BYTES // max(self.num_rows, 1)):
+                try:
+                    masks.popitem(last=False)
+                except KeyError:  # another thread was quicker
+                    break
+        return mask
+
+    @cached_property
+    def _masks(self) -> OrderedDict[str, Mask]:
+        return OrderedDict()
 
     def gather(self, ad_rows: IntArray, part_of: Callable[[Segment, IntArray], NDArray[Any]]) -> NDArray[Any]:
         """Return the values of `part_of(segment, rows within it)` for some rows (C, …), in their order."""

@@ -31,7 +31,7 @@ class Student:
         for vectors in (self.ads, self.queries):
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def embed(self, texts, max_tokens):
+    def embed(self, texts, max_tokens, kind=None):
         kinds = {"ad": self.ads, "query": self.queries}
         return np.array([kinds[kind][int(row)] for kind, row in (text.split() for text in texts)])
 

@@ -112,11 +112,12 @@ def test_text_is_text(tmp_path, word):
     assert ads_of(write(tmp_path / "ads.jsonl", json.dumps({"ad_id": word, "title": word}))) == [Ad(word, word)]
 
 
-def test_other_names_and_columns_that_are_ignored(tmp_path):
+def test_other_names_and_columns_that_are_payload(tmp_path):
     text = "id\tproduct_id\tname\tbrand\tprice\tbid_price\nx\ta\tb\tc\t9\t0.5\n"
     result = read_ads(write(tmp_path / "ads.tsv", text))
-    assert result.catalog.ad(0) == Ad("a", "b", advertiser="c", bid=0.5)
-    assert result.ignored_columns == ("id", "price")
+    assert result.catalog.ad(0) == Ad("a", "b", advertiser="c", bid=0.5, payload={"id": "x", "price": 9})
+    assert result.payload_columns == ("id", "price")
+    assert result.ignored_columns == ()
 
 
 # One wrong row, on line 3, after a good one: header, row, what is said.
@@ -323,8 +324,11 @@ def test_esci_wands_and_beir(tmp_path):
         "product_id": "B0", "product_title": "Pan", "product_description": None, "product_bullet_point": "non-stick",
         "product_brand": "Koch", "product_color": "red", "product_locale": "us",
     }  # fmt: skip
+    more = {"product_color": "red", "product_locale": "us"}
     pq.write_table(pa.Table.from_pylist([esci]), tmp_path / "products.parquet")
-    assert ads_of(tmp_path / "products.parquet") == [Ad("B0", "Pan", landing_text="non-stick", advertiser="Koch")]
+    assert ads_of(tmp_path / "products.parquet") == [
+        Ad("B0", "Pan", landing_text="non-stick", advertiser="Koch", payload=more)
+    ]
     wands = 'product_id\tproduct_name\tproduct_class\tproduct_description\n0\tbed, "solid"\tBeds\t"12"" mattress"\n'
     assert ads_of(write(tmp_path / "product.csv", wands)) == [Ad("0", 'bed, "solid"', '12" mattress', category="Beds")]
     words = " ".join(f"word{number}" for number in range(30))

@@ -6,6 +6,7 @@ Advertisers speak differently from users: they prefer their own word for a type,
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from intently.lab.world.latent import NONE, Language, Offers
 from intently.lab.world.misspell import misread
@@ -160,9 +161,9 @@ class _Copy:
         return own if self._rng.random() < _OWN_WORD else self._rng.choice(also[:_KNOWN])
 
 
-def _target(language: int, rng: random.Random) -> dict[str, tuple[str, ...]]:
+def _target(language: int, rng: random.Random) -> dict[str, Any]:
     pools = {"countries": _COUNTRIES[language], "devices": _DEVICES, "day_parts": _DAY_PARTS, "audiences": _AUDIENCES}
-    target: dict[str, tuple[str, ...]] = {}
+    target: dict[str, Any] = {}
     for field, rate in _TARGETED.items():
         if rng.random() < rate:
             pool = pools.get(field)
