@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 
 from intently.catalog.day_parts import parse_day_parts
 from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field
-from intently.catalog.jsonl import is_spans, parse_json
+from intently.catalog.jsonl import parse_json
 from intently.catalog.payload import clean_payload
 from intently.catalog.problems import RowCheck, quote
+from intently.catalog.records import is_spans
 from intently.catalog.targeting_values import country, device, language
 from intently.errors import InputError
 from intently.text.markup import plain_texts

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intently.catalog.fields import BATCH_ROWS, PAYLOAD_TYPE, SPANS_TYPE, Field, Rows, match_fields, unmatched
-from intently.catalog.jsonl import to_json
 from intently.catalog.lines import check_expansion, open_input
 from intently.catalog.problems import RowCheck, quote
+from intently.catalog.records import to_json
 from intently.errors import InputError
 
 _SLICE_BYTES = 64 << 20  # of decoded text at once

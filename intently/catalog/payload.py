@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from intently.arrays import IntArray, Mask
 from intently.catalog.fields import PAYLOAD_TYPE, Field, fold_name
-from intently.catalog.jsonl import parse_json, to_json
+from intently.catalog.jsonl import parse_json
 from intently.catalog.problems import RowCheck, quote
+from intently.catalog.records import to_json
 from intently.errors import InputError
 from intently.frozen import EMPTY, MAX_NAME_LENGTH, FrozenDict, frozen
 from intently.types import AD_FIELD_NAMES

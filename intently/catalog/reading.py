@@ -1,0 +1,50 @@
+"""How a file is to be read where its content does not say it, or says it wrongly."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+from intently.catalog.encoding import check_encoding
+from intently.catalog.fields import fold_name
+from intently.errors import InputError
+
+IGNORED = "ignore"  # what a column is mapped to that says nothing
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a user says about files. Raises `InputError` for a value that means nothing."""
+
+    format: str = ""  # of `formats.FORMATS` or `layouts.LAYOUTS`; empty: as the content says
+    columns: Mapping[str, str] = field(
+        default_factory=dict
+    )  # column in the file → field, name in the payload, or ignore
+    decimal: Literal["", "point", "comma"] = ""  # of numbers written as text; empty: as the numbers say
+    encoding: str = ""  # empty: as the bytes say
+    today: date | None = None  # that start and end dates are compared with; None: the day of reading
+
+    def __post_init__(self) -> None:
+        if self.decimal not in ("", "point", "comma"):
+            raise InputError(f"{self.decimal!r} is no decimal mark", cure="use point or comma", field="decimal")
+        if self.encoding:
+            check_encoding(self.encoding)
+        folded = {fold_name(column): target for column, target in self.columns.items()}
+        for column, target in folded.items():
+            if not isinstance(target, str) or not target.strip() or not column:
+                cure = 'write "Max CPC=bid"'
+                raise InputError(f"{column!r} is mapped to {target!r}", cure=cure, field="columns")
+        object.__setattr__(self, "columns", {column: fold_name(target) for column, target in folded.items()})
+
+
+def parse_map(texts: list[str]) -> dict[str, str]:
+    """Return `column=field` texts as a mapping; raise `InputError` for a text without `=` and a column named twice."""
+    columns: dict[str, str] = {}
+    for text in texts:
+        column, equals, target = text.rpartition("=")
+        if not equals or not column.strip() or not target.strip():
+            raise InputError(f"{text!r} maps no column", cure='write --map "Max CPC=bid"', field="map")
+        if column.strip() in columns:
+            raise InputError(f"{column.strip()!r} is mapped twice", cure="keep one of the two", field="map")
+        columns[column.strip()] = target.strip()
+    return columns
