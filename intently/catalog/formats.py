@@ -106,6 +106,11 @@ class Table:
             self._find_header(named, is_header)
         self.header = self._read_header()
 
+    @property
+    def header_line(self) -> int:
+        """The line of the header, 1 where there is none."""
+        return 1 if self.format in ("parquet", "json", "xml") else int(self._first.numbers[self._start])
+
     def first_lines(self, num_lines: int) -> list[str]:
         """Return the first lines of a file of lines, from the first that is not empty."""
         texts: list[str] = self._first.text[self._start : self._start + num_lines].to_pylist()
@@ -118,11 +123,11 @@ class Table:
         column is named twice, and for a column that is to be mapped and is not there. In JSON and XML any key may be
         missing in the first objects.
         """
-        fields = self._mapped(fields)
+        fields = self.mapped(fields)
         if self.format in ("jsonl", "json", "xml"):
             return match_fields(self.header, [field.optional() for field in fields], self.place)
         folded = {fold_name(name) for name in self.header}
-        for column, target in self.reading.columns.items():
+        for column, target in self.reading.columns.items() if fields else ():
             if column not in folded:
                 cure = f"the header has: {quote(', '.join(self.header), 200)}"
                 raise InputError(f"no column {column!r} to read as {target}", cure=cure, path=self.place, field="map")
@@ -137,14 +142,14 @@ class Table:
         cannot be read or lacks a required column; what is wrong with single rows is in `Rows.errors`.
         """
         renamed = {c: t for c, t in self.reading.columns.items() if t not in {field.name for field in fields}}
-        for rows in self._rows(self._mapped(fields), header, rest):
+        for rows in self._rows(self.mapped(fields), header, rest):
             self.num_short += rows.num_short
             if renamed and rows.rest:
                 left = {renamed.get(name, name): values for name, values in rows.rest.items()}
                 rows = replace(rows, rest={name: values for name, values in left.items() if name != IGNORED})
             yield rows
 
-    def _mapped(self, fields: Sequence[Field]) -> list[Field]:
+    def mapped(self, fields: Sequence[Field]) -> list[Field]:
         """Return the fields with the columns that the user says they are."""
         column_of = {target: column for column, target in self.reading.columns.items()}
         return [replace(field, only=column_of.get(field.name, field.only)) for field in fields]

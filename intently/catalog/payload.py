@@ -5,7 +5,7 @@ column whose values are all numbers holds numbers, unless one begins with a zero
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,10 +130,16 @@ def rest_of(rest: Mapping[str, Any], num_rows: int) -> tuple[pa.Table, set[str]]
     return pa.table(trimmed), unfit
 
 
-def with_rest(payloads: pa.ChunkedArray, rest: Sequence[pa.Table], *, in_json: bool, path: object) -> pa.ChunkedArray:
+def with_rest(
+    payloads: pa.ChunkedArray,
+    rest: Sequence[pa.Table],
+    *,
+    in_json: bool | Container[str],
+    path: object,
+) -> pa.ChunkedArray:
     """Return payloads (N,) with the columns of `rest`, tables (N, …) in all. A payload's own value of a name stays.
 
-    Raises `InputError` for more than `MAX_COLUMNS` columns.
+    `in_json` says which columns are in JSON: all, none, or these. Raises `InputError` for more than `MAX_COLUMNS`.
     """
     table = pa.concat_tables(rest, promote_options="default") if rest else pa.table({})
     names = [name for name in table.column_names if name]
@@ -142,7 +148,8 @@ def with_rest(payloads: pa.ChunkedArray, rest: Sequence[pa.Table], *, in_json: b
         raise InputError(f"{len(names):,} columns that no field is called", cure=cure, path=path)
     if not names or not len(payloads):
         return payloads
-    columns = {name: table[name] if in_json else _in_json(table[name]) for name in names}
+    written = names if in_json is True else () if in_json is False else in_json
+    columns = {name: table[name] if name in written else _in_json(table[name]) for name in names}
     joined = pa.table({"": payloads.combine_chunks() if payloads.num_chunks != 1 else payloads, **columns})
     return pa.chunked_array([_joined(batch, names) for batch in joined.to_batches(65_536)], PAYLOAD_TYPE)
 

@@ -73,9 +73,10 @@ def _text(value: Any) -> str | None:
 
 
 def _column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
-    if field.kind == "word" or field.name == "clicks":  # whether something is so may be said so
-        values = [str(value).lower() if field.kind == "word" else int(value) if isinstance(value, bool) else value
-                  for value in values] if any(isinstance(value, bool) for value in values) else values  # fmt: skip
+    if field.name == "clicks":  # whether something is so may be said so
+        values = [int(value) if isinstance(value, bool) else value for value in values]
+    elif field.kind == "word" or field.name == "status":
+        values = [str(value).lower() if isinstance(value, bool) else value for value in values]
     fits, wanted, arrow_type = _KINDS[field.kind]
     is_text = field.kind in ("number", "list") and any(isinstance(value, str) for value in values)
     wrong = np.array(

@@ -1,0 +1,464 @@
+"""One file of ads, read: what it is, what its columns became, and the ads in it.
+
+bytes → lines or records (`formats`) → layout (`layouts`) → columns of fields → status, bid, lists → cleaned ads
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intently.arrays import IntArray
+from intently.catalog.amounts import Decimals, read_amounts
+from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads, split_lists
+from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name
+from intently.catalog.formats import FORMATS, Format, Table
+from intently.catalog.keywords import joined_negatives, read_keywords
+from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, recognized
+from intently.catalog.payload import payload_name, rest_of, with_rest
+from intently.catalog.problems import Errors, Problems, RowCheck, quote
+from intently.catalog.reading import IGNORED, Reading
+from intently.catalog.records import Records, rows_of, to_json
+from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES, status_of
+from intently.errors import InputError
+
+NEGATIVES = "negative_keywords"  # where payloads keep them
+_BID_MICROS = "bid_micros"
+_MORE_FIELDS = (
+    *SERVING_FIELDS,
+    Field(_BID_MICROS, "number", ("cpc_bid_micros", "max_cpc_micros", "bid_amount_micros", "default_max_cpc_micros")),
+    Field(NEGATIVES, "list", ("negatives", "negative_keyword", "exclude_keywords", "excluded_keywords")),
+)
+FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
+_PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
+# Words in the name of a column that nobody read, which may say whether, where or for how much an ad may be served.
+_SMELLS = frozenset(
+    [
+        "status",
+        "state",
+        "stock",
+        "availability",
+        "available",
+        "inventory",
+        "bid",
+        "bids",
+        "cpc",
+        "budget",
+        "negative",
+        "negatives",
+        "exclude",
+        "excluded",
+        "date",
+        "expiry",
+        "expires",
+        "expiration",
+        "start",
+        "end",
+        "country",
+        "countries",
+        "region",
+        "regions",
+        "location",
+        "locations",
+        "geo",
+        "market",
+        "device",
+        "devices",
+        "language",
+        "languages",
+        "locale",
+        "schedule",
+        "paused",
+        "deleted",
+        "archived",
+        "active",
+        "enabled",
+        "disabled",
+        "approval",
+        "approved",
+        "policy",
+        "状态",
+        "库存",
+        "出价",
+        "否定",
+        "日期",
+        "国家",
+        "地区",
+        "设备",
+        "语言",
+    ]
+)
+_HARMLESS = frozenset(
+    [
+        "modified_time",
+        "created_at",
+        "updated_at",
+        "published_at",
+        "last_updated",
+        "last_modified",
+        "date_created",
+        "date_modified",
+        "age_group",
+        "sale_price_effective_date",
+        "date_sale_price_starts",
+        "date_sale_price_ends",
+        "availability_date",
+        "low_stock_amount",
+        "bidding_strategy",
+        "bid_strategy",
+        "bid_strategy_type",
+        "country_of_origin",
+        "campaign_id",
+        "stock_keeping_unit",
+        "link_language",
+        "position_in_stock",
+    ]
+)
+_NO_TITLE = r"(?i)^(-+|–+|—+|\.+|\?+|n/a|#n/a|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$"
+_LOG_FIELDS = (frozenset(("query", "query_id", "query_text", "search_query", "user_query")), frozenset(("ad_id", "doc_id",
+               "product_id", "object_id", "item_id")))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feed:
+    """The ads of one file, and all that is to be said about the file."""
+
+    place: str
+    format: str  # of the file: "csv"
+    layout: str  # the name of the export, "plain" if it is none that is known
+    ads: pa.Table  # (N, …) in `SCHEMA`
+    lines: IntArray  # (N,)
+    num_rows: int  # good and bad
+    columns: tuple[tuple[str, str], ...]  # column in the file → what it became: a field, "payload", "status", "ignored"
+    loud: tuple[str, ...]  # columns that nobody read and whose names say that somebody should
+    held: tuple[tuple[str, str, str, int], ...]  # column, value, status, number of ads: why ads are not active
+    notes: tuple[str, ...]
+    num_with_markup: int
+
+    def columns_that(self, became: str) -> tuple[str, ...]:
+        """Return the columns that became this."""
+        return tuple(name for name, each in self.columns if each == became)
+
+
+def is_ads_header(names: Sequence[str]) -> bool:
+    """Return whether a row names the columns of ads: an id and a title, or those of a known export."""
+    folded = frozenset(fold_name(name) for name in names)
+    has_both = all(not folded.isdisjoint(field.columns) for field in AD_FIELDS if field.required)
+    return has_both or recognized(folded) is not PLAIN
+
+
+def read_feed(
+    path: str | Path,
+    reading: Reading,
+    problems: Problems,
+    progress: Callable[[int], None] | None = None,
+) -> Feed:
+    """Read one file of ads; its wrong rows go to `problems`. Raises `InputError` for a file that has no ads."""
+    table = _opened(path, reading)
+    layout = _layout_of(table, reading)
+    reshaped: Reshaped | None = None
+    if layout.reshape:
+        reshaped, batches = _reshaped(table, layout)
+        header: Sequence[str] = list(dict.fromkeys(name for record in reshaped.records for name in record))
+        matched = _matched_records(header, table)
+    else:
+        header, matched = table.header, table.match(FEED_FIELDS)
+        _check(table, matched)
+        batches = table.rows(FEED_FIELDS, rest=True)
+    state = _State(table, matched, reading)
+    tables: list[pa.Table] = []
+    rests: list[pa.Table] = []
+    lines = [np.zeros(0, dtype=np.int64)]
+    num_rows = num_with_markup = 0
+    for rows in batches:
+        check = RowCheck(table.place, rows.lines)
+        rest, columns = state.read(rows, check)
+        tables.append(clean_ads(columns, check))
+        rests.append(rest.filter(pa.array(check.keep)))
+        lines.append(rows.lines[check.keep])
+        num_rows += len(rows.lines) + len(rows.errors)
+        num_with_markup += int((check.had_markup & check.keep).sum())
+        problems.settle(rows.errors + check.errors)
+        if progress is not None:
+            progress(num_rows)
+    ads = concat_ads(tables)
+    rests = [rest.select([name for name in rest.column_names if name not in state.unfit]) for rest in rests]
+    typed = table.format in ("jsonl", "json", "parquet") and not reshaped
+    rests = [state.with_prices(rest, in_json=typed) for rest in rests]
+    payloads = with_rest(ads["payload"], rests, in_json=typed or (NEGATIVES,), path=table.place)
+    ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
+    kept = {name for rest in rests for name in rest.column_names if name}
+    became = _became(table, header, matched, kept, reshaped)
+    return Feed(
+        str(table.place),
+        table.format,
+        layout.name,
+        ads,
+        np.concatenate(lines),
+        num_rows,
+        became,
+        tuple(
+            name
+            for name, what in became
+            if what in ("payload", "ignored") and smells(name) and not _is_mapped(name, reading)
+        ),
+        tuple((*key, count) for key, count in state.held.most_common()),
+        (*_notes(table, layout, reshaped), *state.notes()),
+        num_with_markup,
+    )
+
+
+def smells(name: str) -> bool:
+    """Return whether the name of a column says that it may decide whether, where or for how much an ad is served."""
+    folded = fold_name(name)
+    return folded not in _HARMLESS and not _SMELLS.isdisjoint(folded.split("_"))
+
+
+def _is_mapped(name: str, reading: Reading) -> bool:
+    return fold_name(name) in reading.columns
+
+
+def _opened(path: str | Path, reading: Reading) -> Table:
+    if reading.format and reading.format not in (*FORMATS, *NAMES):
+        cure = f"use one of {', '.join((*FORMATS, *NAMES))}"
+        raise InputError(f"unknown format {reading.format!r}", cure=cure, field="format")
+    format: Format | None = next((each for each in FORMATS if each == reading.format), None)
+    mapped = set(reading.columns.values())
+
+    def is_header(names: Sequence[str]) -> bool:
+        folded = {reading.columns.get(fold_name(name), fold_name(name)) for name in names}
+        return is_ads_header(names) or (bool(mapped & folded) and is_ads_header(tuple(folded)))
+
+    return Table(path, format=format, reading=reading, is_header=is_header)
+
+
+def _layout_of(table: Table, reading: Reading) -> Layout:
+    """Return what the header is of; raise `InputError` for an export without ads."""
+    named = next((layout for layout in (*LAYOUTS, PLAIN) if layout.name == reading.format), None)
+    names = frozenset(fold_name(name) for name in table.header)
+    layout = named or recognized(names)
+    if layout.refusal:
+        raise InputError(layout.refusal[0], cure=layout.refusal[1], path=table.place, line=table.header_line)
+    has_title = any(name in names for field in AD_FIELDS if field.name == "title" for name in field.columns)
+    if layout is PLAIN and not has_title and "title" not in reading.columns.values():
+        if all(not names.isdisjoint(each) for each in _LOG_FIELDS):
+            cure = "pass it as --clicks beside the file of ads"
+            raise InputError(
+                "a log of clicks or judgements, which has no titles", cure=cure, path=table.place, field="title"
+            )
+    return layout
+
+
+def _check(table: Table, matched: dict[str, str]) -> None:
+    """Raise `InputError` where two columns may be the title or the bid."""
+    if fold_name(matched.get("title", "")) == "name":
+        others = [name for name in table.header if re.search("title|headline", fold_name(name))]
+        if others:
+            problem = f"both '{matched['title']}' and '{others[0]}' may be the title"
+            cure = f'rename the one that users read to title, or say --map "{others[0]}=title"'
+            raise InputError(problem, cure=cure, path=table.place, field="title")
+    bid = next(field for field in AD_FIELDS if field.name == "bid")
+    bids = [name for name in table.header if fold_name(name) in bid.columns]
+    bids += [matched[_BID_MICROS]] if _BID_MICROS in matched else []
+    if len(bids) > 1 and fold_name(bids[0]) != "bid" and "bid" not in map(fold_name, bids):
+        if "bid" in table.reading.columns.values():
+            return
+        problem = f"'{bids[0]}' and '{bids[1]}' may both be the bid"
+        cure = f'say which: --map "{bids[0]}=bid"'
+        raise InputError(problem, cure=cure, path=table.place, line=table.header_line, field="bid")
+
+
+def _matched_records(header: Sequence[str], table: Table) -> dict[str, str]:
+    from intently.catalog.fields import match_fields
+
+    fields = [field.optional() for field in table.mapped(FEED_FIELDS)]
+    matched = match_fields(header, fields, table.place)
+    if "title" not in matched and header:
+        cure = 'add a column title, or name one that is there: --map "Ad Group Name=title"'
+        raise InputError("the export has no titles of ads", cure=cure, path=table.place, line=1, field="title")
+    return matched
+
+
+def _reshaped(table: Table, layout: Layout) -> tuple[Reshaped, Iterator[Rows]]:
+    """Return the ads of a whole export, and the same as batches of rows."""
+    assert layout.reshape
+    lines: list[int] = []
+    rows: list[dict[str, str]] = []
+    errors = Errors()
+    for batch in table.rows((), rest=True):
+        errors += batch.errors
+        lines += batch.lines.tolist()
+        names = list(batch.rest)
+        columns = [["" if cell is None else cell for cell in batch.rest[name].to_pylist()] for name in names]
+        rows += [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    done = layout.reshape(lines, rows)
+    fields = table.mapped(FEED_FIELDS)
+
+    def batches() -> Iterator[Rows]:
+        for start in range(0, max(len(done.lines), 1), BATCH_ROWS):
+            part = slice(start, start + BATCH_ROWS)
+            records = Records(done.lines[part], done.records[part], errors if not start else Errors())
+            yield rows_of(records, fields, table.place, rest=True, in_json=False)
+
+    return done, batches()
+
+
+class _State:
+    """What is known of a file from the batches of it that were read so far."""
+
+    def __init__(self, table: Table, matched: dict[str, str], reading: Reading) -> None:
+        self.matched, self._table, self._today = matched, table, reading.today or date.today()
+        self.unfit: set[str] = set()
+        self.held: Counter[tuple[str, str, str]] = Counter()
+        self._reading = reading
+        self._decimals: dict[str, Decimals] = {}
+        self._match_types: Counter[str] = Counter()
+        self._num_negatives = 0
+        self._as_text: set[str] = set()  # prices that stay text
+        self._is_typed = table.format in ("jsonl", "json", "parquet")
+
+    def read(self, rows: Rows, check: RowCheck) -> tuple[pa.Table, dict[str, Any]]:
+        """Return the payload columns and the fields of a batch, whose status, bid and keywords have been read."""
+        columns = dict(rows.columns)
+        if self.matched.get("ad_id") == "_id":
+            columns["title"] = _title_or_text(columns)
+        rest = dict(rows.rest)
+        for name in SERVING_NAMES & columns.keys():
+            rest.setdefault(name, self._shown(columns[name]))
+        if "title" in columns:
+            titles = pc.utf8_trim_whitespace(pc.fill_null(columns["title"], ""))
+            wrong = pc.match_substring_regex(titles, _NO_TITLE).to_numpy(zero_copy_only=False)
+            check.reject(
+                wrong, "title", lambda row: f"{quote(titles[row].as_py())} stands for no title", "give every row one"
+            )
+        status_of(columns, check, self._today, self.matched, self.held)
+        self._read_bids(columns, check)
+        negatives = self._read_keywords(columns)
+        if negatives is not None:
+            rest[NEGATIVES] = negatives
+        table, unfit = rest_of(rest, len(rows.lines))
+        self.unfit |= unfit
+        return table, columns
+
+    def _shown(self, values: Any) -> Any:
+        if not self._is_typed:
+            return values
+        return pa.array(
+            [None if v is None else v if v in ("true", "false") else to_json(v) for v in values.to_pylist()],
+            pa.string(),
+        )
+
+    def _read_bids(self, columns: dict[str, Any], check: RowCheck) -> None:
+        for name in ("bid", _BID_MICROS):
+            if name in columns and pa.types.is_string(columns[name].type):
+                columns[name] = read_amounts(columns[name], name, check, self._decimals_of(name))
+        if _BID_MICROS in columns:
+            micros = pc.divide(pc.cast(columns.pop(_BID_MICROS), pa.float64()), 1e6)
+            columns["bid"] = pc.coalesce(columns["bid"], micros) if "bid" in columns else micros
+
+    def _decimals_of(self, name: str) -> Decimals:
+        mark = {"point": ".", "comma": ",", "": ""}[self._reading.decimal]
+        return self._decimals.setdefault(name, Decimals(mark))
+
+    def _read_keywords(self, columns: dict[str, Any]) -> Any:
+        negatives, own = columns.pop(NEGATIVES, None), None
+        if negatives is not None and pa.types.is_string(negatives.type):
+            negatives = split_lists(negatives, "keywords")
+        if "keywords" in columns:
+            columns["keywords"], own = read_keywords(columns["keywords"], self._match_types)
+        if negatives is None and own is None:
+            return None
+        joined = joined_negatives(negatives, own)
+        self._num_negatives += len(joined) - joined.null_count
+        return joined
+
+    def with_prices(self, rest: pa.Table, *, in_json: bool) -> pa.Table:
+        """Return payload columns whose prices are numbers, with a column of their currency."""
+        for name in rest.column_names:
+            if not _PRICES.search(name):
+                continue
+            texts = rest[name].combine_chunks()
+            if in_json:
+                texts = pc.replace_substring_regex(texts, r'^"(.*)"$', r"\1")
+            state = self._decimals_of(name)
+            check = RowCheck(self._table.place, np.arange(len(texts), dtype=np.int64))
+            numbers = read_amounts(texts, name, check, state)
+            if check.errors or name in self._as_text or len(state.currencies) > 1:
+                self._as_text.add(name)
+                continue
+            shown = [None if v is None else f"{v:.10f}".rstrip("0").rstrip(".") for v in numbers.to_pylist()]
+            rest = rest.set_column(rest.column_names.index(name), name, pa.array(shown, pa.string()))
+            if state.currencies and "currency" not in rest.column_names:
+                (currency,) = state.currencies
+                value = to_json(currency) if in_json else currency
+                rest = rest.append_column("currency", pa.array([value] * rest.num_rows, pa.string()))
+        return rest
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is worth saying about how values were read."""
+        for name, state in self._decimals.items():
+            if state.was_seen:
+                yield f"'{self.matched.get(name, name)}' has a comma before decimals"
+            if len(state.currencies) > 1:
+                yield f"'{self.matched.get(name, name)}' is in several currencies: {', '.join(state.currencies)}"
+            elif state.currencies:
+                yield f"'{self.matched.get(name, name)}' is in {next(iter(state.currencies))}"
+        for name in sorted(self._as_text):
+            yield f"'{name}' stays text: not all of its values can be read as numbers in one way"
+        if types := {name: number for name, number in self._match_types.items() if name not in ("", "negative")}:
+            told = ", ".join(f"{number:,} {name}" for name, number in types.items())
+            yield f"match types of keywords are not used: {told}"
+        if self._num_negatives:
+            yield f"negative keywords of {self._num_negatives:,} ads are kept in the payload and do not filter"
+
+
+def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[str]:
+    if layout is not PLAIN:
+        yield f"a {layout.title}"
+    yield from table.notes
+    if table.num_totals:
+        yield f"{table.num_totals:,} rows of totals passed over"
+    if table.num_short:
+        yield f"{table.num_short:,} rows without their last fields, which were read as empty"
+    if reshaped:
+        for kind, number in reshaped.others.items():
+            yield f"{number:,} {kind}"
+        yield from reshaped.notes
+
+
+def _became(
+    table: Table, header: Sequence[str], matched: dict[str, str], kept: set[str], reshaped: Reshaped | None
+) -> tuple[tuple[str, str], ...]:
+    """Return what each column became."""
+    field_of = {column: name for name, column in matched.items()}
+    found: dict[str, str] = {}
+    for name in (name for name in header if name.strip()):
+        if name in field_of:
+            field = field_of[name]
+            found[name] = "status" if field in SERVING_NAMES else "bid" if field == _BID_MICROS else field
+        elif table.reading.columns.get(fold_name(name)) == IGNORED:
+            found[name] = IGNORED
+        else:
+            renamed = table.reading.columns.get(fold_name(name), name)
+            is_once = reshaped is not None or [fold_name(each) for each in header].count(fold_name(name)) == 1
+            found[name] = "payload" if payload_name(renamed) in kept and is_once else "ignored"
+    known = {payload_name(name) for name in header} | {NEGATIVES, "currency"} | SERVING_NAMES
+    found |= {name: "payload" for name in sorted(kept) if name not in known and not reshaped}
+    return tuple(found.items())
+
+
+def _title_or_text(columns: dict[str, Any]) -> Any:
+    empty = pa.nulls(len(columns["ad_id"]), pa.string())
+    titles = pc.utf8_trim_whitespace(pc.fill_null(columns.get("title", empty), ""))
+    texts = pc.utf8_trim_whitespace(pc.fill_null(columns.get("description", empty), ""))
+    start = pc.utf8_slice_codeunits(texts, 0, 101)
+    cut = pc.replace_substring_regex(start, r"(?s)^(.{40,100})\s.*$", r"\1")
+    short = pc.less_equal(pc.utf8_length(texts), 100)
+    return pc.if_else(pc.equal(titles, ""), pc.if_else(short, texts, pc.utf8_slice_codeunits(cut, 0, 100)), titles)

@@ -1,0 +1,101 @@
+"""Google Ads: exports of its Editor, and reports of ads. Keywords and bids come from the rows of the ad groups.
+
+The first headline is the title; the others begin the description. An ad takes the keywords of its ad group that are
+enabled, and that group's bid. The Editor gives ads no ids, so they are named by campaign, ad group and a digest of what
+is written on them.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
+from intently.catalog.serving import ACTIVE, read_status
+
+_MAX_ID = 200
+
+
+@dataclass
+class Group:
+    """What an ad group gives its ads."""
+
+    bid: str = ""
+    keywords: list[str] = field(default_factory=list)
+    negatives: list[str] = field(default_factory=list)
+    num_bids: int = 0  # of keywords
+
+
+def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
+    """Return the ads of an export."""
+    done = Reshaped()
+    groups: dict[tuple[str, str], Group] = {}
+    ads: list[tuple[int, Row]] = []
+    for line, row in zip(lines, rows, strict=True):
+        group = groups.setdefault(_key(row), Group())
+        criterion = first_of(row, "criterion_type", "match_type", "type").lower()
+        if first_of(row, "headline_1", "headline", "long_headline"):
+            ads.append((line, row))
+        elif keyword := first_of(row, "keyword", "search_keyword"):
+            if "negative" in criterion:
+                group.negatives.append(bare(keyword))
+                done.others["negative keywords"] += 1
+            elif read_status(first_of(row, "status", "keyword_status") or "enabled") == ACTIVE:
+                group.keywords.append(bare(keyword))
+                group.num_bids += bool(first_of(row, "max_cpc"))
+                done.others["keywords"] += 1
+            else:
+                done.others["keywords that are not enabled, passed over"] += 1
+        else:
+            group.bid = first_of(row, "max_cpc", "default_max_cpc") or group.bid
+            done.others["ad groups" if row.get("ad_group", "").strip() else "campaigns and other rows"] += 1
+    for line, row in ads:
+        campaign, group = groups.get((_key(row)[0], ""), Group()), groups[_key(row)]
+        done.add(line, _ad(row, group, campaign.negatives if campaign is not group else []))
+    if num := sum(group.num_bids for group in groups.values()):
+        done.notes.append(f"bids of {num:,} keywords are not used: an ad has one bid, that of its ad group")
+    return done
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row.get("campaign", "").strip(), row.get("ad_group", "").strip()
+
+
+def _ad(row: Row, group: Group, negatives: list[str]) -> dict[str, object]:
+    headlines = _numbered(row, "headline") or [first_of(row, "headline", "long_headline")]
+    texts = _numbered(row, "description") + _numbered(row, "description_line") or [first_of(row, "description")]
+    used = {name for name in row if re.fullmatch(r"(headline|description|description_line)(_\d+)?", name)}
+    others = {name: cell for name, cell in row.items() if name not in used and cell.strip() not in ("", "--")}
+    others.pop("keyword", None)
+    own_id = first_of(row, "ad_id", "id")
+    ad = others | {
+        "ad_id": own_id or _made_id(row, headlines + texts),
+        "title": headlines[0],
+        "description": sentences(*headlines[1:], *texts),
+        "keywords": "|".join(dict.fromkeys(group.keywords)),
+        "bid": first_of(row, "max_cpc") or group.bid,
+    }
+    ad.pop("max_cpc", None)
+    if group.negatives or negatives:
+        return ad | {"negative_keywords": "|".join(dict.fromkeys((*group.negatives, *negatives)))}
+    return dict(ad)
+
+
+def _numbered(row: Row, name: str) -> list[str]:
+    """Return the cells `name_1`, `name_2`, … that are not empty."""
+    return [text for number in range(1, 31) if (text := first_of(row, f"{name}_{number}"))]
+
+
+def _made_id(row: Row, texts: list[str]) -> str:
+    written = "\n".join([*_key(row), first_of(row, "ad_type"), first_of(row, "final_url"), *texts])
+    digest = hashlib.sha256(written.encode()).hexdigest()[:12]
+    place = re.sub(r"\s+", " ", " / ".join(_key(row)))
+    return f"{place} / {digest}" if len(place) <= _MAX_ID else digest
+
+
+def bare(keyword: str) -> str:
+    """Return a keyword without the marks of its match type: `[exact]`, `"phrase"`, `+broad`."""
+    text = keyword.strip()
+    if len(text) > 2 and (text[0], text[-1]) in (("[", "]"), ('"', '"')):
+        text = text[1:-1]
+    return re.sub(r"(^|\s)\+(?=\S)", r"\1", text).strip()
