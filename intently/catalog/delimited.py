@@ -34,11 +34,26 @@ def read_delimited(
     In TSV, empty fields after them do not matter. Rows with the first `num_needed` only are taken where all rows look
     as if empty fields at their ends had been left out.
     """
-    for lines in batches:
+    for lines in _with_the_last(batches):
         if has_header and (filled := np.flatnonzero(_is_filled(lines.text))).size:
             after = int(filled[0]) + 1
             lines, has_header = Lines(lines.numbers[after:], lines.text[after:], lines.errors), False
         yield _split(lines, columns, num_fields, format, path, num_needed)
+
+
+def _with_the_last(batches: Iterable[Lines]) -> Iterator[Lines]:
+    """Yield batches; a last line that does not end comes with the batch before it, as what others look like matters."""
+    held: Lines | None = None
+    for lines in batches:
+        if held is not None and len(lines.text) == 1 and not lines.errors:
+            numbers = np.concatenate([held.numbers, lines.numbers])
+            held = Lines(numbers, pa.concat_arrays([held.text, lines.text]), held.errors)
+            continue
+        if held is not None:
+            yield held
+        held = lines
+    if held is not None:
+        yield held
 
 
 def _split(

@@ -89,13 +89,14 @@ def _decoder(name: str, notes: list[str]) -> Any:
 
 def _told(block: bytes) -> tuple[bool, str | None]:
     """Return whether the encoding is known now, and its code page if it is not UTF-8."""
-    if _has_valid_line(block):
-        return True, None
+    try:
+        if not codecs.getincrementaldecoder("utf-8")().decode(block).isascii():
+            return True, None
+    except UnicodeDecodeError:
+        if _has_valid_line(block):
+            return True, None
     if b"\n" not in block and b"\r" not in block and len(block) < _SAMPLE_BYTES:
-        try:
-            return bool(not codecs.getincrementaldecoder("utf-8")().decode(block).isascii()), None
-        except UnicodeDecodeError:
-            pass
+        return False, None
     return True, code_page(block)
 
 

@@ -331,7 +331,7 @@ class _State:
             columns["title"] = _title_or_text(columns)
         rest = dict(rows.rest)
         for name in SERVING_NAMES & columns.keys():
-            rest.setdefault(name, self._shown(columns[name]))
+            rest.setdefault(fold_name(self.matched.get(name, name)), self._shown(columns[name]))
         if "title" in columns:
             titles = pc.utf8_trim_whitespace(pc.fill_null(columns["title"], ""))
             wrong = pc.match_substring_regex(titles, _NO_TITLE).to_numpy(zero_copy_only=False)
@@ -440,16 +440,18 @@ def _became(
     field_of = {column: name for name, column in matched.items()}
     found: dict[str, str] = {}
     for name in (name for name in header if name.strip()):
-        if name in field_of:
+        if name in field_of and not (reshaped and name == "payload"):
             field = field_of[name]
             found[name] = "status" if field in SERVING_NAMES else "bid" if field == _BID_MICROS else field
+        elif reshaped and name == "payload":
+            continue
         elif table.reading.columns.get(fold_name(name)) == IGNORED:
             found[name] = IGNORED
         else:
             renamed = table.reading.columns.get(fold_name(name), name)
             is_once = reshaped is not None or [fold_name(each) for each in header].count(fold_name(name)) == 1
             found[name] = "payload" if payload_name(renamed) in kept and is_once else "ignored"
-    known = {payload_name(name) for name in header} | {NEGATIVES, "currency"} | SERVING_NAMES
+    known = {payload_name(name) for name in header} | {NEGATIVES, "currency"}
     found |= {name: "payload" for name in sorted(kept) if name not in known and not reshaped}
     return tuple(found.items())
 

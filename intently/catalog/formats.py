@@ -30,7 +30,7 @@ from intently.catalog.delimited import read_delimited
 from intently.catalog.fields import Field, Rows, fold_name, match_fields, num_named, unmatched
 from intently.catalog.foreign import check_path
 from intently.catalog.header import NAMES, IsHeader, find_header, is_quoted
-from intently.catalog.json_document import json_records
+from intently.catalog.json_document import holds_records, json_records
 from intently.catalog.jsonl import jsonl_keys, parse_json, read_jsonl
 from intently.catalog.lines import STANDARD_INPUT, Lines, compression_suffix, place_of, read_lines
 from intently.catalog.parquet import parquet_columns, read_parquet
@@ -271,8 +271,7 @@ class Table:
         except ValueError:
             return "json" if _is_open(line) else "jsonl"
         is_alone = pc.sum(pc.not_equal(self._first.text, "")).as_py() == 1
-        holds_list = any(isinstance(each, list) and each and isinstance(each[0], dict) for each in value.values())
-        return "json" if is_alone and holds_list and "title" not in value else "jsonl"
+        return "json" if is_alone and holds_records(value) else "jsonl"
 
     def _find_header(self, named: Format | None, is_header: IsHeader | None) -> None:
         lines = self._first.text[self._start :]
@@ -289,8 +288,9 @@ class Table:
             self.format = "csv"
             self.notes.append(f"separated by {NAMES.get(found.delimiter, repr(found.delimiter))}")
         if self.format == "tsv" and is_header and found.was_found:
-            texts = self._first.text[self._start : self._start + _MAX_QUOTED_LINES].to_pylist()
-            if any(re.search(r'(^|\t)"', text) for text in texts) and is_quoted(texts, texts[0].count("\t") + 1):
+            texts = self._first.text[self._start : self._start + _MAX_QUOTED_LINES]
+            starts = pc.or_(pc.starts_with(texts, '"'), pc.match_substring(texts, '\t"'))
+            if pc.any(starts).as_py() and is_quoted(texts.to_pylist(), texts[0].as_py().count("\t") + 1):
                 self.format = "csv"
                 self.notes.append("fields in quotes, as Excel writes them")
 

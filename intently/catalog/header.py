@@ -53,8 +53,6 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 def is_quoted(lines: Sequence[str], num_fields: int) -> bool:
     """Return whether lines of tab-separated fields, some of which begin with a quote, are quoted as Excel quotes."""
-    if not any(re.search(r'(^|\t)"', line) for line in lines):
-        return False
     try:
         csv_header(lines[:1], None, "\t")
         rows = csv.reader((f"{line}\n" for line in lines), delimiter="\t", strict=True)

@@ -29,6 +29,11 @@ def json_records(text: str, place: object) -> Iterator[Records]:
         yield Records(list(range(start + 1, start + len(part) + 1)), part)
 
 
+def holds_records(value: dict[str, Any]) -> bool:
+    """Return whether an object is no record itself, but holds a list of records."""
+    return not _is_record(value) and next(_lists(value, 0), None) is not None
+
+
 def _list_in(value: Any, place: object) -> list[Any]:
     if isinstance(value, list):
         return value
