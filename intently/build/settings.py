@@ -8,6 +8,7 @@ from intently.build.teacher import TeacherSettings
 from intently.build.training.bridge import BridgeTrainingSettings
 from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
+from intently.catalog.reading import FeedSettings
 from intently.engine.settings import RetrievalSettings
 from intently.errors import SettingsError
 from intently.index.coarse import CoarseSettings
@@ -100,6 +101,10 @@ class BuildSettings:
     checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads on a CPU; elsewhere PyTorch does
+    columns: dict[str, str] = field(
+        default_factory=dict
+    )  # of the files of ads: column → field, payload name, or ignore
+    feed: FeedSettings = field(default_factory=FeedSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)

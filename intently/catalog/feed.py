@@ -140,6 +140,7 @@ class Feed:
     loud: tuple[str, ...]  # columns that nobody read and whose names say that somebody should
     held: tuple[tuple[str, str, str, int], ...]  # column, value, status, number of ads: why ads are not active
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]  # what is in the file and is not used as its owner may think
     num_with_markup: int
 
     def columns_that(self, became: str) -> tuple[str, ...]:
@@ -211,6 +212,7 @@ def read_feed(
         ),
         tuple((*key, count) for key, count in state.held.most_common()),
         (*_notes(table, layout, reshaped), *state.notes()),
+        (*(reshaped.notes if reshaped else ()), *state.warnings()),
         num_with_markup,
     )
 
@@ -406,17 +408,21 @@ class _State:
         for name, state in self._decimals.items():
             if state.was_seen:
                 yield f"'{self.matched.get(name, name)}' has a comma before decimals"
+            if len(state.currencies) == 1:
+                yield f"'{self.matched.get(name, name)}' is in {next(iter(state.currencies))}"
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what is in the file and is not used as its owner may think."""
+        for name, state in self._decimals.items():
             if len(state.currencies) > 1:
                 yield f"'{self.matched.get(name, name)}' is in several currencies: {', '.join(state.currencies)}"
-            elif state.currencies:
-                yield f"'{self.matched.get(name, name)}' is in {next(iter(state.currencies))}"
         for name in sorted(self._as_text):
             yield f"'{name}' stays text: not all of its values can be read as numbers in one way"
         if types := {name: number for name, number in self._match_types.items() if name not in ("", "negative")}:
             told = ", ".join(f"{number:,} {name}" for name, number in types.items())
             yield f"match types of keywords are not used: {told}"
         if self._num_negatives:
-            yield f"negative keywords of {self._num_negatives:,} ads are kept in the payload and do not filter"
+            yield f"negative keywords of {self._num_negatives:,} ads are kept in the payload, and exclude no query"
 
 
 def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[str]:
@@ -430,7 +436,6 @@ def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[
     if reshaped:
         for kind, number in reshaped.others.items():
             yield f"{number:,} {kind}"
-        yield from reshaped.notes
 
 
 def _became(

@@ -31,7 +31,7 @@ from intently.errors import InputError
 
 # In a file of queries alone these names can mean nothing else.
 _QUERY_ID = replace(QUERY_ID, aliases=(*QUERY_ID.aliases, "_id", "id"))
-_QUERY = replace(QUERY, aliases=(*QUERY.aliases, "text"))
+_QUERY = replace(QUERY, aliases=(*QUERY.aliases, "text", "q", "search_term", "search_query", "keyword"))
 _QUERY_ID_NAMES = frozenset(_QUERY_ID.columns)
 _LINES_LOOKED_AT = 100
 

@@ -37,6 +37,19 @@ class Reading:
         object.__setattr__(self, "columns", {column: fold_name(target) for column, target in folded.items()})
 
 
+@dataclass(frozen=True)
+class FeedSettings:
+    """The table `[feed]` of a settings file: how files of ads are read, where they do not say it themselves."""
+
+    format: str = ""  # of the files of ads, or what they are exported from (`shopify`); empty: as they look
+    decimal: str = ""  # `point` or `comma`: what separates decimals; empty: as the numbers show
+    encoding: str = ""  # of the files, such as cp1252; empty: as the bytes show
+
+    def reading(self, columns: Mapping[str, str]) -> Reading:
+        """Return the settings with the columns that are mapped."""
+        return Reading(self.format, columns, self.decimal, self.encoding)  # type: ignore[arg-type]
+
+
 def parse_map(texts: list[str]) -> dict[str, str]:
     """Return `column=field` texts as a mapping; raise `InputError` for a text without `=` and a column named twice."""
     columns: dict[str, str] = {}

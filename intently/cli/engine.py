@@ -1,20 +1,26 @@
 """Commands that build an engine and ask it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from intently.cli.check import short_report
 from intently.cli.shared import (
-    AdsFile,
+    AdsFiles,
+    ColumnMap,
+    Decimal,
+    Encoding,
     EngineDirectory,
+    FeedFormat,
     QueriesFile,
     SettingsFile,
     SkipBad,
     err,
+    feed_of,
     load_engine,
     need_files,
     need_models,
@@ -26,7 +32,7 @@ from intently.types import Channel, UserContext
 
 
 def build(
-    ads: AdsFile,
+    ads: AdsFiles,
     directory: Annotated[Path, typer.Option("--out", help="Directory for the engine.", show_default=False)],
     clicks: Annotated[
         Path | None,
@@ -42,21 +48,36 @@ def build(
         str, typer.Option(help="What to begin from: instant (trains nothing), default, or best (also an encoder).")
     ] = "default",
     settings: SettingsFile = None,
+    format: FeedFormat = "",
+    columns: ColumnMap = None,
+    decimal: Decimal = "",
+    encoding: Encoding = "",
     skip_bad: SkipBad = False,
 ) -> None:
     """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
-    need_files(ads=ads, clicks=clicks, queries=queries, pages=pages)
+    need_files(clicks=clicks, queries=queries, pages=pages)
     need_models()
     from intently.build.pipeline import build_engine
     from intently.build.settings import BuildSettings
+    from intently.catalog.sources import local_files
     from intently.settings import read_settings
 
     chosen = BuildSettings.preset(preset)
     if settings:
         chosen = read_settings(BuildSettings, settings, chosen)
-    with StageProgress(err) as progress:
+    feed, mapped = feed_of(format, columns, decimal, encoding, settings)
+    chosen = replace(chosen, feed=feed, columns=mapped)
+    with local_files(ads) as files, StageProgress(err) as progress:
         report = build_engine(
-            ads, clicks, directory, chosen, queries=queries, pages=pages, skip_bad=skip_bad, progress=progress
+            files,
+            clicks,
+            directory,
+            chosen,
+            queries=queries,
+            pages=pages,
+            skip_bad=skip_bad,
+            progress=progress,
+            tell=lambda found: [err.print(line, soft_wrap=True) for line in short_report(found)],
         )
     out.print(f"{report.directory}: complete", soft_wrap=True)
     for name, value in report.facts.items():

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from intently.catalog.reading import FeedSettings, parse_map
 from intently.errors import InputError, MissingDependencyError, install_hint
+from intently.settings import from_mapping, read_toml
 from intently.terminal import SafeConsole
 
 if TYPE_CHECKING:
@@ -22,6 +25,19 @@ EngineDirectory = Annotated[
 AdsFile = Annotated[
     Path, typer.Option(help="Ads: TSV, CSV, JSONL or Parquet, plain or compressed.", show_default=False)
 ]
+AdsFiles = Annotated[
+    list[str],
+    typer.Option(
+        help="Ads: a feed or an export, plain or compressed; a glob, an address, -. May be repeated.",
+        show_default=False,
+    ),
+]
+FeedFormat = Annotated[str, typer.Option("--format", help="What the files of ads are, if not what they look like.")]
+ColumnMap = Annotated[
+    list[str] | None, typer.Option("--map", help='What a column of ads is: "Max CPC=bid"; may be repeated.')
+]
+Decimal = Annotated[str, typer.Option(help="What separates decimals in ads: point or comma.")]
+Encoding = Annotated[str, typer.Option(help="The encoding of the files of ads, such as cp1252.")]
 ClicksFile = Annotated[Path | None, typer.Option(help="Clicks or judgements to learn from.", show_default=False)]
 QueriesFile = Annotated[
     Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
@@ -44,6 +60,24 @@ def need_files(**paths: Path | None) -> None:
         if path is not None and (str(path) == "-" or path.is_fifo() or path.is_char_device()):
             cure = "write it to a file first"
             raise InputError(f"--{option} is read more than once, which a pipe cannot be", cure=cure, path=path)
+
+
+def feed_of(
+    format: str, columns: list[str] | None, decimal: str, encoding: str, path: Path | None
+) -> tuple[FeedSettings, dict[str, str]]:
+    """Return how files of ads are read, and what columns are: as the options say, else the tables of a settings file."""
+    tables = read_toml(path) if path else {}
+    kept = {name: tables[name] for name in ("feed", "columns") if name in tables}
+    chosen = from_mapping(_FeedTables, kept, str(path))
+    said = {"format": format, "decimal": decimal, "encoding": encoding}
+    feed = replace(chosen.feed, **{name: value for name, value in said.items() if value})
+    return feed, chosen.columns | parse_map(columns or [])
+
+
+@dataclass(frozen=True)
+class _FeedTables:
+    feed: FeedSettings = field(default_factory=FeedSettings)
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 def need_models() -> None:

@@ -137,7 +137,11 @@ WRONG_ROWS = [
     ("ad_id\ttitle\tbid", b"b\tc\t1,250", "field 'bid': '1,250' may be a thousand and more, or one with decimals"),
     ("ad_id\ttitle\tstatus", b"b\tc\tlive", "field 'status': unknown status 'live'; use one of active, paused, ended"),
     ("ad_id\ttitle\tcountries", b"b\tc\tDE|GER", "field 'countries': 'GER' is not a country; use a two-letter code"),
-    ("ad_id\ttitle\tlanguages", b"b\tc\tgermanic", "field 'languages': 'germanic' is not a language; use a language tag"),
+    (
+        "ad_id\ttitle\tlanguages",
+        b"b\tc\tgermanic",
+        "field 'languages': 'germanic' is not a language; use a language tag",
+    ),
     (
         "ad_id\ttitle\tday_parts",
         b"b\tc\tmon-fri",
