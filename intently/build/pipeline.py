@@ -96,9 +96,9 @@ def build_engine(
 
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
-    newest of all stay. `tell` is called with what was understood of the ads, before anything long starts. Raises `InputError` for wrong input, for an `out` that holds something else or into which
-    another build writes; `SettingsError` for a device that this machine lacks and
-    for settings that do not fit the models, before anything long starts.
+    newest of all stay. `tell` is called with what was understood of the ads, before anything long starts. Raises
+    `InputError` for wrong input, for an `out` that holds something else or into which another build writes;
+    `SettingsError` for a device that this machine lacks and for settings that do not fit the models.
     """
     ads_files = [Path(path) for path in (ads if isinstance(ads, list | tuple) else [ads])]  # type: ignore[arg-type]
     out = Path(out)

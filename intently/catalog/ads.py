@@ -68,7 +68,7 @@ def read_all(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[ReadResult, Problems]:
     """Read files of ads as `read_ads` does, but leave it to the caller what becomes of problems and of no ads."""
-    paths = list(path) if isinstance(path, list | tuple) else [path]
+    paths: list[Any] = list(path) if isinstance(path, list | tuple) else [path]
     if not paths:
         raise InputError("no files", cure="name at least one", field="path")
     problems = Problems(skip_bad=skip_bad)

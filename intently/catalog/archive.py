@@ -39,7 +39,7 @@ def open_member(stream: Any, place: object) -> tuple[Any, int, str]:
 def _opened(stream: Any, place: object) -> zipfile.ZipFile:
     file: IO[bytes] = stream
     if not stream.seekable():
-        file = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES)
+        file = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES)  # noqa: SIM115
         shutil.copyfileobj(stream, file)
         file.seek(0)
     try:

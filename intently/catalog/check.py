@@ -152,7 +152,7 @@ def _script_shares(titles: Sequence[str]) -> dict[str, float]:
 
 
 def _same_titles(catalog: Catalog, titles: Sequence[str]) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], int]:
-    """Return the titles that several ads have, whatever their case, width and marks, and how many ads are not the first."""
+    """Return the titles that several ads have, whatever their case and width, and how many ads are not the first."""
     rows: dict[str, list[int]] = {}
     for row, title in enumerate(titles):
         rows.setdefault(normalize(title), []).append(row)

@@ -40,90 +40,22 @@ FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
 _PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
 # Words in the name of a column that nobody read, which may say whether, where or for how much an ad may be served.
 _SMELLS = frozenset(
-    [
-        "status",
-        "state",
-        "stock",
-        "availability",
-        "available",
-        "inventory",
-        "bid",
-        "bids",
-        "cpc",
-        "budget",
-        "negative",
-        "negatives",
-        "exclude",
-        "excluded",
-        "date",
-        "expiry",
-        "expires",
-        "expiration",
-        "start",
-        "end",
-        "country",
-        "countries",
-        "region",
-        "regions",
-        "location",
-        "locations",
-        "geo",
-        "market",
-        "device",
-        "devices",
-        "language",
-        "languages",
-        "locale",
-        "schedule",
-        "paused",
-        "deleted",
-        "archived",
-        "active",
-        "enabled",
-        "disabled",
-        "approval",
-        "approved",
-        "policy",
-        "状态",
-        "库存",
-        "出价",
-        "否定",
-        "日期",
-        "国家",
-        "地区",
-        "设备",
-        "语言",
-    ]
-)
+    ("status", "state", "stock", "availability", "available", "inventory", "bid", "bids", "cpc", "budget", "negative",
+     "negatives", "exclude", "excluded", "date", "expiry", "expires", "expiration", "start", "end", "country",
+     "countries", "region", "regions", "location", "locations", "geo", "market", "device", "devices", "language",
+     "languages", "locale", "schedule", "paused", "deleted", "archived", "active", "enabled", "disabled", "approval",
+     "approved", "policy", "状态", "库存", "出价", "否定词", "日期", "国家", "地区", "设备", "语言")
+)  # fmt: skip
 _HARMLESS = frozenset(
-    [
-        "modified_time",
-        "created_at",
-        "updated_at",
-        "published_at",
-        "last_updated",
-        "last_modified",
-        "date_created",
-        "date_modified",
-        "age_group",
-        "sale_price_effective_date",
-        "date_sale_price_starts",
-        "date_sale_price_ends",
-        "availability_date",
-        "low_stock_amount",
-        "bidding_strategy",
-        "bid_strategy",
-        "bid_strategy_type",
-        "country_of_origin",
-        "campaign_id",
-        "stock_keeping_unit",
-        "link_language",
-        "position_in_stock",
-    ]
-)
+    ("created_date", "date_created", "modified_date", "date_modified", "sale_price_effective_date",
+     "date_sale_price_starts", "date_sale_price_ends", "availability_date", "low_stock_amount", "bidding_strategy",
+     "bid_strategy", "bid_strategy_type", "country_of_origin", "stock_keeping_unit")
+)  # fmt: skip
 _NO_TITLE = r"(?i)^(-+|–+|—+|\.+|\?+|n/a|#n/a|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$"
-_LOG_FIELDS = (frozenset(("query", "query_id", "query_text", "search_query", "user_query")), frozenset(("ad_id", "doc_id",
-               "product_id", "object_id", "item_id")))  # fmt: skip
+_LOG_FIELDS = (  # of each of which a log of clicks has one
+    frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
+    frozenset(("ad_id", "doc_id", "product_id", "object_id", "item_id")),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,12 +181,13 @@ def _layout_of(table: Table, reading: Reading) -> Layout:
     if layout.refusal:
         raise InputError(layout.refusal[0], cure=layout.refusal[1], path=table.place, line=table.header_line)
     has_title = any(name in names for field in AD_FIELDS if field.name == "title" for name in field.columns)
-    if layout is PLAIN and not has_title and "title" not in reading.columns.values():
-        if all(not names.isdisjoint(each) for each in _LOG_FIELDS):
-            cure = "pass it as --clicks beside the file of ads"
-            raise InputError(
-                "a log of clicks or judgements, which has no titles", cure=cure, path=table.place, field="title"
-            )
+    is_log = all(not names.isdisjoint(each) for each in _LOG_FIELDS)
+    if layout is PLAIN and is_log and not has_title and "title" not in reading.columns.values():
+        problem, cure = (
+            "a log of clicks or judgements, which has no titles",
+            "pass it as --clicks beside the file of ads",
+        )
+        raise InputError(problem, cure=cure, path=table.place, field="title")
     return layout
 
 

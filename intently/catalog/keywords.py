@@ -3,12 +3,12 @@
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.columns import split_lists
 from intently.catalog.layouts.google_ads import bare
+from intently.catalog.records import to_json
 
 _MARKED = r"""^\s*([\["+]|-[^\s\d-])|\s\+\S"""
 
@@ -47,11 +47,4 @@ def joined_negatives(first: Any, second: Any) -> Any:
         for row in zip(*(column.to_pylist() for column in columns), strict=True)
     ]
     texts = [list(dict.fromkeys(row)) for row in rows]
-    from intently.catalog.records import to_json
-
     return pa.array([to_json(row) if row else None for row in texts], pa.string())
-
-
-def num_lists(column: Any) -> int:
-    """Return how many of the JSON lists (N,) there are."""
-    return int(np.sum(pc.is_valid(column).to_numpy(zero_copy_only=False)))

@@ -2,8 +2,9 @@
 
 The suffix says the compression (`.gz`, `.bz2`, `.xz` or `.zst`), and where there is none the first bytes do. A line
 ends with a line feed, or with a carriage return in a file that has no line feed; a carriage return before a line feed
-and a byte-order mark at the start of the file are taken off. What is not UTF-8 becomes it (`intently.catalog.encoding`);
-a damaged line and one that holds a NUL character is a wrong row. A zip archive is the file inside it.
+and a byte-order mark at the start of the file are taken off. What is not UTF-8 becomes it (see
+`intently.catalog.encoding`); a damaged line and one that holds a NUL character is a wrong row. A zip archive is the
+file inside it.
 
 A file is opened once, so that it may be a pipe; `-` is standard input.
 """

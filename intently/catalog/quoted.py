@@ -84,8 +84,8 @@ def read_csv(
     """Read rows out of CSV: `columns` gives the place of each field among the `num_fields` of a row.
 
     Empty fields after them do not matter. Rows with the first `num_needed` only are taken where all rows look as if
-    empty fields at their ends had been left out. The size limit of Python's csv module, which holds for the whole process, is
-    raised if it is lower than 16 million characters.
+    empty fields at their ends had been left out. The size limit of Python's csv module, which holds for the whole
+    process, is raised if it is lower than 16 million characters.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     lines = _Feed(batches)

@@ -8,7 +8,6 @@ before `active`. An empty value says nothing. A value that is not understood is 
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from intently.arrays import IntArray
 from intently.catalog.fields import Field
 from intently.catalog.problems import RowCheck, quote
 
@@ -67,70 +67,36 @@ STATUS_ALIASES = (
     "state", "ad_status", "ad_state", "item_status", "product_status", "listing_status", "effective_status",
     "configured_status", "delivery_status", "serving_status",
 )  # fmt: skip
-SERVING_FIELDS = (
-    *(Field(name, "word") for name in STATUS_ALIASES[1:]),  # beside a status, each says something of its own
-    Field("account_status", "word"),
-    Field("campaign_status", "word", ("campaign_state",)),
-    Field("ad_group_status", "word", ("adgroup_status", "ad_set_status", "adset_status", "ad_group_state")),
-    Field("approval_status", "word", ("ad_approval_status", "approval", "policy_approval_status")),
-    Field("editorial_status", "word"),
-    Field("review_status", "word", ("ad_review_status", "moderation_status", "ad_policy_status", "policy_status")),
-    Field(
-        "availability", "word", ("stock_status", "in_stock", "stock_availability", "is_in_stock", "availability_status")
+# Field → the names of columns that say it.
+_COLUMNS = {
+    **dict.fromkeys(STATUS_ALIASES[1:], ()),  # beside a status, each says something of its own
+    "account_status": (),
+    "campaign_status": ("campaign_state",),
+    "ad_group_status": ("adgroup_status", "ad_set_status", "adset_status", "ad_group_state"),
+    "approval_status": ("ad_approval_status", "approval", "policy_approval_status"),
+    "editorial_status": (),
+    "review_status": ("ad_review_status", "moderation_status", "ad_policy_status", "policy_status"),
+    "availability": ("stock_status", "in_stock", "stock_availability", "is_in_stock", "availability_status"),
+    "quantity": (
+        "stock", "inventory", "quantity_to_sell_on_facebook", "stock_quantity", "inventory_quantity",
+        "variant_inventory_qty", "qty", "stock_level",
     ),
-    Field(
-        "quantity",
-        "word",
-        (
-            "stock",
-            "inventory",
-            "quantity_to_sell_on_facebook",
-            "stock_quantity",
-            "inventory_quantity",
-            "variant_inventory_qty",
-            "qty",
-            "stock_level",
-        ),
-    ),  # fmt: skip
-    Field("visibility", "word", ("visibility_in_catalog",)),
-    Field(
-        "published", "word", ("is_published", "active", "is_active", "enabled", "is_enabled", "visible", "is_visible")
+    "visibility": ("visibility_in_catalog",),
+    "published": ("is_published", "active", "is_active", "enabled", "is_enabled", "visible", "is_visible"),
+    "deleted": ("is_deleted", "archived", "is_archived", "removed", "is_removed"),
+    "paused": ("is_paused", "disabled", "is_disabled", "hidden", "is_hidden", "suspended"),
+    "start_date": ("ad_start_date", "start_time", "starts_at", "valid_from", "start", "from_date"),
+    "end_date": (
+        "ad_end_date", "end_time", "ends_at", "expiration_date", "expiry_date", "expiration", "expires", "expires_at",
+        "valid_until", "valid_to", "valid_through", "to_date", "expire_date",
     ),
-    Field("deleted", "word", ("is_deleted", "archived", "is_archived", "removed", "is_removed")),
-    Field("paused", "word", ("is_paused", "disabled", "is_disabled", "hidden", "is_hidden", "suspended")),
-    Field("start_date", "word", ("ad_start_date", "start_time", "starts_at", "valid_from", "start", "from_date")),
-    Field(
-        "end_date",
-        "word",
-        (
-            "ad_end_date",
-            "end_time",
-            "ends_at",
-            "expiration_date",
-            "expiry_date",
-            "expiration",
-            "expires",
-            "expires_at",
-            "valid_until",
-            "valid_to",
-            "valid_through",
-            "to_date",
-            "expire_date",
-        ),
-    ),  # fmt: skip
-    Field("campaign_start_date", "word"),
-    Field("campaign_end_date", "word"),
-    Field("excluded_destination", "word", ("excluded_destinations",)),
-    Field("included_destination", "word", ("included_destinations",)),
-)
+    "campaign_start_date": (),
+    "campaign_end_date": (),
+    "excluded_destination": ("excluded_destinations",),
+    "included_destination": ("included_destinations",),
+}  # fmt: skip
+SERVING_FIELDS = tuple(Field(name, "word", aliases) for name, aliases in _COLUMNS.items())
 SERVING_NAMES = frozenset(field.name for field in SERVING_FIELDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Why ads are not served: (column, value, status) → number of ads."""
-
-    counts: Mapping[tuple[str, str, str], int]
 
 
 def status_of(
@@ -152,18 +118,20 @@ def status_of(
         read = _reader(name, values, today)
         told = [ACTIVE if _says_nothing(value) else read(value) for value in values]
         found: npt.NDArray[np.int8] = np.array([*told, ACTIVE], dtype=np.int8)[distinct.indices.to_numpy()]
+        indices = distinct.indices.to_numpy()
         if (found == UNKNOWN).any():
-            column, cure = named.get(name, name), _cure(name)
-            kind = "status" if name == "status" else column
-            check.reject(
-                found == UNKNOWN, name, lambda row, t=texts, k=kind: f"unknown {k} {quote(t[row].as_py())}", cure
-            )  # type: ignore[misc]
-        for code, count in zip(
-            *np.unique(distinct.indices.to_numpy()[found > ACTIVE], return_counts=True), strict=True
-        ):
-            held[(named.get(name, name), values[code], STATUSES[told[code]])] += int(count)
+            told_name = "status" if name == "status" else named.get(name, name)
+            problems = [f"unknown {told_name} {quote(value)}" for value in values]
+            check.reject(found == UNKNOWN, name, _at(problems, indices), _cure(name))
+        held_codes, counts = np.unique(indices[found > ACTIVE], return_counts=True)
+        for code, count in zip(held_codes.tolist(), counts.tolist(), strict=True):
+            held[(named.get(name, name), values[code], STATUSES[told[code]])] += count
         codes = np.maximum(codes, found)
     columns["status"] = pa.array(STATUSES).take(pa.array(codes.clip(0)))
+
+
+def _at(problems: list[str], indices: IntArray) -> Callable[[int], str]:
+    return lambda row: problems[indices[row]]
 
 
 def read_status(value: str) -> int:

@@ -39,7 +39,7 @@ def _local(name: str, folder: Path) -> list[Path]:
         return [_fetched(name, folder)]
     path = Path(name)
     if re.search(r"[*?\[]", name) and not path.exists():
-        found = sorted(glob.glob(name, recursive=True))
+        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
         if not found:
             raise InputError("no file matches", cure="check the pattern", path=name)
         return [Path(each) for each in found if Path(each).is_file()]

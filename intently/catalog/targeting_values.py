@@ -2,8 +2,8 @@
 
 | value | understood | kept as |
 |---|---|---|
-| country | ISO 3166-1 alpha-2 and alpha-3 codes, names in 24 languages (`Deutschland`, `德国`), `UK` | upper-case alpha-2: `DE` |
-| language | BCP 47 tags such as `en-US`, `zh-Hans-CN`, `de_DE`; names (`English`, `德语`) | the base language: `en`, `zh`, `de` |
+| country | ISO 3166-1 codes of two or three letters, `UK`, names (`Deutschland`, `德国`) | upper-case alpha-2: `DE` |
+| language | BCP 47 tags such as `en-US`, `zh-Hans-CN`; names (`English`, `德语`) | the base language: `en`, `zh` |
 | device | the trade's names in singular and plural: `phone`, `Mobile devices`, `computers` | one of `DEVICES` |
 | audience | any text, compared exactly | the text without blanks around it |
 
@@ -55,8 +55,8 @@ _DEVICE_NAMES = {
     "tv": "tv", "television": "tv", "tv screen": "tv", "connected tv": "tv", "ctv": "tv", "smart tv": "tv", "ott": "tv",
     "console": "console", "game console": "console", "games console": "console", "gaming console": "console",
     "watch": "watch", "smartwatch": "watch", "smart watch": "watch", "wearable": "watch",
-    "手机": "mobile", "移动设备": "mobile", "移动端": "mobile", "电脑": "desktop", "计算机": "desktop", "平板": "tablet",
-    "平板电脑": "tablet", "电视": "tv",
+    "手机": "mobile", "移动设备": "mobile", "移动端": "mobile", "电脑": "desktop", "计算机": "desktop",
+    "平板": "tablet", "平板电脑": "tablet", "电视": "tv",
     "car": "car", "automotive": "car", "speaker": "speaker", "smart speaker": "speaker",
 }  # fmt: skip
 # Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogs say no.

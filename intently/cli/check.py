@@ -139,6 +139,12 @@ def short_report(found: Check) -> list[str]:
     return lines
 
 
+def tell_short(found: Check) -> None:
+    """Print the report in a few lines to standard error."""
+    for line in short_report(found):
+        err.print(line, soft_wrap=True)
+
+
 def _told(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from intently.cli.check import short_report
+from intently.cli.check import tell_short
 from intently.cli.shared import (
     AdsFiles,
     ColumnMap,
@@ -77,7 +77,7 @@ def build(
             pages=pages,
             skip_bad=skip_bad,
             progress=progress,
-            tell=lambda found: [err.print(line, soft_wrap=True) for line in short_report(found)],
+            tell=tell_short,
         )
     out.print(f"{report.directory}: complete", soft_wrap=True)
     for name, value in report.facts.items():

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,9 +65,9 @@ def need_files(**paths: Path | None) -> None:
 def feed_of(
     format: str, columns: list[str] | None, decimal: str, encoding: str, path: Path | None
 ) -> tuple[FeedSettings, dict[str, str]]:
-    """Return how files of ads are read, and what columns are: as the options say, else the tables of a settings file."""
+    """Return how files of ads are read, and what columns are, as options say, else the tables of a settings file."""
     tables = read_toml(path) if path else {}
-    kept = {name: tables[name] for name in ("feed", "columns") if name in tables}
+    kept: dict[str, Any] = {name: tables[name] for name in ("feed", "columns") if name in tables}
     chosen = from_mapping(_FeedTables, kept, str(path))
     said = {"format": format, "decimal": decimal, "encoding": encoding}
     feed = replace(chosen.feed, **{name: value for name, value in said.items() if value})

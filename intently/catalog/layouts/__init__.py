@@ -25,12 +25,14 @@ LAYOUTS = (
     ),
     Layout(
         "keyword-report", "keyword report of Google Ads",
-        marks("keyword campaign ad_group match_type", "keyword campaign ad_group criterion_type", "search_keyword campaign"),
+        marks("keyword campaign ad_group match_type", "keyword campaign ad_group criterion_type",
+              "search_keyword campaign"),
         refusal=("a report of keywords, which has no ads", "export the ads: Google Ads Editor, or a report of ads"),
     ),
     Layout(
         "shopify", "Shopify product export",
-        marks("handle title variant_sku", "handle title option1_name", "id title variant_sku option1_name", "handle title body_html"),
+        marks("handle title variant_sku", "handle title option1_name", "id title variant_sku option1_name",
+              "handle title body_html"),
         reshape=shops.reshape_shopify,
     ),
     Layout(
@@ -43,7 +45,8 @@ LAYOUTS = (
         marks("id title availability fb_product_category", "id title quantity_to_sell_on_facebook",
               "id title availability condition price link image_link status"),
     ),
-    Layout("criteo", "Criteo product feed", marks("id title product_rating adult", "id title link adult product_type price")),
+    Layout("criteo", "Criteo product feed",
+        marks("id title product_rating adult", "id title link adult product_type price")),
     Layout(
         "google-merchant", "Google Merchant Center feed",
         marks("id title link availability price", "id title link image_link", "id title google_product_category",

@@ -68,7 +68,8 @@ def _ad(row: Row, group: Group, negatives: list[str]) -> dict[str, object]:
     others = {name: cell for name, cell in row.items() if name not in used and cell.strip() not in ("", "--")}
     others.pop("keyword", None)
     own_id = first_of(row, "ad_id", "id")
-    ad = others | {
+    ad: dict[str, object] = {
+        **others,
         "ad_id": own_id or _made_id(row, headlines + texts),
         "title": headlines[0],
         "description": sentences(*headlines[1:], *texts),
@@ -78,7 +79,7 @@ def _ad(row: Row, group: Group, negatives: list[str]) -> dict[str, object]:
     ad.pop("max_cpc", None)
     if group.negatives or negatives:
         return ad | {"negative_keywords": "|".join(dict.fromkeys((*group.negatives, *negatives)))}
-    return dict(ad)
+    return ad
 
 
 def _numbered(row: Row, name: str) -> list[str]:

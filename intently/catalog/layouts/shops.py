@@ -26,7 +26,8 @@ def reshape_shopify(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         variants = [variant for each in all_rows if (variant := _variant(each))]
         record: dict[str, Any] = {
             name: cell for name, cell in row.items()
-            if cell.strip() and not name.startswith(("variant_", "option")) and name not in ("handle", "body_html", "id")
+            if cell.strip() and not name.startswith(("variant_", "option"))
+            and name not in ("handle", "body_html", "id")
         }  # fmt: skip
         prices = [cell for each in all_rows if (cell := first_of(each, "variant_price"))]
         record |= {
