@@ -84,8 +84,8 @@ def check_ads(read: ReadResult, *, skip_bad: bool = False) -> Check:
     why_not = _why_not(read, statuses, skip_bad)
     files = tuple(
         FileFound(
-            feed.place, feed.format, feed.layout, feed.num_rows, len(feed.lines), feed.notes, feed.warnings, feed.columns, feed.loud,
-            feed.held,
+            feed.place, feed.format, feed.layout, feed.num_rows, len(feed.lines), feed.notes, feed.warnings,
+            feed.columns, feed.loud, feed.held,
         )
         for feed in read.feeds
     )  # fmt: skip

@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def local_files(names: Sequence[str]) -> Iterator[list[Path]]:
     """Yield paths of regular files with the content of all that `names` name, in their order.
 
-    A name with `*`, `?` or `[` stands for the files that match it, sorted; `-` is standard input; an address (`s3://`,
+    A folder of Parquet files stands for these, a name with `*`, `?` or `[` for the files that match it, sorted; `-` is standard input; an address (`s3://`,
     `https://`) is fetched by fsspec. Raises InputError for a pattern that nothing matches and an address that cannot
     be fetched, MissingDependencyError for one that needs a package.
     """
@@ -43,6 +43,9 @@ def _local(name: str, folder: Path) -> list[Path]:
         if not found:
             raise InputError("no file matches", cure="check the pattern", path=name)
         return [Path(each) for each in found if Path(each).is_file()]
+    if path.is_dir():  # as Spark writes a table
+        parts = sorted(each for each in path.iterdir() if not each.name.startswith((".", "_")))
+        return parts if parts and all(each.suffix == ".parquet" for each in parts) else [path]
     if path.is_fifo() or path.is_char_device():
         folder.mkdir()
         with path.open("rb") as stream:
