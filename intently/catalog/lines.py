@@ -57,7 +57,7 @@ _PACKERS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".xz": lambda file: lzma.LZMAFile(file, "wb"),  # noqa: SIM115
     ".zst": lambda file: pa.CompressedOutputStream(_KeptOpen(file), "zstd"),
 }
-_ZIP = b"PK\x03\x04"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second: one without files
 _BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile, pa.ArrowException)
 
 

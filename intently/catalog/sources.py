@@ -22,9 +22,9 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def local_files(names: Sequence[str]) -> Iterator[list[Path]]:
     """Yield paths of regular files with the content of all that `names` name, in their order.
 
-    A folder of Parquet files stands for these, a name with `*`, `?` or `[` for the files that match it, sorted; `-` is standard input; an address (`s3://`,
-    `https://`) is fetched by fsspec. Raises InputError for a pattern that nothing matches and an address that cannot
-    be fetched, MissingDependencyError for one that needs a package.
+    A folder of Parquet files stands for these, a name with `*`, `?` or `[` for the files that match it, sorted; `-` is
+    standard input; an address (`s3://`, `https://`) is fetched by fsspec. Raises InputError for a pattern that nothing
+    matches and an address that cannot be fetched, MissingDependencyError for one that needs a package.
     """
     with tempfile.TemporaryDirectory(prefix="intently-") as folder:
         yield [path for number, name in enumerate(names) for path in _local(name, Path(folder) / str(number))]
