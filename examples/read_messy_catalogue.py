@@ -39,7 +39,7 @@ def main() -> None:
         print(f"With skip_bad, {result.num_skipped} of {result.num_rows} rows are left out:")
         for problem in result.problems:
             print("  " + problem.removeprefix(f"{directory}/"))
-        print(f"\nColumns that no field is called: {', '.join(result.ignored_columns)}")
+        print(f"\nColumns that no field is called, kept as payload: {', '.join(result.payload_columns)}")
         print(f"\n{result.catalog.num_ads} ads are kept, cleaned:")
         for ad_row in range(result.catalog.num_ads):
             ad = result.catalog.ad(ad_row)

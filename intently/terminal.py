@@ -63,6 +63,8 @@ def show_ranking(console: Console, catalog: Catalog, ranking: Ranking, *, explai
     titles = catalog.column("title").take(catalog.ad_rows([ad.ad_id for ad in ranking.ads])).to_pylist()
     for ad, title in zip(ranking.ads, titles, strict=True):
         show(f"  {ad.rank:>3}  {title}  ", (ad.ad_id, "dim"))
+        for name, value in ad.payload.items():
+            show((f"       {name}: {'' if value is None else value}", "dim"))
         for reason in ad.reasons:
             if told_reason := reason_in_words(reason):
                 show((f"       {told_reason}", "dim"))

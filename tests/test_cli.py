@@ -274,6 +274,35 @@ def test_query_obeys_targeting(engine):
     assert not {"a1", "a3"} & asked("--country", "CN", "--language", "ZH")
 
 
+def test_query_filters_caps_and_shows_payload(engine):
+    def asked(*options: str) -> list[dict]:
+        outcome = intently("query", engine, "扫地机器人", "--json", *options)
+        assert outcome.code == 0, outcome.err
+        return json.loads(outcome.out)["ads"]
+
+    wanted = (
+        "--filter",
+        'languages has "zh" and not title == "跑步鞋 男 透气"',
+        "--payload",
+        "title",
+        "--payload",
+        "bid",
+    )
+    found = asked(*wanted)
+    assert {ad["payload"]["title"] for ad in found} == {"扫地机器人 自动集尘", "静音 扫地机器人"}
+    assert all(ad["payload"]["bid"] is None for ad in found)
+    assert asked(*wanted, "--max-per", "status=1") == found[:1]
+    shown = intently("query", engine, "扫地机器人", *wanted)
+    assert "title: 静音 扫地机器人" in shown.out.replace("       ", "")
+    for options, told in (
+        (("--filter", "titel == 'x'"), "did you mean 'title'"),
+        (("--filter", "title = 'x'"), "character 7: cannot read '='; write =="),
+        (("--max-per", "status"), "'status' is not a cap; write --max-per advertiser=2"),
+        (("--payload", "prise"), "no ad has a column 'prise'"),
+    ):
+        assert_refused(intently("query", engine, "drill", *options), told)
+
+
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_run_answers_every_query(engine, inputs, tmp_path, channel):
     run_file = tmp_path / "r.trec"

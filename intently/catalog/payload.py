@@ -1,7 +1,8 @@
 """Payloads as a column: what a catalog keeps of an ad beside its fields, name by name, each value in JSON.
 
-In a file every column that no field is called goes there, under its folded name: `Image Link` is `image_link`. A text
-column whose values are all numbers holds numbers, unless one begins with a zero as codes do. An empty value is missing.
+In a file every column that no field is called goes there, under its folded name: `Image Link` is `image_link`. In a
+column of texts, numbers are numbers if nine values of ten are, and none is a code, which begins with a zero or has over
+15 digits. An empty value is missing.
 """
 
 import json
@@ -24,8 +25,10 @@ from intently.types import AD_FIELD_NAMES
 MAX_PAYLOAD_LENGTH = 100_000  # characters of an ad's payload in JSON
 MAX_COLUMNS = 1_000  # of a file, that go to the payload
 MAX_VALUE_LENGTH = 10_000  # characters of a value in such a column; one that holds longer ones is documents
-# A number in JSON that a float holds exactly enough: no zero before other digits, at most 15 before the point.
-_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$"
+# A number as JSON writes it, of at most 15 digits before the point; and what looks like one and is a code.
+_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$"
+_CODE = r"^(0[0-9]+|[0-9]{16,})$"
+_MIN_NUMBERS = 0.9  # share of a text column's values; the others, such as "on request", stay texts
 _ALIASES = {"item_group_id": "group_id"}  # a feed's name → the name here
 _NAME_CURE = f"use names of up to {MAX_NAME_LENGTH} characters that no field has"
 _LENGTH_CURE = "leave columns out"
@@ -177,13 +180,16 @@ def _joined(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Array:
 
 
 def _in_json(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts in JSON: as numbers if they all are, else as strings."""
-    if pc.all(pc.match_substring_regex(column, _NUMBER)).as_py():
-        return column
+    """Return texts in JSON: as numbers where they are, if the column is one of numbers, else as strings."""
+    share = pc.mean(pc.match_substring_regex(column, _NUMBER).cast(pa.float64())).as_py() or 0.0
+    of_numbers = share >= _MIN_NUMBERS and not pc.any(pc.match_substring_regex(column, _CODE)).as_py()
     chunks = []
     for chunk in column.chunks:
         encoded = chunk.dictionary_encode()
         texts = pa.array([to_json(text) for text in encoded.dictionary.to_pylist()], pa.string())
+        if of_numbers:
+            is_number = pc.match_substring_regex(encoded.dictionary, _NUMBER)
+            texts = pc.if_else(is_number, encoded.dictionary, texts)
         chunks.append(texts.take(encoded.indices))
     return pa.chunked_array(chunks, pa.string())
 

@@ -1,7 +1,7 @@
 """Commands that build an engine and ask it."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +27,9 @@ from intently.cli.shared import (
     out,
     print_json,
 )
+from intently.errors import InputError
 from intently.progress import StageProgress
-from intently.types import Channel, UserContext
+from intently.types import Channel, Request, UserContext
 
 
 def build(
@@ -102,20 +103,46 @@ def query(
     device: Annotated[str | None, typer.Option(help="The user's device.")] = None,
     audience: Annotated[list[str] | None, typer.Option(help="An audience tag of the user; may be repeated.")] = None,
     time: Annotated[datetime | None, typer.Option(help="The user's local time, for day parts.")] = None,
+    filters: Annotated[
+        str | None,
+        typer.Option("--filter", help='A condition: \'price < 50 and category in ("shoes", "boots")\'.'),
+    ] = None,
+    payload: Annotated[
+        list[str] | None,
+        typer.Option(help="A column to show with each ad; may be repeated. '*': all of its payload."),
+    ] = None,
+    max_per: Annotated[
+        list[str] | None,
+        typer.Option(help="At most so many ads of one value, such as advertiser=2; may be repeated."),
+    ] = None,
 ) -> None:
     """Retrieve ads for one query."""
     from intently.catalog import checked_user
 
     user = UserContext(country, language, device, time, audience or None)
     checked_user(user)  # before the engine is loaded
+    request = Request(
+        text, k, user, channel, explain, filters=filters, payload=tuple(payload or ()), max_per=_caps(max_per or [])
+    )
     engine = load_engine(directory)
-    ranking = engine.retrieve(text, k, user=user, channel=channel, explain=explain)
+    ranking = engine.answer(request)
     if as_json:
-        print_json(json.dumps(asdict(ranking), ensure_ascii=False, indent=2))
+        print_json(json.dumps(ranking.to_dict(), ensure_ascii=False, indent=2))
         return
     from intently.terminal import show_ranking
 
     show_ranking(out, engine.catalog, ranking, explain=explain)
+
+
+def _caps(given: list[str]) -> dict[str, int]:
+    """Return the caps that were written as NAME=NUMBER."""
+    caps = {}
+    for each in given:
+        name, _, number = each.rpartition("=")
+        if not name or not number.isascii() or not number.isdigit():
+            raise InputError(f"{each!r} is not a cap", cure="write --max-per advertiser=2", field="max_per")
+        caps[name] = int(number)
+    return caps
 
 
 def demo(

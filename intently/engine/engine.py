@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,7 @@ from intently.types import (
     Change,
     Channel,
     Intention,
+    Progress,
     Ranking,
     Request,
     ScoredAd,
@@ -129,6 +131,28 @@ class Engine:
         self._pid = os.getpid()
 
     @classmethod
+    def build(
+        cls,
+        ads: Iterable[Ad | Mapping[str, Any]],
+        clicks: Iterable[tuple[str, str] | Mapping[str, Any]] | None = None,
+        preset: str = "default",
+        *,
+        settings: Any = None,
+        progress: Progress | None = None,
+    ) -> "Engine":
+        """Build an engine from lists in memory: of `Ad`, or of mappings with the columns' names.
+
+        `clicks` are (query, ad_id) pairs, which are counted, or mappings with the columns of a click log. `preset`
+        names the settings of the build; `settings`, a `BuildSettings`, stands in for it. Raises `InputError` naming
+        the position of the first ad or click that is not valid. The engine lives as long as the process;
+        `intently.build_engine` writes one to a directory. Cost: that of a build.
+        """
+        from intently.build.from_lists import build_from_lists  # the one door to the room above, opened on request
+        from intently.build.settings import BuildSettings
+
+        return build_from_lists(cls, ads, clicks, settings or BuildSettings.preset(preset), progress)
+
+    @classmethod
     def load(
         cls,
         path: str | Path,
@@ -164,10 +188,9 @@ class Engine:
     def apply(self, changes: Iterable[Change]) -> int:
         """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
 
-        A patch of status, bid, targeting or payload costs no model call. A put whose text did not change costs none
-        either, and the ad keeps what it was clicked for. The student reads every other put once, and its intentions
-        come from the present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish.
-        Statistics of the
+        A patch of status, bid, targeting or payload costs no model call. Nor does a put whose text did not change, and
+        the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
+        present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
         whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
         not see the batch. The engine on disk does not change, so a batch does not outlive the process.
 

@@ -248,8 +248,8 @@ def _check_name(name: object) -> None:
 
 
 def _check_literal(value: Any) -> None:
-    is_number = isinstance(value, int | float) and (isinstance(value, int) or math.isfinite(value))
-    if not isinstance(value, str) and not (is_number and abs(value) < 2**1000):
+    is_number = math.isfinite(value) if isinstance(value, float) else isinstance(value, int) and abs(value) < 2**1000
+    if not is_number and not isinstance(value, str):
         cure = 'compare with a text, a finite number, True or False; for no value write column("price").is_missing()'
         raise InputError(f"cannot compare with {value!r}"[:200], cure=cure, field="filters")
 

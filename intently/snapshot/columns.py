@@ -74,6 +74,8 @@ def _check_leaf(leaf: Leaf, snapshot: "Snapshot") -> None:
         if Kind.LIST not in kinds:
             cure = f"write {leaf.name} == …"
             raise InputError(f"{leaf.name!r} holds {held}, not lists", cure=cure, field="filters")
+        if own := own_name(leaf.name, snapshot, "filters"):
+            _item(own, leaf.value)
         return
     values = leaf.values if isinstance(leaf, OneOf) else (leaf.value,) if isinstance(leaf, Compare) else ()
     for value in values:
@@ -81,6 +83,16 @@ def _check_leaf(leaf: Leaf, snapshot: "Snapshot") -> None:
             problem = f"{leaf.name!r} holds {held}, and {value!r} is {_ONE[kind]}"
             cure = f"write {leaf.name} has {value!r}" if Kind.LIST in kinds else _cure(leaf.name, kinds, value)
             raise InputError(problem[:300], cure=cure, field="filters")
+
+
+def _item(own: str, value: object) -> str:
+    """Return an item of a field's lists in the words of the catalog; raise `InputError` for one that it cannot hold."""
+    if not isinstance(value, str):
+        raise InputError(f"{own!r} holds lists of texts", cure=f'put it in quotes: "{value}"', field="filters")
+    try:
+        return _FOLDS[own](value) if own in _FOLDS else value
+    except InputError as error:
+        raise InputError(error.problem, cure=error.cure, field="filters") from None
 
 
 def _cure(name: str, kinds: frozenset[Kind], value: object) -> str:
@@ -119,8 +131,7 @@ def _holds(leaf: Leaf, snapshot: "Snapshot") -> Mask:
             missing: Mask = attributes.sets[own].codes == 0
             return missing
         assert isinstance(leaf, Has)
-        fold = _FOLDS.get(own)
-        return attributes.sets[own].holding(fold(str(leaf.value)) if fold else str(leaf.value))
+        return attributes.sets[own].holding(_item(own, leaf.value))
     return np.concatenate([segment.values(own).holds(leaf) for segment in snapshot.segments])
 
 

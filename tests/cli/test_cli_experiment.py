@@ -3,6 +3,7 @@
 (The experiment itself is run in tests/experiments/test_rare.py.)
 """
 
+import re
 from itertools import combinations
 
 import pytest

@@ -29,6 +29,7 @@ from intently.engine.fusion_features import feature_names, rising
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.settings import RetrievalSettings
 from intently.errors import InputError
+from intently.filters import column
 from intently.index.coarse import CoarseEngine, CoarseSettings
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.vectors import VectorIndex
@@ -79,6 +80,7 @@ def some_attributes(rng: random.Random) -> dict[str, object]:
         "languages": rng.choice([(), (), ("de", "en")]),
         "devices": rng.choice([(), ("mobile",)]),
         "audiences": rng.choice([(), (), ("cooks",), (f"tag{rng.randint(0, 99)}",)]),
+        "payload": rng.choice([{}, {"price": rng.randint(0, 9)}, {"price": 2.5, "颜色": ["红"]}]),
     }
 
 
@@ -245,6 +247,10 @@ class Machine(RuleBasedStateMachine):
         eligible = {ad.ad_id for ad in self.ads.values() if may_see(ad, user)}
         rows = np.flatnonzero(snapshot.eligible(checked_user(user)))
         assert {snapshot.ad_id(row) for row in rows.tolist()} == eligible
+        cheap = {ad.ad_id for ad in self.ads.values() if ad.payload.get("price", 9) < 5}
+        if cheap:  # else it may be that no ad has a price
+            rows = np.flatnonzero(snapshot.matching(column("price") < 5) & snapshot.alive)
+            assert {snapshot.ad_id(row) for row in rows.tolist()} == cheap
         expected = self.world.engine({ad_id: self.ads[ad_id] for ad_id in told})
         for channel in Channel:
             ours, theirs = (one.retrieve(query, 20, user=user, channel=channel) for one in (self.engine, expected))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.catalog import Catalog, checked_user
+from intently.frozen import FrozenDict
 from intently.snapshot import attributes as module
 from intently.snapshot.attributes import Attributes
 from intently.types import Ad, UserContext
@@ -134,6 +135,9 @@ changes = st.lists(
                 "countries": some("DE", "CN"),
                 "audiences": some("cooks", "新客"),
                 "day_parts": st.lists(day_parts, max_size=2).map(tuple),
+                "payload": st.dictionaries(st.sampled_from(["price", "颜色"]), st.integers(), max_size=2).map(
+                    FrozenDict
+                ),
             },
         ),
     ),
