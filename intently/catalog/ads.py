@@ -88,7 +88,7 @@ def read_all(
         num_before,
         problems.num_skipped,
         tuple(problems.first),
-        tuple(dict.fromkeys(name for feed in feeds for name in feed.columns_that("ignored"))),
+        tuple(name for feed in feeds for name in feed.columns_that("ignored")),
         sum(feed.num_with_markup for feed in feeds),
         tuple(dict.fromkeys(name for feed in feeds for name in feed.columns_that("payload"))),
         tuple(feeds),

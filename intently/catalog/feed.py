@@ -376,22 +376,24 @@ def _became(
 ) -> tuple[tuple[str, str], ...]:
     """Return what each column became."""
     field_of = {column: name for name, column in matched.items()}
-    found: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
+    folded = [fold_name(name) for name in header]
     for name in (name for name in header if name.strip()):
-        if name in field_of and not (reshaped and name == "payload"):
-            field = field_of[name]
-            found[name] = "status" if field in SERVING_NAMES else "bid" if field == _BID_MICROS else field
-        elif reshaped and name == "payload":
+        renamed = table.reading.columns.get(fold_name(name), name)
+        is_once = reshaped is not None or folded.count(fold_name(name)) == 1
+        if name == "payload" and reshaped:
             continue
-        elif table.reading.columns.get(fold_name(name)) == IGNORED:
-            found[name] = IGNORED
+        if name in field_of:
+            field = field_of[name]
+            what = "status" if field in SERVING_NAMES else "bid" if field == _BID_MICROS else field
+            found.append((name, "its own payload" if field == "payload" else what))
+        elif renamed == IGNORED:
+            found.append((name, IGNORED))
         else:
-            renamed = table.reading.columns.get(fold_name(name), name)
-            is_once = reshaped is not None or [fold_name(each) for each in header].count(fold_name(name)) == 1
-            found[name] = "payload" if payload_name(renamed) in kept and is_once else "ignored"
+            found.append((name, "payload" if payload_name(renamed) in kept and is_once else "ignored"))
     known = {payload_name(name) for name in header} | {NEGATIVES, "currency"}
-    found |= {name: "payload" for name in sorted(kept) if name not in known and not reshaped}
-    return tuple(found.items())
+    later = [] if reshaped else [name for name in sorted(kept) if name not in known]  # of later objects of JSON lines
+    return (*found, *((name, "payload") for name in later))
 
 
 def _title_or_text(columns: dict[str, Any]) -> Any:

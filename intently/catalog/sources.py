@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from intently.errors import InputError, MissingDependencyError
+from intently.errors import InputError, MissingDependencyError, install_hint
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -57,7 +57,7 @@ def _fetched(address: str, folder: Path) -> Path:
     try:
         import fsspec
     except ModuleNotFoundError:
-        raise MissingDependencyError("addresses need fsspec; run: pip install fsspec aiohttp") from None
+        raise MissingDependencyError("addresses need fsspec; " + install_hint("urls")) from None
     target = folder / (PurePosixPath(address.split("?")[0]).name or "file")
     try:
         with fsspec.open(address, "rb") as stream:
