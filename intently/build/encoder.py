@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from intently.models.encoder.hugging_face import HuggingFaceBackbone
 from intently.models.encoder.model import BridgeEncoder
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.models.encoder.settings import EncoderSettings, Gate
-from intently.models.pretrained import grow_vocabulary, load_pretrained
+from intently.models.pretrained import start_from
 from intently.models.student import Student
 from intently.types import Progress
 
@@ -85,9 +86,13 @@ def start_encoder(material: EncoderMaterial, settings: BridgeSettings) -> tuple[
     checkpoint = settings.checkpoint or material.checkpoint
     if settings.kind is BackboneKind.HUGGING_FACE:
         return HuggingFaceBackbone.load(checkpoint)
-    backbone, tokenizer = load_pretrained(checkpoint)
-    tokenizer = tokenizer.extended_by((*material.ad_texts, *material.interactions.queries))
-    return CompactBackbone(grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)), tokenizer
+    texts = [*material.ad_texts, *material.interactions.queries]
+    if settings.intentions:
+        texts += material.vocabulary.texts
+    if material.augmentation is not None:
+        texts += chain.from_iterable((*material.augmentation.queries, *material.augmentation.keywords))
+    backbone, tokenizer = start_from(checkpoint, texts, settings.training.seed)
+    return CompactBackbone(backbone), tokenizer
 
 
 def build_features(

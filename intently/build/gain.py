@@ -11,6 +11,7 @@ from intently.arrays import Float64Array
 from intently.build.interactions import Interactions
 from intently.evaluation.significance import randomization_test
 from intently.models.student import Student
+from intently.models.tokenizer import TextKind
 from intently.types import Progress
 
 MIN_QUERIES = 20  # held-out queries with clicks; fewer say nothing
@@ -52,7 +53,7 @@ def training_gain(
     ranks = []
     for number, student in enumerate((start, trained)):
         show("Measuring what training gained", number, 2, "")
-        ads = student.embed([texts[row] for row in pool], max_tokens)
+        ads = student.embed([texts[row] for row in pool], max_tokens, kind=TextKind.PASSAGE)
         queries = student.embed([aside.queries[query] for query in chosen], max_tokens)
         ranks.append(_reciprocal_ranks(queries @ ads.T, [clicked[query] for query in chosen], pool))
     p_value = float(randomization_test((ranks[1] - ranks[0])[:, None], seed=seed)[0])

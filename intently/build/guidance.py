@@ -8,9 +8,9 @@ import numpy as np
 from intently.arrays import IntArray
 from intently.build.interactions import Interactions
 from intently.engine.channels.intention import weighted
+from intently.engine.channels.lexical import best_above_zero
 from intently.engine.settings import RetrievalSettings
 from intently.index.intentions import IntentionIndex
-from intently.index.postings import top_rows
 from intently.intentions.decode import Decoded
 from intently.intentions.prior import Guidance
 from intently.models.intention_reader import IntentionReader
@@ -87,10 +87,10 @@ def _precision(
     settings: RetrievalSettings,
 ) -> float:
     """Return the mean average precision of the ads that queries' intentions lead to."""
-    total = 0.0
+    total, everything = 0.0, np.ones(intentions.postings.num_ads, dtype=bool)
     for (text, clicked), one in zip(asked, found, strict=True):
         scores = intentions.postings.scores(*weighted(one, intentions.literal(text), settings))
-        hits = np.isin(top_rows(scores, _DEPTH), clicked)
+        hits = np.isin(best_above_zero(scores, everything, _DEPTH).rows, clicked)
         at = np.flatnonzero(hits) + 1
         total += float((np.arange(1, len(at) + 1) / at).sum()) / len(clicked)
     return total / max(len(asked), 1)

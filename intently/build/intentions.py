@@ -32,9 +32,11 @@ from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
 from intently.live.readings import Readings, read_ads
+from intently.models.backbone import Backbone
 from intently.models.intention_reader import IntentionReader
-from intently.models.pretrained import grow_vocabulary, load_pretrained
+from intently.models.pretrained import start_from
 from intently.models.student import Student
+from intently.models.tokenizer import StudentTokenizer
 from intently.text.analyze import Analyzer
 from intently.types import Progress
 
@@ -88,16 +90,15 @@ def build_intentions(
     began.
     """
     show("Finding intentions", 0, 0, "")
-    backbone, tokenizer = load_pretrained(settings.checkpoint)
-    tokenizer = tokenizer.extended_by((*texts, *interactions.queries))
-    backbone = grow_vocabulary(backbone, tokenizer.vocab_size, settings.training.seed)
     draft = choose_vocabulary(catalog, interactions, settings)
     drafted = training_data(interactions, texts, draft)
     labels = label_with_teacher(drafted, interactions.counts, settings.teacher, work / "teacher", show)
     vocabulary = choose_vocabulary(catalog, interactions, settings, labels) if labels.ads else draft
+    read = (*texts, *interactions.queries, *vocabulary.texts)
+    backbone, tokenizer = start_from(settings.checkpoint, read, settings.training.seed, settings.num_layers)
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts), tokenizer.unknown_id)
     trie = Trie.build(tokenizer.encode_bare(vocabulary.texts))
-    check_student_tokens(settings, backbone.config.max_position_embeddings, trie.depth())
+    check_student_tokens(settings, Student(backbone, tokenizer).positions, trie.depth())
     phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
 
     directory, wanted = work / STUDENT, settings.training.max_steps > 0 and len(interactions.clicks) > 0
@@ -105,7 +106,7 @@ def build_intentions(
         begin(directory)
         gain = None
         if wanted:
-            start = Student(copy.deepcopy(backbone), tokenizer).use(settings.runtime, torch.get_num_threads())
+            start = _reader(copy.deepcopy(backbone), tokenizer, settings)
             backbone = train_student(
                 backbone.to(torch.device(settings.device)),
                 tokenizer,
@@ -115,11 +116,11 @@ def build_intentions(
                 checkpoint=work / "checkpoint.pt",
                 progress=show,
             ).backbone
-            trained = Student(backbone, tokenizer).on("cpu").use(settings.runtime, torch.get_num_threads())
+            trained = _reader(copy.deepcopy(backbone).cpu(), tokenizer, settings)
             max_tokens = settings.postings.max_ad_tokens
             gain = training_gain(start, trained, aside, texts, max_tokens, settings.training.seed, show)
             if gain and gain.trained < gain.start:
-                backbone = start.backbone
+                backbone = start.backbone.cpu()
         Student(backbone, tokenizer).save(directory)
         write_text(directory / _GAIN, json.dumps(asdict(gain) if gain else None))
         finish(directory)
@@ -131,6 +132,11 @@ def build_intentions(
     return IntentionContent(
         student, vocabulary, trie, labels, decoded, log_probs, embeddings, near, phrases, facts, notes
     )
+
+
+def _reader(backbone: Backbone, tokenizer: StudentTokenizer, settings: BuildSettings) -> Student:
+    """Return a student that reads as the published one will."""
+    return Student(backbone, tokenizer).use(settings.runtime, torch.get_num_threads()).on(settings.device)
 
 
 def _told(
@@ -190,6 +196,7 @@ def training_data(
         interactions.clicks,
         interactions.irrelevant,
         taught_queries=taught_queries,
+        click_weights=interactions.weights,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.arrays import IntArray
+from intently.arrays import Float64Array, IntArray
 from intently.catalog import Catalog, Judgements
 from intently.errors import InputError
 
@@ -20,6 +20,7 @@ class Interactions:
     num_unknown_ads: int  # pairs left out because the catalogue does not have the ad
     counts: IntArray  # (P,) how often each click was made, 1 where that is not known
     gains: IntArray  # (G, 3) of query_row, ad_row and how relevant the ad is, from 1 to 3; only 1 for a click
+    weights: Float64Array | None = None  # (P,) how much each click is learned from; None: all alike
 
     def of_queries(self, mask: NDArray[np.bool_]) -> "Interactions":
         """Return the interactions of the queries (Q,) where `mask` holds, as if there were no others."""
@@ -36,6 +37,7 @@ class Interactions:
             irrelevant=kept(self.irrelevant),
             counts=self.counts[mask[self.clicks[:, 0]]],
             gains=kept(self.gains),
+            weights=None if self.weights is None else self.weights[mask[self.clicks[:, 0]]],
         )
 
     def by_frequency(self) -> list[str]:
@@ -45,8 +47,13 @@ class Interactions:
         return [self.queries[row] for row in order[: np.count_nonzero(total)]]
 
 
-def match_interactions(catalog: Catalog, judgements: Judgements | None, min_relevance: float | None) -> Interactions:
-    """Return clicks or judgements as rows of the catalogue; judged pairs below `min_relevance` are irrelevant ones."""
+def match_interactions(
+    catalog: Catalog, judgements: Judgements | None, min_relevance: float | None, negative_after: int | None = None
+) -> Interactions:
+    """Return clicks or judgements as rows of the catalogue; judged pairs below `min_relevance` are irrelevant ones.
+
+    So are pairs of a log that were shown `negative_after` times, if that is given, and never clicked.
+    """
     none = np.empty((0, 2), dtype=np.int64)
     if judgements is None:
         return Interactions((), none, none, 0, none[:, 0], np.empty((0, 3), dtype=np.int64))
@@ -59,11 +66,21 @@ def match_interactions(catalog: Catalog, judgements: Judgements | None, min_rele
     return Interactions(
         judgements.queries,
         pairs[known & positive],
-        pairs[known & ~positive],
+        np.concatenate((pairs[known & ~positive], _ignored(catalog, judgements, negative_after))),
         int((~known).sum()),
         _click_counts(judgements)[known & positive],
         _gains(judgements, pairs, known, positive),
+        None if judgements.weights is None else judgements.weights[known & positive],
     )
+
+
+def _ignored(catalog: Catalog, judgements: Judgements, negative_after: int | None) -> IntArray:
+    """Return the pairs (U, 2) of a log that were shown so often and never clicked."""
+    unclicked = judgements.unclicked
+    if negative_after is None or unclicked is None:
+        return np.empty((0, 2), dtype=np.int64)
+    pairs = np.stack((unclicked.query_rows, catalog.ad_rows(unclicked.ad_ids)), axis=1)
+    return pairs[(unclicked.impressions >= negative_after) & (pairs[:, 1] >= 0)]
 
 
 def _click_counts(judgements: Judgements) -> IntArray:

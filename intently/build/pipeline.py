@@ -13,7 +13,7 @@ is published as a generation, which does not disturb processes that have an earl
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from intently.build.intentions import build_intentions
 from intently.build.interactions import Interactions, match_interactions
 from intently.build.limits import check_devices, check_models
 from intently.build.settings import BuildSettings
+from intently.build.start import choose_start
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
 from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
@@ -38,7 +39,7 @@ from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_jud
 from intently.catalog.check import Check, check_ads
 from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
-from intently.catalog.texts import ad_texts, searchable_texts
+from intently.catalog.texts import ad_texts, brand_words, searchable_texts
 from intently.engine.engine import Engine
 from intently.engine.layout import CACHE_FILE, FUSION_FILE, write_engine
 from intently.errors import ArtifactError, InputError
@@ -61,6 +62,7 @@ from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
+from intently.models.pretrained import AUTO
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.rules import TEXT_RULES_VERSION
@@ -87,6 +89,7 @@ def build_engine(
     *,
     queries: str | Path | None = None,
     pages: str | Path | None = None,
+    click_columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     keep: int = KEEP,
     progress: Progress | None = None,
@@ -94,7 +97,8 @@ def build_engine(
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`, as its next generation.
 
-    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages. Without
+    `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages.
+    `click_columns` says of columns of clicks what they are, as `columns` of `read_judgements`. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
     newest of all stay. `tell` is called with what was understood of the ads, before anything long starts. Raises
     `InputError` for wrong input, for an `out` that holds something else or into which another build writes;
@@ -105,28 +109,33 @@ def build_engine(
     clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
-    check_models(settings)
     if out.exists() and not out.is_dir():
         raise InputError("is a file", cure="name a directory for the engine", path=out)
     show("Reading", 0, 0, "")
-    fingerprints = fingerprints_of([*ads_files, clicks, queries, pages], settings, skip_bad)
+    read: ReadResult | None = None
+    chosen: tuple[str, ...] = ()
+    if settings.checkpoint == AUTO:
+        read = _read(ads_files, settings, skip_bad, show)
+        start = choose_start(read.catalog.strings("title"))
+        settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
+    check_models(settings)
+    fingerprints = fingerprints_of([*ads_files, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
     check_devices(settings)
-    read = read_ads(
-        ads_files,
-        skip_bad=skip_bad,
-        reading=settings.feed.reading(settings.columns),
-        progress=lambda rows: show("Reading", rows, 0, "ads"),
-    )
+    read = read or _read(ads_files, settings, skip_bad, show)
     if tell is not None:
         tell(check_ads(read, skip_bad=skip_bad))
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
-    judgements = read_judgements(clicks, queries=asked, skip_bad=skip_bad) if clicks else None
-    interactions = match_interactions(catalog, judgements, settings.min_relevance)
+    judgements = None
+    if clicks:
+        judgements = read_judgements(
+            clicks, queries=asked, columns=click_columns, logs=settings.logs, skip_bad=skip_bad
+        )
+    interactions = match_interactions(catalog, judgements, settings.min_relevance, settings.logs.negative_after)
     aside = held_out_queries(interactions, settings.fusion)
     learnt = interactions.of_queries(~aside)
     if aside.any() and settings.bridge.enabled and settings.bridge.augmentation_file:
@@ -156,29 +165,29 @@ def build_engine(
             encoder, tokens = built.embedder, built.ads.tokens
             embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
         vectors = VectorIndex.build(embeddings, settings.coarse, show)
+        query_texts = query_reader([lexical], content.student.tokenizer.whole_words | brand_words(catalog)).read
         learned = Learned(None, {})
         told = dict(content.facts)
         if aside.any():
             draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
-            queries_read = query_reader([lexical], content.student.tokenizer.whole_words).read
-            guided = learn_guidance(content.student, draft_intentions, queries_read, held_out, settings.retrieval, show)
+            guided = learn_guidance(content.student, draft_intentions, query_texts, held_out, settings.retrieval, show)
             content = replace(content, near=replace(content.near, guidance=guided.guidance))
             told |= guided.facts
-            draft = Engine(
-                catalog,
-                content.student,
-                replace(draft_intentions, near=content.near),
-                vectors,
-                lexical,
-                replace(settings.retrieval, num_threads=torch.get_num_threads()),
-                titles=titles,
-                encoder=encoder,
-                tokens=tokens,
-            )
-            learned = learn_fusion(draft, held_out, settings.fusion, show)
+            if settings.fusion.learned:
+                draft = Engine(
+                    catalog,
+                    content.student,
+                    replace(draft_intentions, near=content.near),
+                    vectors,
+                    lexical,
+                    replace(settings.retrieval, num_threads=torch.get_num_threads()),
+                    titles=titles,
+                    encoder=encoder,
+                    tokens=tokens,
+                )
+                learned = learn_fusion(draft, held_out, settings.fusion, show)
         intentions = content.index(interactions, settings.postings)
-        query_texts = query_reader([lexical], content.student.tokenizer.whole_words).read
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 
@@ -194,7 +203,7 @@ def build_engine(
             **learned.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
-        notes = (*_notes(read, judgements, interactions, num_strange), *content.notes, *learned.notes)
+        notes = (*_notes(read, judgements, interactions, num_strange), *chosen, *content.notes, *learned.notes)
         for note in notes:
             logger.info("%s: %s", out, note)
         about = About(
@@ -225,6 +234,15 @@ def build_engine(
         _tidy(out, keep)
     logger.info("%s: built generation %s", out, unpublished.id, extra={"facts": facts})
     return BuildReport(out, facts, notes, unpublished.id)
+
+
+def _read(ads: Sequence[Path], settings: BuildSettings, skip_bad: bool, show: Progress) -> ReadResult:
+    return read_ads(
+        ads,
+        skip_bad=skip_bad,
+        reading=settings.feed.reading(settings.columns),
+        progress=lambda rows: show("Reading", rows, 0, "ads"),
+    )
 
 
 def _tidy(out: Path, keep: int) -> None:

@@ -8,6 +8,7 @@ from intently.build.teacher import TeacherSettings
 from intently.build.training.bridge import BridgeTrainingSettings
 from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
+from intently.catalog.logs.settings import LogSettings
 from intently.catalog.reading import FeedSettings
 from intently.engine.settings import RetrievalSettings
 from intently.errors import SettingsError
@@ -19,7 +20,7 @@ from intently.intentions.vocabulary import VocabularySettings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.device import check_device
 from intently.models.encoder.settings import EncoderSettings
-from intently.models.pretrained import DEFAULT_CHECKPOINT
+from intently.models.pretrained import AUTO
 from intently.models.student import Runtime
 from intently.settings import check_choice, check_range
 from intently.text.chunk import ChunkSettings
@@ -98,7 +99,10 @@ class BuildSettings:
     """All settings of a build, a table a stage; what a settings file may contain."""
 
     device: str = "cpu"  # that trains student and encoder, and reads all ads with them; language models have their own
-    checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
+    # That the student starts from: "all-MiniLM-L6-v2" (English), "multilingual-e5-small", a directory of a BERT-style
+    # encoder, or "auto", one of the first two by the language of the titles.
+    checkpoint: str = AUTO
+    num_layers: int | None = None  # of the checkpoint that the student keeps, from the bottom; None: all
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads on a CPU; elsewhere PyTorch does
     columns: dict[str, str] = field(
@@ -108,6 +112,7 @@ class BuildSettings:
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
+    logs: LogSettings = field(default_factory=LogSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     postings: PostingSettings = field(default_factory=PostingSettings)
@@ -137,5 +142,7 @@ class BuildSettings:
                 f"'retrieval.runtime' is '{self.retrieval.runtime}', which cannot run an encoder of 'bridge.kind' "
                 f"'{self.bridge.kind}'; it takes 'torch'"
             )
+        if self.num_layers is not None:
+            check_range(self, "num_layers", low=1)
         if self.min_relevance is not None:
             check_range(self, "min_relevance", low=-math.inf)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from intently.errors import ArtifactError, InputError
 from intently.files import PARTIAL, atomic_write, set_aside, sha256_of, write_text
 from intently.generation import FORMAT, open_generation
 from intently.generation.layout import WORK, ids_of
-from intently.models.pretrained import checkpoint_directory
+from intently.models.pretrained import checkpoint_files, files_in
 from intently.text.rules import TEXT_RULES_VERSION
 
 STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the work, and of the generation
@@ -46,28 +47,33 @@ class Work:
     encoder: Path
 
 
-def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad: bool) -> Fingerprints:
-    """Return digests over the files' bytes, the code's formats and rules, and every setting that matters.
+def fingerprints_of(
+    files: list[Path | None], settings: BuildSettings, skip_bad: bool, columns: Mapping[str, str] | None = None
+) -> Fingerprints:
+    """Return digests over the files' bytes, what `columns` of clicks are, formats and rules, and settings that matter.
 
     Settings of retrieval never do.
     """
     for path in files:
         if path and not path.is_file():
             raise InputError("no such file", cure="check the path", path=path)
-    files = [*files, *_files_in(checkpoint_directory(settings.checkpoint))]
+    files = [*files, *checkpoint_files(settings.checkpoint)]
     if settings.teacher.knowledge_file:
         files.append(Path(settings.teacher.knowledge_file))
     for model in (settings.teacher.model, settings.ocr_model):
-        files += _files_in(Path(model.name)) if model.name else []
-    inputs = [*((path.name, sha256_of(path)) if path and path.is_file() else "" for path in files), skip_bad]
+        files += files_in(Path(model.name)) if model.name else []
+    inputs = [
+        *((path.name, sha256_of(path)) if path and path.is_file() else "" for path in files),
+        skip_bad,
+        dict(columns or {}),
+    ]
     every = asdict(settings)
     augmentation = Path(settings.bridge.augmentation_file) if settings.bridge.augmentation_file else None
     if augmentation and not augmentation.is_file():
         raise InputError("no such file", cure="check 'bridge.augmentation_file'", path=augmentation)
     augmented = sha256_of(augmentation) if augmentation else ""
-    started = [(path.name, sha256_of(path)) for path in _files_in(Path(settings.bridge.checkpoint or "."))]
-    if not settings.bridge.checkpoint:
-        started = []
+    started = checkpoint_files(settings.bridge.checkpoint) if settings.bridge.checkpoint else []
+    encoder_start = [(path.name, sha256_of(path)) for path in started]
     code = [_FORMAT, FORMAT, TEXT_RULES_VERSION]
 
     def digest(*left_out: str, more: object = None) -> str:
@@ -82,20 +88,11 @@ def fingerprints_of(files: list[Path | None], settings: BuildSettings, skip_bad:
         # The lexical index may teach the encoder.
         encoder=digest(
             *("retrieval", "guidance", "postings", "coarse", "runtime", "device", "fusion"),
-            more=[*split, augmented, started],
+            more=[*split, augmented, encoder_start],
         ),
         fusion=digest("retrieval", more=_seen_by_fusion(settings)),
-        artifact=digest("retrieval", more=[augmented, started]),
+        artifact=digest("retrieval", more=[augmented, encoder_start]),
     )
-
-
-def _files_in(checkpoint: Path) -> list[Path]:
-    """Return all files of a checkpoint, which may be one: weights, tokenizer and configuration decide together."""
-    if checkpoint.is_file():
-        return [checkpoint]
-    if not checkpoint.is_dir():
-        return []  # a name that a library resolves
-    return sorted(path for path in checkpoint.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def _seen_by_fusion(settings: BuildSettings) -> dict[str, object]:

@@ -11,14 +11,15 @@ the trade's systems are read as they come: see `intently.catalog.layouts`. So ar
 - BEIR `corpus.jsonl`: a document without a title takes the first 100 characters of its text, cut at a space.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from intently.arrays import Mask
 from intently.catalog.catalog import Catalog, find_duplicates
 from intently.catalog.feed import Feed, read_feed
 from intently.catalog.problems import MAX_PROBLEMS, Errors, ProblemKind, Problems
@@ -39,23 +40,29 @@ class ReadResult:
     payload_columns: tuple[str, ...] = ()  # kept as payload: the names in the files
     feeds: tuple[Feed, ...] = ()  # what each file was read as
     kinds: tuple[ProblemKind, ...] = ()  # of the skipped rows
+    # Of each field that the files have, for which ads (N,) it says something; of whole feeds, for all of them.
+    given: Mapping[str, Mask] = field(default_factory=dict)
 
 
 def read_ads(
     path: str | Path | Sequence[str | Path],
     *,
+    partial: bool = False,
     skip_bad: bool = False,
     reading: Reading | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ReadResult:
     """Read a catalog of ads from one or several files; `-` is standard input. `reading` says what the files do not.
 
+    With `partial` only the `ad_id` is required, and an empty value says nothing (`ReadResult.given`): the rows tell
+    what is to change of known ads. Such a catalog may lack titles.
+
     Raises InputError after reading all rows if some are wrong, naming file, line, field and cure of the first 20
     (`problems`) and their number. With `skip_bad` wrong rows are left out, counted and reported instead. Of several ads
     with one `ad_id` the first is kept. Always raises InputError for a file that cannot be read at all, lacks a required
     column or does not have any valid ad. `progress` is called with the number of rows read so far.
     """
-    read, problems = read_all(path, skip_bad=skip_bad, reading=reading, progress=progress)
+    read, problems = read_all(path, partial=partial, skip_bad=skip_bad, reading=reading, progress=progress)
     problems.finish()
     return _checked(read)
 
@@ -63,6 +70,7 @@ def read_ads(
 def read_all(
     path: str | Path | Sequence[str | Path],
     *,
+    partial: bool = False,
     skip_bad: bool = False,
     reading: Reading | None = None,
     progress: Callable[[int], None] | None = None,
@@ -80,9 +88,9 @@ def read_all(
             progress(num_before + num_rows)
 
     for each in paths:
-        feeds.append(read_feed(each, reading or Reading(), problems, show))
+        feeds.append(read_feed(each, reading or Reading(), problems, show, partial=partial))
         num_before += feeds[-1].num_rows
-    ads = _without_duplicates(feeds, problems)
+    ads, keep = _without_duplicates(feeds, problems)
     return ReadResult(
         Catalog(ads),
         num_before,
@@ -93,7 +101,17 @@ def read_all(
         tuple(dict.fromkeys(name for feed in feeds for name in feed.columns_that("payload"))),
         tuple(feeds),
         problems.kinds,
+        {name: mask[keep] for name, mask in _given(feeds).items()},
     ), problems
+
+
+def _given(feeds: Sequence[Feed]) -> dict[str, Mask]:
+    """Return the masks of all feeds, of every field that any of them has."""
+    names = dict.fromkeys(name for feed in feeds for name in feed.given)
+    return {
+        name: np.concatenate([feed.given.get(name, np.zeros(len(feed.lines), np.bool_)) for feed in feeds])
+        for name in names
+    }
 
 
 def _checked(read: ReadResult) -> ReadResult:
@@ -104,12 +122,13 @@ def _checked(read: ReadResult) -> ReadResult:
     return read
 
 
-def _without_duplicates(feeds: Sequence[Feed], problems: Problems) -> pa.Table:
-    """Return the ads of all files, of those with one id the first; the others are told to `problems`."""
+def _without_duplicates(feeds: Sequence[Feed], problems: Problems) -> tuple[pa.Table, Mask]:
+    """Return the ads of all files, of those with one id the first, and which they are; `problems` hears of others."""
     table = pa.concat_tables([feed.ads for feed in feeds])
     again, first = find_duplicates(table["ad_id"])
+    keep = np.ones(table.num_rows, dtype=np.bool_)
     if not len(again):
-        return table
+        return table, keep
     starts = np.cumsum([0, *(len(feed.lines) for feed in feeds)])
     told = [
         _duplicate(table, feeds, starts, int(row), int(earlier))
@@ -118,9 +137,8 @@ def _without_duplicates(feeds: Sequence[Feed], problems: Problems) -> pa.Table:
     errors = Errors()
     errors.add(told, len(again))
     problems.settle(errors)
-    keep = np.ones(table.num_rows, dtype=np.bool_)
     keep[again] = False
-    return table.filter(pa.array(keep))
+    return table.filter(pa.array(keep)), keep
 
 
 def _duplicate(table: pa.Table, feeds: Sequence[Feed], starts: Any, row: int, earlier: int) -> InputError:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from intently.catalog.ads import ReadResult
 from intently.catalog.catalog import Catalog
-from intently.catalog.feed import NEGATIVES
+from intently.catalog.given import NEGATIVES
 from intently.catalog.problems import ProblemKind
 from intently.catalog.serving import STATUSES
 from intently.text.normalize import normalize

@@ -103,11 +103,14 @@ MAX_LIST_LENGTH = 1_000
 MAX_SPANS_LENGTH = 100_000  # of all spans of an ad together, as long as `landing_text` may be
 
 
-def clean_ads(columns: Mapping[str, Any], check: RowCheck) -> pa.Table:
-    """Return a table in `SCHEMA` of the rows whose values are all valid; the others are rejected in `check`."""
+def clean_ads(columns: Mapping[str, Any], check: RowCheck, fields: Sequence[Field] = AD_FIELDS) -> pa.Table:
+    """Return a table in `SCHEMA` of the rows whose values are all valid; the others are rejected in `check`.
+
+    `fields` are the `AD_FIELDS`, of which other ones may be required.
+    """
     num_rows = len(check.lines)
     cleaned = []
-    for field in AD_FIELDS:
+    for field in fields:
         values = columns.get(field.name)
         if values is None:
             values = pa.nulls(num_rows, _TYPES[field.kind])

@@ -5,7 +5,7 @@ bytes → lines or records (`formats`) → layout (`layouts`) → columns of fie
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.arrays import IntArray
+from intently.arrays import IntArray, Mask
 from intently.catalog.amounts import Decimals, read_amounts
 from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads, split_lists
-from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name
+from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name, match_fields
 from intently.catalog.formats import FORMATS, Format, Table
+from intently.catalog.given import BID_MICROS, NEGATIVES, joined, said_in
 from intently.catalog.keywords import joined_negatives, read_keywords
 from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, recognized
 from intently.catalog.payload import payload_name, rest_of, with_rest
@@ -29,11 +30,9 @@ from intently.catalog.records import Records, rows_of, to_json
 from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES, status_of
 from intently.errors import InputError
 
-NEGATIVES = "negative_keywords"  # where payloads keep them
-_BID_MICROS = "bid_micros"
 _MORE_FIELDS = (
     *SERVING_FIELDS,
-    Field(_BID_MICROS, "number", ("cpc_bid_micros", "max_cpc_micros", "bid_amount_micros", "default_max_cpc_micros")),
+    Field(BID_MICROS, "number", ("cpc_bid_micros", "max_cpc_micros", "bid_amount_micros", "default_max_cpc_micros")),
     Field(NEGATIVES, "list", ("negatives", "negative_keyword", "exclude_keywords", "excluded_keywords")),
 )
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
@@ -74,17 +73,22 @@ class Feed:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]  # what is in the file and is not used as its owner may think
     num_with_markup: int
+    given: Mapping[str, Mask]  # of each field that the file has, for which ads (N,) it says something
 
     def columns_that(self, became: str) -> tuple[str, ...]:
         """Return the columns that became this."""
         return tuple(name for name, each in self.columns if each == became)
 
 
-def is_ads_header(names: Sequence[str]) -> bool:
-    """Return whether a row names the columns of ads: an id and a title, or those of a known export."""
+def is_ads_header(names: Sequence[str], fields: Sequence[Field] = AD_FIELDS) -> bool:
+    """Return whether a row names the columns of ads: an id and a title, or those of a known export.
+
+    With `fields` of which the id alone is required, any other of them stands for the title.
+    """
     folded = frozenset(fold_name(name) for name in names)
-    has_both = all(not folded.isdisjoint(field.columns) for field in AD_FIELDS if field.required)
-    return has_both or recognized(folded) is not PLAIN
+    has_all = all(not folded.isdisjoint(field.columns) for field in fields if field.required)
+    num_found = sum(not folded.isdisjoint(field.columns) for field in fields)
+    return (has_all and num_found > 1) or recognized(folded) is not PLAIN
 
 
 def read_feed(
@@ -92,28 +96,38 @@ def read_feed(
     reading: Reading,
     problems: Problems,
     progress: Callable[[int], None] | None = None,
+    *,
+    partial: bool = False,
 ) -> Feed:
-    """Read one file of ads; its wrong rows go to `problems`. Raises `InputError` for a file that has no ads."""
-    table = _opened(path, reading)
+    """Read one file of ads; its wrong rows go to `problems`. Raises `InputError` for a file that has no ads.
+
+    With `partial` only the `ad_id` is required, and an empty value says nothing (`Feed.given`).
+    """
+    fields = [each if each.name == "ad_id" else each.optional() for each in FEED_FIELDS] if partial else FEED_FIELDS
+    wanted = fields[: len(AD_FIELDS)]
+    table = _opened(path, reading, fields)
     layout = _layout_of(table, reading)
     reshaped: Reshaped | None = None
     if layout.reshape:
         reshaped, batches = _reshaped(table, layout)
         header: Sequence[str] = list(dict.fromkeys(name for record in reshaped.records for name in record))
-        matched = _matched_records(header, table)
+        matched = _matched_records(header, table, fields)
     else:
-        header, matched = table.header, table.match(FEED_FIELDS)
+        header, matched = table.header, table.match(fields)
         _check(table, matched)
-        batches = table.rows(FEED_FIELDS, rest=True)
+        batches = table.rows(fields, rest=True)
     state = _State(table, matched, reading)
     tables: list[pa.Table] = []
     rests: list[pa.Table] = []
     lines = [np.zeros(0, dtype=np.int64)]
+    given: list[tuple[int, dict[str, Mask]]] = []
     num_rows = num_with_markup = 0
     for rows in batches:
         check = RowCheck(table.place, rows.lines)
         rest, columns = state.read(rows, check)
-        tables.append(clean_ads(columns, check))
+        tables.append(clean_ads(columns, check, wanted))
+        told = said_in(rows.columns) if partial else dict.fromkeys(columns, check.keep)
+        given.append((int(check.keep.sum()), {name: mask[check.keep] for name, mask in told.items()}))
         rests.append(rest.filter(pa.array(check.keep)))
         lines.append(rows.lines[check.keep])
         num_rows += len(rows.lines) + len(rows.errors)
@@ -146,6 +160,7 @@ def read_feed(
         (*_notes(table, layout, reshaped), *state.notes()),
         (*(reshaped.notes if reshaped else ()), *state.warnings()),
         num_with_markup,
+        joined(given, ads, has_payload=bool(kept), partial=partial),
     )
 
 
@@ -159,7 +174,7 @@ def _is_mapped(name: str, reading: Reading) -> bool:
     return fold_name(name) in reading.columns
 
 
-def _opened(path: str | Path, reading: Reading) -> Table:
+def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Table:
     if reading.format and reading.format not in (*FORMATS, *NAMES):
         cure = f"use one of {', '.join((*FORMATS, *NAMES))}"
         raise InputError(f"unknown format {reading.format!r}", cure=cure, field="format")
@@ -168,7 +183,7 @@ def _opened(path: str | Path, reading: Reading) -> Table:
 
     def is_header(names: Sequence[str]) -> bool:
         folded = {reading.columns.get(fold_name(name), fold_name(name)) for name in names}
-        return is_ads_header(names) or (bool(mapped & folded) and is_ads_header(tuple(folded)))
+        return is_ads_header(names, fields) or (bool(mapped & folded) and is_ads_header(tuple(folded), fields))
 
     return Table(path, format=format, reading=reading, is_header=is_header)
 
@@ -201,7 +216,7 @@ def _check(table: Table, matched: dict[str, str]) -> None:
             raise InputError(problem, cure=cure, path=table.place, field="title")
     bid = next(field for field in AD_FIELDS if field.name == "bid")
     bids = [name for name in table.header if fold_name(name) in bid.columns]
-    bids += [matched[_BID_MICROS]] if _BID_MICROS in matched else []
+    bids += [matched[BID_MICROS]] if BID_MICROS in matched else []
     if len(bids) > 1 and fold_name(bids[0]) != "bid" and "bid" not in map(fold_name, bids):
         if "bid" in table.reading.columns.values():
             return
@@ -210,12 +225,9 @@ def _check(table: Table, matched: dict[str, str]) -> None:
         raise InputError(problem, cure=cure, path=table.place, line=table.header_line, field="bid")
 
 
-def _matched_records(header: Sequence[str], table: Table) -> dict[str, str]:
-    from intently.catalog.fields import match_fields
-
-    fields = [field.optional() for field in table.mapped(FEED_FIELDS)]
-    matched = match_fields(header, fields, table.place)
-    if "title" not in matched and header:
+def _matched_records(header: Sequence[str], table: Table, fields: Sequence[Field]) -> dict[str, str]:
+    matched = match_fields(header, [field.optional() for field in table.mapped(fields)], table.place)
+    if "title" not in matched and header and any(field.name == "title" and field.required for field in fields):
         cure = 'add a column title, or name one that is there: --map "Ad Group Name=title"'
         raise InputError("the export has no titles of ads", cure=cure, path=table.place, line=1, field="title")
     return matched
@@ -291,11 +303,11 @@ class _State:
         )
 
     def _read_bids(self, columns: dict[str, Any], check: RowCheck) -> None:
-        for name in ("bid", _BID_MICROS):
+        for name in ("bid", BID_MICROS):
             if name in columns and pa.types.is_string(columns[name].type):
                 columns[name] = read_amounts(columns[name], name, check, self._decimals_of(name))
-        if _BID_MICROS in columns:
-            micros = pc.divide(pc.cast(columns.pop(_BID_MICROS), pa.float64()), 1e6)
+        if BID_MICROS in columns:
+            micros = pc.divide(pc.cast(columns.pop(BID_MICROS), pa.float64()), 1e6)
             columns["bid"] = pc.coalesce(columns["bid"], micros) if "bid" in columns else micros
 
     def _decimals_of(self, name: str) -> Decimals:
@@ -385,7 +397,7 @@ def _became(
             continue
         if name in field_of:
             field = field_of[name]
-            what = "status" if field in SERVING_NAMES else "bid" if field == _BID_MICROS else field
+            what = "status" if field in SERVING_NAMES else "bid" if field == BID_MICROS else field
             found.append((name, "its own payload" if field == "payload" else what))
         elif renamed == IGNORED:
             found.append((name, IGNORED))

@@ -26,12 +26,12 @@ class Field:
     kind: Literal["text", "word", "number", "list", "spans", "payload", "json"] = "text"
     aliases: tuple[str, ...] = ()
     required: bool = False
-    only: str = ""  # the one column that a user says it is, folded
+    names: tuple[str, ...] | None = None  # instead of name and aliases
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names a column may have to be this field, folded."""
-        return (self.only,) if self.only else (self.name, *self.aliases)
+        return (self.name, *self.aliases) if self.names is None else self.names
 
     def optional(self) -> "Field":
         """Return the field as one that may be missing."""

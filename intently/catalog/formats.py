@@ -128,7 +128,7 @@ class Table:
             return match_fields(self.header, [field.optional() for field in fields], self.place)
         folded = {fold_name(name) for name in self.header}
         for column, target in self.reading.columns.items() if fields else ():
-            if column not in folded:
+            if column not in folded and column not in self.reading.usual:
                 cure = f"the header has: {quote(', '.join(self.header), 200)}"
                 raise InputError(f"no column {column!r} to read as {target}", cure=cure, path=self.place, field="map")
         return match_fields(self.header, fields, self.place)
@@ -152,7 +152,14 @@ class Table:
     def mapped(self, fields: Sequence[Field]) -> list[Field]:
         """Return the fields with the columns that the user says they are."""
         column_of = {target: column for column, target in self.reading.columns.items()}
-        return [replace(field, only=column_of.get(field.name, field.only)) for field in fields]
+
+        def named(field: Field) -> Field:
+            column = column_of.get(field.name)
+            if column is None:
+                return field
+            return replace(field, names=(column, *(field.columns if column in self.reading.usual else ())))
+
+        return [named(field) for field in fields]
 
     def _rows(self, fields: Sequence[Field], header: Sequence[str] | None, rest: bool) -> Iterator[Rows]:
         if self.format == "parquet":

@@ -61,6 +61,7 @@ def skipped_notes(num_skipped: int, problems: tuple[str, ...], judgements: Judge
     notes = [f"{num_skipped} rows of ads skipped, the first: {problems[0]}"] if num_skipped else []
     if judgements and judgements.num_skipped:
         notes.append(f"{judgements.num_skipped} rows of clicks skipped, the first: {judgements.problems[0]}")
+    notes += judgements.notes if judgements else ()
     if judgements and judgements.num_unclicked:
         notes.append(f"{judgements.num_unclicked} pairs without a click left out: not clicked does not mean irrelevant")
     return tuple(notes)

@@ -17,7 +17,7 @@ The last three layouts name queries by id only, so give their texts: `queries=re
 are enough: `read_qrels`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -28,18 +28,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import AD_FIELDS, clean_number, clean_text
+from intently.catalog.columns import clean_number, clean_text
 from intently.catalog.fields import Field, fold_name, match_fields
 from intently.catalog.formats import Table
+from intently.catalog.judgement_names import AD_ID, CLICKS, RELEVANCE, Names
+from intently.catalog.logs.columns import Layout, layout_of
+from intently.catalog.logs.flat import are_searches, events_of_searches, read_flat
+from intently.catalog.logs.pairs import Events, aggregate
+from intently.catalog.logs.settings import LogSettings
+from intently.catalog.logs.ubi import read_ubi
 from intently.catalog.problems import Problems, RowCheck
-from intently.catalog.qrels import Judgements, Kind, Qrels
+from intently.catalog.qrels import Judgements, Kind, Qrels, Unclicked
 from intently.catalog.queries import MAX_QUERY_LENGTH, QUERY, QUERY_ID, Queries
 from intently.catalog.trec_ids import unescape_ids
 from intently.errors import InputError
 
-AD_ID = Field("ad_id", aliases=("corpus_id", *AD_FIELDS[0].aliases[:3]), required=True)
-_RELEVANCE = Field("relevance", kind="number", aliases=("grade", "score", "esci_label", "label"))
-_CLICKS = Field("clicks", kind="number", aliases=("num_clicks", "clicked", "click", "is_click", "is_clicked"))
 _TREC_COLUMNS = ("query_id", "unused", "ad_id", "relevance")
 _GRADES = {"e": "3", "s": "2", "c": "1", "i": "0", "exact": "2", "partial": "1", "irrelevant": "0"}
 _GRADES |= {"true": "1", "false": "0"}
@@ -51,24 +54,33 @@ def is_judgements(header: Sequence[str]) -> bool:
     return not (names.isdisjoint(AD_ID.columns) or names.isdisjoint(QUERY.columns + QUERY_ID.columns))
 
 
-def read_judgements(path: str | Path, *, queries: Queries | None = None, skip_bad: bool = False) -> Judgements:
+def read_judgements(
+    path: str | Path,
+    *,
+    queries: Queries | None = None,
+    columns: Mapping[str, str] | None = None,
+    logs: LogSettings | None = None,
+    skip_bad: bool = False,
+) -> Judgements:
     """Read judgements from `path`; see the module's text for the layouts.
 
     A repeated pair gets the sum of its clicks, or its highest relevance. `queries` gives the texts of queries
-    that the file names by id only, and the ids of those it names by text only. Raises InputError for a value that is
+    that the file names by id only, and the ids of those it names by text only. `columns` says of columns what they are
+    (`{"clicked": "clicks"}`), where their names do not or contradict each other. `logs` says how clicks of logs count.
+    Raises InputError for a value that is
     not a finite number, clicks other than a whole number of at least 0, a query that is not in `queries`, and every
     other fault of a row. With `skip_bad` wrong rows are left out, counted and reported instead.
     """
-    pairs = read_pairs(Table(path, "tsv"), skip_bad=skip_bad, queries=queries)
+    pairs = read_pairs(Table(path, "tsv"), skip_bad=skip_bad, queries=queries, columns=columns, logs=logs)
     if pairs.texts is None:
         cure = "give their texts too: queries=read_queries(...), on the command line --queries"
         raise InputError("names queries by id only", cure=cure, path=path, field="query")
     return Judgements(**{each.name: getattr(pairs.qrels, each.name) for each in fields_of(Qrels)}, queries=pairs.texts)
 
 
-def read_qrels(path: str | Path, *, skip_bad: bool = False) -> Qrels:
+def read_qrels(path: str | Path, *, columns: Mapping[str, str] | None = None, skip_bad: bool = False) -> Qrels:
     """Read judgements for measuring, for which query ids are enough; otherwise as `read_judgements`."""
-    return read_pairs(Table(path, "tsv"), skip_bad=skip_bad, queries=None).qrels
+    return read_pairs(Table(path, "tsv"), skip_bad=skip_bad, columns=columns).qrels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,11 +92,48 @@ class Pairs:
     all_queries: tuple[tuple[str, ...], tuple[str, ...] | None]  # ids and texts, also of queries without a click
 
 
-def read_pairs(table: Table, *, skip_bad: bool, queries: Queries | None) -> Pairs:
+def read_pairs(
+    table: Table,
+    *,
+    skip_bad: bool,
+    queries: Queries | None = None,
+    columns: Mapping[str, str] | None = None,
+    logs: LogSettings | None = None,
+) -> Pairs:
     """Read the judged pairs of a file that is open; see `read_judgements`."""
-    header, fields = _detect_layout(table)
-    key = QUERY_ID if QUERY_ID in fields else QUERY
-    known = None if queries is None else pa.array(queries.ids if key is QUERY_ID else queries.texts, pa.string())
+    if _is_trec(table):
+        return _read_judged(table, [QUERY_ID, AD_ID, RELEVANCE], queries, header=_TREC_COLUMNS, skip_bad=skip_bad)
+    names = Names.of(table.header, columns, table.place)
+    layout = layout_of(names.seen, CLICKS.columns)
+    if layout and layout.kind == "ubi":
+        return _of_log(read_ubi(table, skip_bad=skip_bad, queries=queries), table.place, logs)
+    value = names.value()
+    if value is CLICKS and queries is None and not layout and not {*QUERY.columns}.isdisjoint(names.seen):
+        layout = None if not {*QUERY_ID.columns}.isdisjoint(names.seen) else Layout("counts")
+    if layout and value is not RELEVANCE:
+        return _of_log(read_flat(table, layout, names, skip_bad=skip_bad), table.place, logs, queries)
+    fields = [names.field(field) for field in (QUERY_ID.optional(), QUERY.optional(), AD_ID)]
+    matched = table.match(fields)
+    if value is None:
+        cure = "give one of the two columns"
+        raise InputError("the header has neither relevance nor clicks", cure=cure, path=table.place, line=1)
+    if "query" not in matched and "query_id" not in matched:
+        match_fields(table.header, [QUERY], table.place)  # raises
+    wanted = [*(field for field in fields if field.name in matched), names.field(value)]
+    return _read_judged(table, [replace(field, required=True) for field in wanted], queries, skip_bad=skip_bad)
+
+
+def _read_judged(
+    table: Table,
+    fields: Sequence[Field],
+    queries: Queries | None,
+    *,
+    header: tuple[str, ...] | None = None,
+    skip_bad: bool,
+) -> Pairs:
+    names = [field.name for field in fields]
+    key = "query_id" if "query_id" in names else "query"
+    known = None if queries is None else pa.array(queries.ids if key == "query_id" else queries.texts, pa.string())
     problems = Problems(skip_bad=skip_bad)
     columns: dict[str, list[Any]] = {field.name: [] for field in fields}
     for rows in table.rows(fields, header):
@@ -92,8 +141,8 @@ def read_pairs(table: Table, *, skip_bad: bool, queries: Queries | None) -> Pair
         given = unescape_ids(rows.columns) if header else rows.columns
         cleaned = {field.name: _clean(given.get(field.name), field, check) for field in fields}
         if known is not None:
-            unknown = ~pc.is_in(cleaned[key.name], known).to_numpy(zero_copy_only=False)
-            check.reject(unknown, key.name, "not among the queries given", "give the queries of these judgements")
+            unknown = ~pc.is_in(cleaned[key], known).to_numpy(zero_copy_only=False)
+            check.reject(unknown, key, "not among the queries given", "give the queries of these judgements")
         keep = pa.array(check.keep)
         for name, values in cleaned.items():
             columns[name].append(values.filter(keep))
@@ -103,10 +152,14 @@ def read_pairs(table: Table, *, skip_bad: bool, queries: Queries | None) -> Pair
     if not whole or not len(whole["ad_id"]):
         first = f"; first problem: {problems.first[0]}" if problems.first else ""
         raise InputError(f"no judgements{first}", cure="give one judged pair a row", path=table.place)
-    keys = whole[key.name].dictionary_encode()
+    keys = whole[key].dictionary_encode()
     query_rows: npt.NDArray[np.int64] = keys.indices.to_numpy().astype(np.int64)
     ids, texts = _ids_and_texts(tuple(keys.dictionary.to_pylist()), query_rows, whole, queries)
     kind: Kind = "clicks" if "clicks" in whole else "relevance"
+    if kind == "clicks" and queries is None and {"query", "query_id"} <= whole.keys():
+        clicks = whole["clicks"].to_numpy(zero_copy_only=False)
+        if are_searches(whole["query_id"], whole["query"], clicks):
+            return _of_log(events_of_searches(whole, problems), table.place, None)
     query_rows, ad_ids, values = _merge(query_rows, whole["ad_id"], whole[kind], kind)
     qrels = Qrels(ids, query_rows, ad_ids, values, kind, problems.num_skipped, tuple(problems.first))
     if kind == "clicks" and not values.all():
@@ -119,7 +172,7 @@ def _without_unclicked(qrels: Qrels, texts: tuple[str, ...] | None, place: objec
     clicked = qrels.values > 0
     if not clicked.any():
         raise InputError(
-            "no clicks: every value is 0", cure="give at least one clicked pair", path=place, field="clicks"
+            "no clicks: every pair has 0", cure="give at least one clicked pair", path=place, field="clicks"
         )
     used, query_rows = np.unique(qrels.query_rows[clicked], return_inverse=True)
     kept = replace(
@@ -149,41 +202,56 @@ def _ids_and_texts(
     return distinct, tuple(text_of[query_id] for query_id in distinct)
 
 
-def _detect_layout(table: Table) -> tuple[tuple[str, ...] | None, list[Field]]:
-    """Return the columns of a file of judgements without a header line, and its fields."""
-    header, place = table.header, table.place
-    if table.format == "tsv" and not is_judgements(header) and len(values := " ".join(header).split()) == 4:
-        if not _is_number(values[3]):
-            cure = "name the columns query, ad_id and relevance"
-            raise InputError("neither a header nor TREC qrels", cure=cure, path=place, line=1)
-        table.format = "trec"
-        return _TREC_COLUMNS, [QUERY_ID, AD_ID, _RELEVANCE]
-    matched = table.match([QUERY_ID.optional(), QUERY.optional(), AD_ID])
-    value = _value_field(header, place)
-    if "query" not in matched and "query_id" not in matched:
-        match_fields(header, [QUERY], place)  # raises
-    keys = [field for field in (QUERY_ID, QUERY) if field.name in matched]
-    return None, [*keys, AD_ID, value]
+def _is_trec(table: Table) -> bool:
+    """Return whether a file is TREC qrels, which have no header; its format is that then."""
+    if table.format != "tsv" or is_judgements(table.header) or len(values := " ".join(table.header).split()) != 4:
+        return False
+    if not _is_number(values[3]):
+        cure = "name the columns query, ad_id and relevance"
+        raise InputError("neither a header nor TREC qrels", cure=cure, path=table.place, line=1)
+    table.format = "trec"
+    return True
 
 
-def _value_field(header: Sequence[str], place: object) -> Field:
-    """Return whether relevance or clicks are given. Raises InputError where columns contradict each other."""
-    names = [name for name in header if name.strip()]
-    grades = [name for name in names if fold_name(name) in _RELEVANCE.columns]
-    clicks = [name for name in names if fold_name(name) in _CLICKS.columns]
-    if not grades and not clicks:
-        cure = "give one of the two columns"
-        raise InputError("the header has neither relevance nor clicks", cure=cure, path=place, line=1)
-    if grades and clicks:
-        problem = f"the header has both relevance and clicks: '{grades[0]}' and '{clicks[0]}'"
-        cure = f"keep '{clicks[0]}' to learn from clicks, or '{grades[0]}' to learn from grades, and remove the other"
-        raise InputError(problem, cure=cure, path=place, line=1)
-    field, found = (_RELEVANCE, grades) if grades else (_CLICKS, clicks)
-    if len(found) > 1 and field.name not in map(fold_name, found):
-        problem = f"'{found[0]}' and '{found[1]}' may both be the {field.name}"
-        cure = f"rename the right one to {field.name}"
-        raise InputError(problem, cure=cure, path=place, line=1)
-    return field
+def _of_log(events: Events, place: object, logs: LogSettings | None, queries: Queries | None = None) -> Pairs:
+    """Return what a log says of pairs that were clicked, and of others of the same queries."""
+    pairs = aggregate(events, logs.position_bias if logs else None)
+    ids, texts = pairs.query_ids, pairs.queries if events.are_texts else None
+    clicked = pairs.clicks > 0
+    if not clicked.any():
+        cure = "give at least one clicked pair"
+        raise InputError("no clicks: every pair has 0", cure=cure, path=place, field="clicks")
+    if texts is None and queries is not None:
+        text_of = dict(zip(queries.ids, queries.texts, strict=True))
+        if unknown := [query_id for query_id in ids if query_id not in text_of]:
+            problem = f"query {unknown[0]!r} is not among the queries given"
+            raise InputError(problem, cure="give the queries of these clicks", path=place, field="query_id")
+        texts = tuple(text_of[query_id] for query_id in ids)
+    used, query_rows = np.unique(pairs.query_rows[clicked], return_inverse=True)
+    shown = ~clicked & np.isin(pairs.query_rows, used)
+    notes = list(events.notes)
+    if pairs.num_repeated:
+        notes.append(f"{pairs.num_repeated:,.0f} clicks repeated an earlier one of the same session, and count once")
+    if left := len(ids) - len(used):
+        notes.append(f"{left:,} queries of the log had no click")
+    qrels = Qrels(
+        tuple(ids[row] for row in used),
+        query_rows.astype(np.int64),
+        pairs.ad_ids.filter(pa.array(clicked)),
+        pairs.clicks[clicked],
+        "clicks",
+        events.num_skipped,
+        events.problems,
+        int((~clicked).sum()),
+        Unclicked(
+            np.searchsorted(used, pairs.query_rows[shown]),
+            pairs.ad_ids.filter(pa.array(shown)),
+            pairs.impressions[shown],
+        ),
+        pairs.weights[clicked] if logs and logs.position_bias is not None else None,
+        tuple(notes),
+    )
+    return Pairs(qrels, None if texts is None else tuple(texts[row] for row in used), (ids, texts))
 
 
 def _is_number(text: str) -> bool:
@@ -198,14 +266,14 @@ def _clean(values: Any, field: Field, check: RowCheck) -> Any:
     if values is None:
         values = pa.nulls(len(check.lines), pa.string())
     if field.kind == "text":
-        return clean_text(values, field, check, MAX_QUERY_LENGTH if field is QUERY else None)
+        return clean_text(values, field, check, MAX_QUERY_LENGTH if field.name == "query" else None)
     if pa.types.is_string(values.type):
         values = _grades(values)
         missing = pc.equal(pc.fill_null(values, ""), "")
     else:
         missing = pc.is_null(values)
     check.reject(missing.to_numpy(zero_copy_only=False), field.name, "empty", "give every pair a value")
-    if field is _RELEVANCE:
+    if field.name == "relevance":
         return pc.max_element_wise(clean_number(values, field, check, lowest=-np.inf), 0.0, skip_nulls=False)
     counts = clean_number(values, field, check)
     parts = pc.fill_null(pc.not_equal(pc.floor(counts), counts), False).to_numpy(zero_copy_only=False)

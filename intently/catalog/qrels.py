@@ -11,6 +11,15 @@ Kind = Literal["relevance", "clicks"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Unclicked:
+    """U pairs that were shown but never clicked, of queries that have a click for another ad."""
+
+    query_rows: npt.NDArray[np.int64]
+    ad_ids: pa.StringArray
+    impressions: npt.NDArray[np.float64]  # how often each was shown, as far as the log tells
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Qrels:
     """P judged pairs of Q queries, as columns, every pair once; pairs are in order of first appearance.
 
@@ -26,6 +35,9 @@ class Qrels:
     num_skipped: int = 0  # wrong rows of the file that were left out
     problems: tuple[str, ...] = ()  # of the first 20 of them
     num_unclicked: int = 0  # pairs of the file that were shown but never clicked, and are left out
+    unclicked: Unclicked | None = None  # of a log: those of them that say what else was shown
+    weights: npt.NDArray[np.float64] | None = None  # (P,) of a log: the clicks by position, if asked for
+    notes: tuple[str, ...] = ()  # on what of a log was taken together or left out
 
     def __len__(self) -> int:
         return len(self.values)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from intently.catalog.fields import Field
+from intently.catalog.logs.columns import SEARCH_TERMS
 from intently.errors import InputError
 
 MAX_QUERY_LENGTH = 10_000
 QUERY_ID = Field("query_id", aliases=("qid",), required=True)
-QUERY = Field("query", aliases=("query_text",), required=True)
+QUERY = Field("query", aliases=("query_text", "user_query", *SEARCH_TERMS, "q"), required=True)
 
 
 @dataclass(frozen=True, slots=True)

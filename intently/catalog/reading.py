@@ -17,11 +17,10 @@ class Reading:
     """What a user says about files. Raises `InputError` for a value that means nothing."""
 
     format: str = ""  # of `formats.FORMATS` or `layouts.LAYOUTS`; empty: as the content says
-    columns: Mapping[str, str] = field(
-        default_factory=dict
-    )  # column in the file → field, name in the payload, or ignore
+    columns: Mapping[str, str] = field(default_factory=dict)  # column → field, name in the payload, or ignore
     decimal: Literal["", "point", "comma"] = ""  # of numbers written as text; empty: as the numbers say
     encoding: str = ""  # empty: as the bytes say
+    usual: Mapping[str, str] = field(default_factory=dict)  # as `columns`, for files that have them, as of a build
     today: date | None = None  # that start and end dates are compared with; None: the day of reading
 
     def __post_init__(self) -> None:
@@ -34,7 +33,12 @@ class Reading:
             if not isinstance(target, str) or not target.strip() or not column:
                 cure = 'write "Max CPC=bid"'
                 raise InputError(f"{column!r} is mapped to {target!r}", cure=cure, field="columns")
-        object.__setattr__(self, "columns", {column: fold_name(target) for column, target in folded.items()})
+        said = {column: fold_name(target) for column, target in folded.items()}
+        others = {fold_name(column): fold_name(target) for column, target in self.usual.items()}
+        taken = set(said.values()) - {IGNORED}
+        others = {column: target for column, target in others.items() if column not in said and target not in taken}
+        object.__setattr__(self, "usual", others)
+        object.__setattr__(self, "columns", others | said)
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,3 @@ class FeedSettings:
     def reading(self, columns: Mapping[str, str]) -> Reading:
         """Return the settings with the columns that are mapped."""
         return Reading(self.format, columns, self.decimal, self.encoding)  # type: ignore[arg-type]
-
-
-def parse_map(texts: list[str]) -> dict[str, str]:
-    """Return `column=field` texts as a mapping; raise `InputError` for a text without `=` and a column named twice."""
-    columns: dict[str, str] = {}
-    for text in texts:
-        column, equals, target = text.rpartition("=")
-        if not equals or not column.strip() or not target.strip():
-            raise InputError(f"{text!r} maps no column", cure='write --map "Max CPC=bid"', field="map")
-        if column.strip() in columns:
-            raise InputError(f"{column.strip()!r} is mapped twice", cure="keep one of the two", field="map")
-        columns[column.strip()] = target.strip()
-    return columns

@@ -116,7 +116,7 @@ def status_of(
         distinct = texts.dictionary_encode()
         values = distinct.dictionary.to_pylist()
         read = _reader(name, values, today)
-        told = [ACTIVE if _says_nothing(value) else read(value) for value in values]
+        told = [ACTIVE if says_nothing(value) else read(value) for value in values]
         found: npt.NDArray[np.int8] = np.array([*told, ACTIVE], dtype=np.int8)[distinct.indices.to_numpy()]
         indices = distinct.indices.to_numpy()
         if (found == UNKNOWN).any():
@@ -143,7 +143,8 @@ def _folded(value: str) -> str:
     return " ".join(re.sub(r"[\s_-]+", " ", value.lower()).split()) if value not in ("-1",) else value
 
 
-def _says_nothing(value: str) -> bool:
+def says_nothing(value: str) -> bool:
+    """Return whether a word stands for no value."""
     return value.strip().lower() in ("", "--", "-", "n/a", "null", "none", "nan")
 
 

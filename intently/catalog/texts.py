@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+import pyarrow.compute as pc
+
 from intently.catalog.catalog import Catalog
+from intently.text.analyze import Analyzer
+from intently.text.fold import fold
 
 
 def ad_texts(catalog: Catalog) -> list[str]:
@@ -21,3 +25,9 @@ def searchable_texts(catalog: Catalog, pages: Sequence[str] = ()) -> Iterator[st
         for text in batch:
             yield f"{text} {pages[row]}" if pages and pages[row] else text
             row += 1
+
+
+def brand_words(catalog: Catalog) -> frozenset[str]:
+    """Return the words of the advertisers' names, without accents: rare as they may be, they are no misspellings."""
+    names = pc.unique(catalog.column("advertiser")).to_pylist()
+    return frozenset(fold(word) for name in names for word in Analyzer().words(name))

@@ -16,8 +16,11 @@ from intently.cli.commands import OnceCommand
 from intently.cli.data import augment, knowledge, read_pages, world
 from intently.cli.engine import build, demo, query
 from intently.cli.generations import generations
+from intently.cli.log import log
 from intently.cli.runs import evaluate, run
+from intently.cli.service import key, push, serve
 from intently.cli.shared import err
+from intently.cli.update import update
 from intently.errors import IntentlyError
 from intently.terminal import CLOSED_PIPE, silence_output, visible
 
@@ -25,7 +28,8 @@ _INTERRUPTED = 130  # the exit code into which typer turns a KeyboardInterrupt
 _RESUMABLE = ("build", "augment", "experiment")  # commands that go on where they were
 # In the order in which they are listed.
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    world, check, build, generations, query, run, evaluate, knowledge, augment, read_pages, demo,
+    world, check, build, update, generations, log, query, serve, key, push, run, evaluate, knowledge, augment,
+    read_pages, demo,
 )  # fmt: skip
 
 app = typer.Typer(

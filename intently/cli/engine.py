@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
+from intently.catalog import Catalog, checked_user
 from intently.cli.check import tell_short
 from intently.cli.shared import (
+    IS_ADDRESS,
     AdsFiles,
     ColumnMap,
     Decimal,
     Encoding,
-    EngineDirectory,
     FeedFormat,
+    MapClicks,
     QueriesFile,
     SettingsFile,
     SkipBad,
@@ -25,6 +27,7 @@ from intently.cli.shared import (
     need_files,
     need_models,
     out,
+    parse_map,
     print_json,
 )
 from intently.errors import InputError
@@ -38,9 +41,11 @@ def build(
     clicks: Annotated[
         Path | None,
         typer.Option(
-            help="Clicks or judgements: query, ad_id, and clicks or relevance. Without: ads alone.", show_default=False
+            help="Clicks or judgements: query, ad_id, and clicks or relevance; or a log. Without: ads alone.",
+            show_default=False,
         ),
     ] = None,
+    map_clicks: MapClicks = None,
     queries: QueriesFile = None,
     pages: Annotated[
         Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
@@ -49,6 +54,10 @@ def build(
         str, typer.Option(help="What to begin from: instant (trains nothing), default, or best (also an encoder).")
     ] = "default",
     settings: SettingsFile = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="An engine whose student training starts from, such as the one to build again."),
+    ] = None,
     format: FeedFormat = "",
     columns: ColumnMap = None,
     decimal: Decimal = "",
@@ -60,6 +69,7 @@ def build(
     need_models()
     from intently.build.pipeline import build_engine
     from intently.build.settings import BuildSettings
+    from intently.build.warm_start import started_from
     from intently.catalog.sources import local_files
     from intently.settings import read_settings
 
@@ -68,6 +78,8 @@ def build(
         chosen = read_settings(BuildSettings, settings, chosen)
     feed, mapped = feed_of(format, columns, decimal, encoding, settings)
     chosen = replace(chosen, feed=feed, columns=mapped)
+    if start:
+        chosen = started_from(chosen, start)
     with local_files(ads) as files, StageProgress(err) as progress:
         report = build_engine(
             files,
@@ -76,6 +88,7 @@ def build(
             chosen,
             queries=queries,
             pages=pages,
+            click_columns=parse_map(map_clicks, "map-clicks"),
             skip_bad=skip_bad,
             progress=progress,
             tell=tell_short,
@@ -92,7 +105,14 @@ def build(
 
 
 def query(
-    directory: EngineDirectory,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENGINE",
+            help="The engine: a directory that `intently build` made, or the address of a service.",
+            show_default=False,
+        ),
+    ],
     text: Annotated[str, typer.Argument(help="What the user typed.", show_default=False)],
     k: Annotated[int, typer.Option("-k", help="Number of ads.")] = 10,
     channel: Annotated[Channel, typer.Option(help="Which channel answers.")] = Channel.FUSED,
@@ -115,23 +135,33 @@ def query(
         list[str] | None,
         typer.Option(help="At most so many ads of one value, such as advertiser=2; may be repeated."),
     ] = None,
+    secret: Annotated[
+        str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a service's key.", show_default=False)
+    ] = None,
 ) -> None:
-    """Retrieve ads for one query."""
-    from intently.catalog import checked_user
-
+    """Retrieve ads for one query, from an engine on disk or from a running service."""
     user = UserContext(country, language, device, time, audience or None)
     checked_user(user)  # before the engine is loaded
     request = Request(
         text, k, user, channel, explain, filters=filters, payload=tuple(payload or ()), max_per=_caps(max_per or [])
     )
-    engine = load_engine(directory)
-    ranking = engine.answer(request)
-    if as_json:
+    catalog: Catalog | None = None
+    if IS_ADDRESS.match(source):
+        from intently.client import Client
+
+        with Client(source, key=secret) as client:
+            ranking = client.answer(request)
+            if not as_json:
+                catalog = Catalog.from_ads(filter(None, [client.ad(ad.ad_id) for ad in ranking.ads]))
+    else:
+        engine = load_engine(Path(source))
+        ranking, catalog = engine.answer(request), engine.catalog
+    if catalog is None or as_json:
         print_json(json.dumps(ranking.to_dict(), ensure_ascii=False, indent=2))
         return
     from intently.terminal import show_ranking
 
-    show_ranking(out, engine.catalog, ranking, explain=explain)
+    show_ranking(out, catalog, ranking, explain=explain)
 
 
 def _caps(given: list[str]) -> dict[str, int]:

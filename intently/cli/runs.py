@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from intently.cli.shared import EngineDirectory, err, load_engine, out, print_json
+from intently.cli.shared import EngineDirectory, MapClicks, err, load_engine, out, parse_map, print_json
 from intently.errors import InputError
 from intently.progress import StageProgress
 from intently.types import Channel
@@ -58,6 +58,13 @@ def evaluate(
     clicks: Annotated[
         Path | None, typer.Option(help="Clicks from before the test, for click-weighted precision and tail coverage.")
     ] = None,
+    judged_only: Annotated[
+        bool, typer.Option("--judged-only", help="Add measures that do not take an unjudged ad for a wrong one.")
+    ] = False,
+    train: Annotated[
+        Path | None, typer.Option(help="Clicks or judgements learned from: with --judged-only, splits Recall by them.")
+    ] = None,
+    map_clicks: MapClicks = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown with the paired comparisons.")] = False,
 ) -> None:
     """Measure runs side by side, with a paired test of each against the first.
@@ -74,9 +81,11 @@ def evaluate(
     names = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
     report = evaluate_runs(
         {name: read_run(path) for name, path in zip(names, paths, strict=True)},
-        read_qrels(qrels),
+        read_qrels(qrels, columns=parse_map(map_clicks)),
         min_relevance=min_relevance,
         clicks=read_judgements(clicks) if clicks else None,
+        judged_only=judged_only,
+        train=read_qrels(train) if train else None,
     )
     if as_json:
         print_json(report.to_json())

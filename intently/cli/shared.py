@@ -1,6 +1,7 @@
 """What commands share: where they print, options, and what they need to be there."""
 
 import json
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intently.catalog.reading import FeedSettings, parse_map
+from intently.catalog.reading import FeedSettings
 from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.settings import from_mapping, read_toml
 from intently.terminal import SafeConsole
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Answers go to standard output, everything about the work itself to standard error.
 out, err = SafeConsole(), SafeConsole(stderr=True)
 
+IS_ADDRESS = re.compile("https?://")  # of a service, where a command takes an engine or a service
 EngineDirectory = Annotated[
     Path, typer.Argument(help="The engine: a directory that `intently build` made.", show_default=False)
 ]
@@ -43,7 +45,28 @@ QueriesFile = Annotated[
     Path | None, typer.Option(help="Texts of the queries, where clicks name them by id only.", show_default=False)
 ]
 SettingsFile = Annotated[Path | None, typer.Option(help="A TOML file of the settings that are to differ.")]
+MapClicks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-clicks", metavar="COLUMN=FIELD", help="What a column of clicks is: clicked=clicks. May be repeated."
+    ),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")]
+
+
+_EXAMPLES = {"map": "Max CPC=bid", "map-clicks": "clicked=clicks"}
+
+
+def parse_map(texts: list[str] | None, option: str = "map-clicks") -> dict[str, str]:
+    """Return `column=field` texts as a mapping; raise `InputError` for one that is none, or names a column again."""
+    columns: dict[str, str] = {}
+    for text in texts or ():
+        column, _, field = (part.strip() for part in text.rpartition("="))
+        if not column or not field or column in columns:
+            cure = f'write --{option} "{_EXAMPLES[option]}", each column once'
+            raise InputError(f"{text!r} does not say what a column is", cure=cure, field=option)
+        columns[column] = field
+    return columns
 
 
 def print_json(text: str) -> None:
@@ -71,7 +94,7 @@ def feed_of(
     chosen = from_mapping(_FeedTables, kept, str(path))
     said = {"format": format, "decimal": decimal, "encoding": encoding}
     feed = replace(chosen.feed, **{name: value for name, value in said.items() if value})
-    return feed, chosen.columns | parse_map(columns or [])
+    return feed, chosen.columns | parse_map(columns, "map")
 
 
 @dataclass(frozen=True)

@@ -1,80 +1,211 @@
-"""An engine that follows the current generation of a directory, for a process that outlives builds."""
+"""An engine that follows the current generation of a directory and its log, for a process that outlives builds."""
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from intently.engine.engine import Engine
-from intently.generation import current_id
-from intently.types import Change, Delete, Patch, Put, Ranking, Request
+from intently.errors import LogError, LogRewoundError, ReplacedError
+from intently.generation import current_id, seq_of_all
+from intently.live.log import ChangeLog, open_log
+from intently.types import Ad, Change, Ranking, Request
 
 logger = logging.getLogger(__name__)
 
+_NEARLY = 100  # changes that may be left when changes begin to wait for a new generation
+
 
 class CurrentEngine:
-    """Answers from a directory's current generation. Safe to share by threads.
+    """Answers from a directory's current generation, with the changes of its log. Safe to share by threads.
 
-    `refresh` goes over to a generation that was published, or rolled back to, since. It applies the changes that were
-    made here since the first load to that generation too, so none is lost. One generation alone answers a request.
+    Changes are on disk when `apply` returns, and a restart shows them again without a model. `refresh` goes over to a
+    generation that was published, or rolled back to, since; changes that it does not contain are applied to it. One
+    generation alone answers a request.
+
+    One process at a time writes: the one that applied a change first. The others follow what it writes.
     """
 
-    def __init__(self, path: str | Path, **load: Any) -> None:
-        """Load the current generation in the directory `path`. `load` holds further arguments of `Engine.load`."""
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        log: ChangeLog | str | Path | None = None,
+        follow_s: float | None = 0.25,
+        **load: Any,
+    ) -> None:
+        """Load the current generation in the directory `path`, and apply its log.
+
+        `log` is the log, or where it lies (`open_log`): by default `changes.db` in the directory; `memory` for changes
+        that do not outlive the process. Every `follow_s` seconds the engine looks for changes of other processes, None:
+        only when `catch_up` or a request's `min_seq` asks. `load` holds further arguments of `Engine.load`.
+        """
         self._path, self._load = Path(path), load
-        self._engine = Engine.load(self._path, **load)
-        self._changed: dict[str, None] = {}  # ids of ads that were changed here, in order
-        self._lock = threading.Lock()  # held while changes are noted, and while the engine is replaced
-        self._refreshing = threading.Lock()
+        self._log = open_log(self._path if log is None else log) if isinstance(log, str | Path | None) else log
+        self._lock = threading.Lock()  # held while the engine is replaced
+        self._refreshing = threading.RLock()
+        self._engine = self._loaded()
+        self._stop = threading.Event()
+        if follow_s is not None and log != "memory":
+            follower = threading.Thread(
+                target=_follow, args=(weakref.ref(self), self._stop, follow_s), name="intently-follow", daemon=True
+            )
+            follower.start()
+            weakref.finalize(self, self._stop.set)
 
     @property
     def engine(self) -> Engine:
         """The engine as it is now. Take it once for work that has to come from one generation."""
         return self._engine
 
+    @property
+    def log(self) -> ChangeLog:
+        """The log of changes."""
+        return self._log
+
+    @property
+    def seq(self) -> int:
+        """The number of the newest change that answers show."""
+        return self._engine.snapshot.seq
+
     def answer(self, request: Request) -> Ranking:
         """Return the best eligible ads for a request; the ranking names the generation that answered."""
         return self._engine.answer(request)
 
+    def ad(self, ad_id: str) -> Ad | None:
+        """Return the ad with this id as it is now, None if it is not there."""
+        return self._engine.ad(ad_id)
+
+    def own(self) -> None:
+        """Become the one process that writes, instead of at the first change.
+
+        Raises `LogBusyError` if another process is. Repairs a damaged log; `log.recovered` tells what was lost.
+        """
+        self._log.own(self.seq)
+        self.catch_up()
+
     def apply(self, changes: Iterable[Change]) -> int:
-        """Apply a batch of changes as `Engine.apply` does. They outlive a refresh, but not the process."""
+        """Apply a batch of changes as `Engine.apply` does, and return its number once it is on disk and shown.
+
+        A request with this number as `min_seq` sees the batch, whichever process answers it. Raises `LogBusyError` if
+        another process writes; `LogFullError` if the disk is full (deletes and pauses are taken all the same); another
+        `LogError` if the log cannot be written. After an error nothing has happened, or, if the disk itself failed,
+        nothing that the next start would not show.
+        """
         wanted = list(changes)
-        while True:
-            engine = self._engine
-            seq = engine.apply(wanted)
-            with self._lock:
-                if engine is self._engine:
-                    for change in wanted:
-                        self._changed[_ad_id(change)] = None
-                    return seq
-            # The engine was replaced meanwhile, without these changes: make them again on the new one.
+        return self._on_current(lambda engine: engine.apply(wanted))
+
+    def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> int:
+        """Add ads as `Engine.add_ads` does, on disk and in whichever generation is current."""
+        wanted = list(ads)
+        return self._on_current(lambda engine: engine.add_ads(wanted, replace=replace))
+
+    def remove_ads(self, ad_ids: Iterable[str]) -> int:
+        """Remove ads as `Engine.remove_ads` does, on disk and in whichever generation is current."""
+        wanted = ad_ids if isinstance(ad_ids, str) else list(ad_ids)
+        return self._on_current(lambda engine: engine.remove_ads(wanted))
+
+    def catch_up(self) -> int:
+        """Apply what other processes have written since; return the number of the newest change shown."""
+        try:
+            return self._engine.catch_up()
+        except LogRewoundError:
+            with self._refreshing:
+                self._replace(self._loaded())
+            return self.seq
 
     def refresh(self) -> bool:
         """Go over to the current generation if it is another one; return whether it was.
 
-        Queries and changes go on meanwhile; changes wait only while the last of them are applied again. Raises
+        Queries and changes go on meanwhile; changes wait only while the last of them are applied again. Models read
+        those ads of the log again that other models had read, if the new generation does not contain them. Raises
         `ArtifactError`, and keeps the engine that it has, if the generation cannot be trusted.
         """
         with self._refreshing:
             if current_id(self._path) == self._engine.generation:
                 return False
-            newer = Engine.load(self._path, **self._load)
-            with self._lock:
-                changed = list(self._changed)
-            newer.apply(self._as_they_are(changed))
-            with self._lock:
-                # Apply again everything that changed since the list was taken, ads of the list included.
-                newer.apply(self._as_they_are(list(self._changed)))
-                newer.number_from(self._engine.snapshot.seq)
-                before, self._engine = self._engine, newer
+            newer = self._loaded()
+            before = self._engine
+            self._replace(newer)
             logger.info("went over from generation %s to %s", before.generation, newer.generation)
+            if self._log.is_owned:
+                self.compact()
             return True
 
-    def _as_they_are(self, ad_ids: Iterable[str]) -> list[Change]:
-        """Return the changes that make ads what they are now. Those whose text is the same there cost no model call."""
-        return [Delete(ad_id) if (ad := self._engine.ad(ad_id)) is None else Put(ad) for ad_id in ad_ids]
+    def compact(self) -> None:
+        """Remove entries of the log that later ones supersede, or that all generations on disk contain."""
+        self._log.compact(seq_of_all(self._path))
+
+    def close(self) -> None:
+        """Write what was applied, and let another process write. Queries are still answered."""
+        self._stop.set()
+        self._log.close()
+
+    def __enter__(self) -> "CurrentEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _loaded(self) -> Engine:
+        """Return the current generation with all changes of the log."""
+        engine = Engine.load(self._path, **self._load)
+        try:
+            engine.join(self._log)
+        except LogRewoundError:
+            raise
+        except LogError as error:
+            # A damaged log is repaired by whoever may write. If nobody may, the reason is the error.
+            logger.warning("%s", error)
+            self._log.own(engine.snapshot.seq)
+            engine.join(self._log)
+        return engine
+
+    def _replace(self, newer: Engine) -> None:
+        """Let `newer` answer, with everything that has changed meanwhile."""
+        while self._log.appended - newer.catch_up() > _NEARLY:
+            pass
+        before = self._engine
+        with self._lock:
+            before.retire(f"generation {newer.generation} has taken the place of {before.generation}")
+            try:
+                newer.catch_up()
+            except BaseException:
+                before.resume()
+                raise
+            self._engine = newer
+
+    def _on_current(self, change: Any) -> int:
+        while True:
+            engine = self._engine
+            try:
+                seq: int = change(engine)
+            except LogRewoundError:
+                self.catch_up()
+            except ReplacedError:
+                with self._lock:  # wait until the other generation has everything
+                    if self._engine is engine:
+                        raise
+            else:
+                return seq
 
 
-def _ad_id(change: Put | Patch | Delete) -> str:
-    return change.ad.ad_id if isinstance(change, Put) else change.ad_id
+def _follow(reference: "weakref.ref[CurrentEngine]", stop: threading.Event, every_s: float) -> None:
+    """Look for changes of other processes until the engine is gone."""
+    problem = ""
+    while not stop.wait(every_s):
+        current = reference()
+        if current is None:
+            return
+        if current.log.is_owned:
+            continue
+        try:
+            current.catch_up()
+            problem = ""
+        except Exception as error:  # of any kind: answers go on
+            if str(error) != problem:
+                problem = str(error)
+                logger.error("changes of other processes cannot be followed: %s", error)
+        del current

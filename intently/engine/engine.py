@@ -9,6 +9,7 @@ query ─ read once ┬─ student reads ─┬─ decode intentions → posting
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,20 @@ import numpy as np
 
 from intently.arrays import Float32Array, Float64Array, IntArray, Mask
 from intently.catalog import Catalog, checked_user
+from intently.catalog.texts import brand_words
 from intently.engine.cache import QueryCache
 from intently.engine.caps import Caps
 from intently.engine.channels import ALL_CHANNELS
 from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
 from intently.engine.learned_fusion import Features, LearnedFusion
+from intently.engine.pace import Clock, Pace
 from intently.engine.parts import check_parts
 from intently.engine.search import Searched, continued
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
 from intently.engine.understand import Models, Understood, reader_threads, understand
+from intently.engine.why import DEPTH, verdict
 from intently.errors import ArtifactError, InputError
 from intently.filters import Expression
 from intently.frozen import EMPTY, FrozenDict
@@ -38,6 +42,8 @@ from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
+from intently.live.difference import Difference
+from intently.live.log import ChangeLog
 from intently.models.encoder.embedder import Embedder
 from intently.models.intention_reader import IntentionReader
 from intently.models.student import Runtime, Student, check_tokens
@@ -51,18 +57,21 @@ from intently.types import (
     Ad,
     Change,
     Channel,
+    Degraded,
     Intention,
     Progress,
     Ranking,
     Request,
     ScoredAd,
     UserContext,
+    Verdict,
 )
 
 logger = logging.getLogger(__name__)
 
 NUM_INTENTIONS = 20  # of a query, which a ranking shows; more stand for it
 FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
+_SKIPPED = {Channel.INTENTION: Degraded.INTENTIONS_SKIPPED, Channel.DENSE: Degraded.DENSE_SKIPPED}
 
 
 class Engine:
@@ -73,6 +82,8 @@ class Engine:
     """
 
     generation: str = ""
+    models: str = ""  # the fingerprint of what reads ads, under which a log keeps what was read
+    min_seq_wait_s = 1.0  # how long a request waits for the change that its `min_seq` names
     _opened: Generation | None = None  # which keeps the generation on disk
     slow_query_ms = 1_000.0  # a query that takes longer is logged, with where the time went
 
@@ -126,8 +137,10 @@ class Engine:
             segment = Segment.build(catalog, intentions.postings, vectors, lexical, titles, tokens)
         except ValueError as error:
             raise ArtifactError(f"{error}; build the engine again") from error
-        snapshot = Snapshot.of(segment, Attributes.of(catalog), student.tokenizer.whole_words)
+        known_words = student.tokenizer.whole_words | brand_words(catalog)
+        snapshot = Snapshot.of(segment, Attributes.of(catalog), known_words)
         self._live = Applier(snapshot, reader)
+        self.pace = Pace()
         self._pid = os.getpid()
 
     @classmethod
@@ -181,6 +194,11 @@ class Engine:
         """All ads as they are now, with their indexes."""
         return self._live.snapshot
 
+    @property
+    def merge_failure(self) -> str:
+        """The error of the last background merge of segments, empty if it succeeded."""
+        return self._live.merge_failure
+
     def ad(self, ad_id: str) -> Ad | None:
         """Return the ad with this id as it is now, None if it is not there. Cost: microseconds."""
         return self._live.ad(ad_id)
@@ -192,16 +210,52 @@ class Engine:
         the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
         present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
         whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
-        not see the batch. The engine on disk does not change, so a batch does not outlive the process.
+        not see the batch. Without a log (`join`) a batch does not outlive the process; `CurrentEngine` has one.
 
-        Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there.
+        Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there;
+        `LogError` if the log cannot be written, and then nothing has happened.
         """
         self._check_process()
         return self._live.apply(changes)
 
+    def follow(self, difference: Difference) -> int:
+        """Apply what a feed changes, all of it or nothing; return the number of the change once queries see it.
+
+        Costs what `apply` costs, for the ads that came or changed.
+        """
+        self._check_process()
+        return self._live.follow(difference)
+
+    def compacted(self) -> tuple[Catalog, Segment]:
+        """Return the living ads and one segment of them, row by row the same. Cost: a copy of all after a change."""
+        self._live.wait()
+        snapshot = self._live.snapshot
+        return snapshot.catalog, snapshot.merged(0, len(snapshot.segments))
+
     def number_from(self, seq: int) -> None:
         """Number further changes from `seq` on. An engine that takes the place of another goes on with its numbers."""
         self._live.number_from(seq)
+
+    def join(self, log: ChangeLog) -> None:
+        """Apply what `log` holds beyond this engine, and write further changes to it.
+
+        Cost: no model, as long as the models of this engine read the ads of the log.
+        """
+        self._check_process()
+        self._live.join(log, self.models, self.generation)
+
+    def catch_up(self) -> int:
+        """Apply what other processes have written to the log since; return the number of the newest change shown."""
+        self._check_process()
+        return self._live.catch_up()
+
+    def retire(self, reason: str) -> None:
+        """Take no more changes, and wait for those on their way to the disk."""
+        self._live.retire(reason)
+
+    def resume(self) -> None:
+        """Take changes again after `retire`."""
+        self._live.resume()
 
     def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads, all of them or none; return the number of the change once queries see them.
@@ -280,7 +334,10 @@ class Engine:
         return next(self.answer_many([request]))
 
     def answer_many(self, requests: Sequence[Request], *, batch_size: int = 32) -> Iterator[Ranking]:
-        """Return the rankings of requests in order, in batches, all from one snapshot."""
+        """Return the rankings of requests in order, in batches, all from one snapshot.
+
+        Raises `BehindError` if the change that a request's `min_seq` names does not come in time.
+        """
         self._check_process()
         if type(batch_size) is not int or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}", cure="pass a whole number of at least 1")
@@ -289,15 +346,36 @@ class Engine:
                 told = f"expected a Request, got {type(request).__name__}"
                 raise InputError(told, cure="pass Request(query)", path="requests", line=position)
             checked_user(request.user)  # refuse values that are not understood before anything is answered
-        snapshot = self._live.snapshot  # one from the first request to the last
+        min_seq = max((request.min_seq for request in requests), default=0)
+        if min_seq > self._live.snapshot.seq:
+            self._live.reach(min_seq, self.min_seq_wait_s)
+        snapshot, clock = self._live.snapshot, Clock()  # one from the first request to the last
         for request in requests:
             check_columns(request, snapshot)
         starts = range(0, len(requests), batch_size)
         return (
             ranking
             for start in starts
-            for ranking in self._answer_batch(requests[start : start + batch_size], snapshot)
+            for ranking in self._answer_batch(requests[start : start + batch_size], snapshot, clock)
         )
+
+    def explain(self, request: Request, ad_ids: Sequence[str]) -> tuple[Verdict, ...]:
+        """Return for each ad why it is in the answer to a request, or why not.
+
+        Cost: one answer that is `why.DEPTH` ads deep. The request's `k` decides what counts as shown; its deadline does
+        not count.
+        """
+        self._check_process()
+        snapshot = self._live.snapshot
+        deep = replace(request, k=max(request.k, DEPTH), explain=True, deadline_ms=None)
+        user = checked_user(request.user)
+        check_columns(request, snapshot)
+        ranking = next(self._answer_batch([deep], snapshot, Clock()))
+        uncapped = ranking
+        if request.max_per:
+            uncapped = next(self._answer_batch([replace(deep, max_per=EMPTY)], snapshot, Clock()))
+        numbers = {ad_id: next(iter(self._live.rows_in(snapshot, [ad_id])), None) for ad_id in ad_ids}
+        return tuple(verdict(request, user, ad_id, numbers[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
 
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.
@@ -327,41 +405,80 @@ class Engine:
             texts = [snapshot.reader.read(query) for query in queries[start : start + batch_size]]
             everything = understand(texts, FUSED_CHANNELS, self._models, None, self.settings)
             for text, understood in zip(texts, everything, strict=True):
-                searched = self._searched(text, understood, snapshot, Channel.FUSED, eligible)
+                searched = self._searched(text, understood, snapshot, FUSED_CHANNELS, eligible)
                 rows, scores = searched.by_reciprocal_ranks()
                 rows = rows[:depth]
                 one = searched.candidates(rows, scores[:depth])
                 yield rows, features(one, searched.facts(statistics), searched.title_terms(rows))
 
-    def _answer_batch(self, requests: Sequence[Request], snapshot: Snapshot) -> Iterator[Ranking]:
+    def _answer_batch(self, requests: Sequence[Request], snapshot: Snapshot, clock: Clock) -> Iterator[Ranking]:
         texts = [snapshot.reader.read(request.query) for request in requests]
+        begun_ms = clock.spent_ms
+        expected_ms = self.pace.expected_ms(len(requests))
+        wanted = [
+            self._affordable(request, text, clock, expected_ms) for request, text in zip(requests, texts, strict=True)
+        ]
         everything: list[Understood] = [Understood() for _ in requests]
-        for channel in dict.fromkeys(request.channel for request in requests):
-            asked = [
-                at for at, request in enumerate(requests) if request.channel is channel and not texts[at].says_nothing
-            ]
-            found = understand([texts[at] for at in asked], _names(channel), self._models, self.cache, self.settings)
+        for names in dict.fromkeys(wanted):
+            asked = [at for at, chosen in enumerate(wanted) if chosen == names and not texts[at].says_nothing]
+            found = understand([texts[at] for at in asked], names, self._models, self.cache, self.settings)
             for at, one in zip(asked, found, strict=True):
                 everything[at] = one
-        for request, text, understood in zip(requests, texts, everything, strict=True):
-            yield self._answer(request, text, understood, snapshot)
+        is_reduced = any(names != _names(request.channel) for request, names in zip(requests, wanted, strict=True))
+        if is_reduced:
+            self.pace.passed_over(len(requests))
+        is_typical = all(names == FUSED_CHANNELS for names in wanted) and not any(one.cached for one in everything)
+        for at, (request, text) in enumerate(zip(requests, texts, strict=True), start=1):
+            ranking = self._answer(request, wanted[at - 1], text, everything[at - 1], snapshot, clock)
+            if at == len(requests) and is_typical:
+                self.pace.learn(at, clock.spent_ms - begun_ms)
+            yield ranking
 
-    def _answer(self, request: Request, text: QueryText, understood: Understood, snapshot: Snapshot) -> Ranking:
+    def _affordable(self, request: Request, text: QueryText, clock: Clock, expected_ms: float) -> tuple[Channel, ...]:
+        """Return the channels that a request's deadline leaves time for. A channel asked for by name always answers."""
+        names = _names(request.channel)
+        if request.channel is not Channel.FUSED or clock.leaves(request.deadline_ms, expected_ms):
+            return names
+        is_cached = self.cache is not None and self.cache.lookup(text.key) is not None
+        needless = {Channel.DENSE} if is_cached else {Channel.DENSE, Channel.INTENTION}
+        return tuple(name for name in names if name not in needless)
+
+    def _answer(
+        self,
+        request: Request,
+        names: tuple[Channel, ...],
+        text: QueryText,
+        understood: Understood,
+        snapshot: Snapshot,
+        clock: Clock,
+    ) -> Ranking:
         timings = understood.timings_ms
         ranked: tuple[ScoredAd, ...] = ()
+        degraded = [code for name, code in _SKIPPED.items() if name in _names(request.channel) and name not in names]
         if not text.says_nothing:
             eligible, caps = self._eligible(request, snapshot), Caps(request.max_per, snapshot)
             with timed(timings, "search"):
-                searched = self._searched(text, understood, snapshot, request.channel, eligible)
+                searched = self._searched(text, understood, snapshot, names, eligible)
+            is_learned = request.channel is Channel.FUSED and self.fusion is not None
+            if is_learned and (degraded or clock.is_late(request.deadline_ms)):
+                degraded.append(Degraded.FUSION_FALLBACK)
+                is_learned = False
             with timed(timings, "fuse"):
-                rows, scores = caps.kept(*self._ranked(searched, request.channel))
+                rows, scores = caps.kept(*self._ranked(searched, request.channel, is_learned))
             searches = [searched]
             while len(rows) < request.k and searches[-1].may_go_deeper:
+                if clock.is_late(request.deadline_ms):
+                    degraded.append(Degraded.DEPTH_REDUCED)
+                    break
                 with timed(timings, "search"):
                     depth, eligible = 2 * searches[-1].depth, caps.admitting(eligible)
-                    searches.append(self._searched(text, understood, snapshot, request.channel, eligible, depth))
+                    searches.append(self._searched(text, understood, snapshot, names, eligible, depth))
                     deeper = self._ranked(searches[-1], request.channel, learned=False)
                     rows, scores = caps.kept(*continued((rows, scores), deeper))
+            explain = request.explain
+            if explain and clock.is_late(request.deadline_ms):
+                degraded.append(Degraded.EXPLAIN_SKIPPED)
+                explain = False
             with timed(timings, "explain"):
                 best = zip(rows[: request.k].tolist(), scores[: request.k].tolist(), strict=True)
                 ranked = tuple(
@@ -369,7 +486,7 @@ class Engine:
                         snapshot.ad_id(row),
                         rank,
                         score,
-                        next(filter(None, (one.reasons(row) for one in searches))) if request.explain else (),
+                        next(filter(None, (one.reasons(row) for one in searches))) if explain else (),
                         FrozenDict(values_of(row, request.payload, snapshot)) if request.payload else EMPTY,
                     )
                     for rank, (row, score) in enumerate(best, start=1)
@@ -386,6 +503,7 @@ class Engine:
             {correction.word: correction.read_as for correction in text.corrections},
             self.generation,
             snapshot.seq,
+            tuple(degraded),
         )
 
     def _eligible(self, request: Request, snapshot: Snapshot) -> Mask:
@@ -401,12 +519,12 @@ class Engine:
         text: QueryText,
         understood: Understood,
         snapshot: Snapshot,
-        channel: Channel,
+        names: tuple[Channel, ...],
         eligible: Mask,
         depth: int | None = None,
     ) -> Searched:
         question = Question(text, understood, snapshot, self.intentions, self.settings)
-        channels = [one for one in ALL_CHANNELS if one.name in _names(channel)]
+        channels = [one for one in ALL_CHANNELS if one.name in names]
         return Searched.of(question, channels, eligible, depth or self.settings.num_candidates)
 
     def _ranked(self, searched: Searched, channel: Channel, learned: bool = True) -> tuple[IntArray, Float64Array]:

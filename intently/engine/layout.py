@@ -2,7 +2,7 @@
 
 from intently.catalog import Catalog
 from intently.engine.learned_fusion import LearnedFusion
-from intently.generation import Draft
+from intently.generation import Draft, Generation
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.title_terms import TitleTerms
@@ -10,6 +10,7 @@ from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.models.encoder.embedder import Embedder
 from intently.models.student import Student
+from intently.snapshot.segment import Segment
 
 CATALOG, VECTORS, COARSE = "catalog.arrow", "vectors.npy", "vectors.coarse.npz"
 STUDENT, INTENTIONS, LEXICAL = "student", "intentions", "lexical"
@@ -54,17 +55,43 @@ def write_engine(
     fusion: LearnedFusion | None = None,
 ) -> None:
     """Write all parts of an engine but the query cache, which lies in a file already (`Draft.copy`)."""
+    draft.write(STUDENT, student.save)
+    if encoder:
+        draft.write(ENCODER, encoder.save)
+    if fusion:
+        draft.write(FUSION_FILE, fusion.save)
+    _write_ads(draft, catalog, intentions, vectors, lexical, titles, tokens)
+
+
+def write_with_other_ads(
+    draft: Draft, before: Generation, catalog: Catalog, segment: Segment, intentions: IntentionIndex
+) -> None:
+    """Write all parts of an engine that has other ads than in the generation `before`; the other parts are copied.
+
+    `segment` and `intentions` are what models made of the ads of `catalog`.
+    """
+    for name, part in before.manifest.files.items():
+        if name.split("/")[0] in (STUDENT, ENCODER, FUSION_FILE, CACHE_FILE):
+            draft.copy(name, before.path(name), rows=part.rows)
+    _write_ads(draft, catalog, intentions, segment.vectors, segment.lexical, segment.titles, segment.tokens)
+    before.check_unchanged()
+
+
+def _write_ads(
+    draft: Draft,
+    catalog: Catalog,
+    intentions: IntentionIndex,
+    vectors: VectorIndex,
+    lexical: LexicalIndex,
+    titles: TitleTerms | None,
+    tokens: TokenVectors | None,
+) -> None:
     num_ads = catalog.num_ads
     draft.write(CATALOG, catalog.save, rows=num_ads, of_ads=True)
-    draft.write(STUDENT, student.save)
     draft.write(INTENTIONS, intentions.save, rows=num_ads, of_ads=True)
     draft.write(VECTORS, vectors.save, rows=num_ads, of_ads=True)
     draft.write(LEXICAL, lexical.save, rows=num_ads, of_ads=True)
     if titles:
         draft.write(TITLES_FILE, titles.save, rows=num_ads, of_ads=True)
-    if encoder:
-        draft.write(ENCODER, encoder.save)
     if tokens:
         draft.write(TOKENS, tokens.save, rows=num_ads, of_ads=True)
-    if fusion:
-        draft.write(FUSION_FILE, fusion.save)

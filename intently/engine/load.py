@@ -1,5 +1,7 @@
 """Loading an engine from a generation on disk."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +27,7 @@ from intently.engine.layout import (
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
-from intently.generation import MANIFEST, Generation, digest_of_ids, open_generation
+from intently.generation import MANIFEST, Generation, Manifest, digest_of_ids, open_generation
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
@@ -65,7 +67,22 @@ def load_engine(
         opened.close()
         raise
     engine.generation, engine._opened = opened.id, opened
+    engine.models = _models(opened.manifest)
+    engine.number_from(opened.manifest.seq)
     return engine
+
+
+def _models(manifest: Manifest) -> str:
+    """Return the fingerprint of everything that decides what models read in an ad."""
+    words = {f"{INTENTIONS}/{name}" for name in ("postings.npz", "statistics.npz")}  # of all ads, not of the models
+    parts = {
+        name: part.sha256
+        for name, part in manifest.files.items()
+        if name.partition("/")[0] in (STUDENT, ENCODER, INTENTIONS) and name not in words
+    }
+    settings = [manifest.settings.get(name) for name in ("postings", "ocr", "bridge")]
+    told = json.dumps([sorted(parts.items()), settings, manifest.text_rules], sort_keys=True)
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num_threads: int | None) -> "Engine":

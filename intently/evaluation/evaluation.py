@@ -13,6 +13,8 @@ from intently.evaluation.average_precision import average_precision
 from intently.evaluation.click_groups import ClickGroups
 from intently.evaluation.click_weighted_precision import click_weighted_precision
 from intently.evaluation.judged import JudgedRanking
+from intently.evaluation.judged_only import check_scores, judged_facts, measure_judged, measure_training, training_ads
+from intently.evaluation.judging import judge_run, lookup, rows_by_query
 from intently.evaluation.ndcg import ndcg
 from intently.evaluation.recall import hit_rate, recall
 from intently.evaluation.reciprocal_rank import reciprocal_rank
@@ -34,16 +36,27 @@ def evaluate_runs(
     hit_rate_k: int = 500,
     seed: int = 0,
     must_share: bool = True,
+    judged_only: bool = False,
+    train: Qrels | None = None,
 ) -> Report:
     """Measure `runs`, by name, on the queries of `qrels`, and compare every run with the first.
 
     The queries are those of `qrels`; one that a run does not answer counts as an empty ranking, one that only a run has
-    is passed over. All metrics but ACR leave out the queries without an ad of at least `min_relevance`, by default
-    `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time before the test; the ads that are
-    grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
+    is passed over. All metrics but ACR and pair accuracy leave out the queries without an ad of at least
+    `min_relevance`, by default `qrels.default_min_relevance()`. CWP and tail coverage need `clicks` from the time
+    before the test; the ads that are grouped by them are `ad_ids`, by default those of `clicks` and `qrels`.
+
+    `judged_only` adds what does not take an unjudged ad for a wrong one: pair accuracy, of all pairs and of those whose
+    grades differ by 1 or more, condensed NDCG, and judged@k. Pair accuracy counts every query with two different
+    grades, also without a relevant ad. With the judgements `train` that a system may have learned from, it also adds
+    recall among the ads that have one and among those that have none, each over the queries with such a relevant ad,
+    and the share of train-positive ads among the first k. All are means over queries.
 
     Raises InputError without a run, when no query has a relevant ad, or, if they `must_share` some, when a run and the
     judgements share no query or no ad: then their ids are written in different ways. The report counts what they share.
+    With `judged_only`, raises InputError when no query has two different grades, when a run has the same score
+    everywhere, so that all its pairs would be ties, and when `train` names no ad of runs or judgements; without it,
+    when `train` is given.
     Raises SettingsError unless k and hit_rate_k are at least 1.
     """
     if k < 1 or hit_rate_k < 1:
@@ -57,6 +70,10 @@ def evaluate_runs(
     groups = None
     if clicks is not None:
         groups = ClickGroups.build(clicks, qrels.ad_ids if ad_ids is None else _flat(ad_ids))
+    if train is not None and not judged_only:
+        raise InputError("training judgements (--train) split what --judged-only measures", cure="give both")
+    training = None if train is None else training_ads(train, runs, qrels)
+    facts = judged_facts(qrels, positives, training) if judged_only else None
     metrics: dict[str, Callable[[JudgedRanking], float]] = {
         f"Recall@{k}": lambda judged: recall(judged, k),
         "MRR": reciprocal_rank,
@@ -66,7 +83,7 @@ def evaluate_runs(
     }
     measured, joins = {}, {}
     for name, run in runs.items():
-        rows = _rows_by_query(run, qrels)
+        rows = rows_by_query(run, qrels)
         rankings = judge_run(run, qrels, min_relevance=threshold)
         joins[name] = _join(name, run, qrels, rankings, must_share)
         per_query = {metric: np.array([measure(judged) for judged in rankings]) for metric, measure in metrics.items()}
@@ -81,6 +98,11 @@ def evaluate_runs(
             relevant = qrels.ad_ids.filter(pa.array(positives))
             overall[f"tail coverage@{k}"] = tail_coverage(groups, shown, relevant)
             overall[f"tail coverage of all ads@{k}"] = tail_coverage(groups, shown, groups.ad_ids)
+        if judged_only:
+            check_scores(name, run)
+            per_query |= measure_judged(rankings, k)
+        if training is not None:
+            per_query |= measure_training(run, qrels, rankings, rows, training, k)
         measured[name] = RunMeasures(per_query, overall)
     first, *others = measured
     comparisons = tuple(
@@ -90,7 +112,7 @@ def evaluate_runs(
     )
     num_with_relevant = len(np.unique(qrels.query_rows[positives]))
     sizes = None if groups is None else groups.sizes
-    return Report(qrels.query_ids, num_with_relevant, threshold, measured, comparisons, sizes, joins)
+    return Report(qrels.query_ids, num_with_relevant, threshold, measured, comparisons, sizes, joins, facts)
 
 
 def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking], must_share: bool) -> Join:
@@ -106,40 +128,10 @@ def _join(name: str, run: Run, qrels: Qrels, rankings: list[JudgedRanking], must
             f"write the same ids: {run.ad_ids[0].as_py()!r} in the run, {qrels.ad_ids[0].as_py()!r} in the judgements"
         )
         raise InputError(problem, cure=cure)
-    num_unjudged = len(run.query_ids) - int((_lookup(run.query_ids, qrels.query_ids) >= 0).sum())
+    num_unjudged = len(run.query_ids) - int((lookup(run.query_ids, qrels.query_ids) >= 0).sum())
     num_returned = sum(len(judged.ranked) for judged in rankings)
     num_judged = sum(int(np.count_nonzero(~np.isnan(judged.ranked))) for judged in rankings)
     return Join(num_answered, num_unjudged, num_returned, num_judged)
-
-
-def judge_run(run: Run, qrels: Qrels, *, min_relevance: float) -> list[JudgedRanking]:
-    """Return the judged ranking of every query of `qrels` (Q,), in their order."""
-    ads = qrels.ad_ids.dictionary_encode()
-    num_ads = len(ads.dictionary)
-    keys = qrels.query_rows * num_ads + ads.indices.to_numpy()
-    order = np.argsort(keys, kind="stable")
-    sorted_keys = keys[order]
-    ad_codes = pc.fill_null(pc.index_in(run.ad_ids, ads.dictionary), -1).to_numpy(zero_copy_only=False)
-    qrels_rows = _lookup(run.query_ids, qrels.query_ids)[run.query_rows]
-    # The keys of an unknown query are below 0 and so meet none; those of an unknown ad have to be told apart.
-    wanted = qrels_rows * num_ads + ad_codes
-    place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
-    is_judged = (sorted_keys[place] == wanted) & (ad_codes >= 0)
-    ranked = np.where(is_judged, qrels.values[order][place], np.nan)
-    by_query = qrels.values[np.argsort(qrels.query_rows, kind="stable")]
-    ends = np.cumsum(np.bincount(qrels.query_rows, minlength=len(qrels.query_ids)))[:-1]
-    return [
-        JudgedRanking(ranked[at], grades, min_relevance)
-        for at, grades in zip(_rows_by_query(run, qrels), np.split(by_query, ends), strict=True)
-    ]
-
-
-def _rows_by_query(run: Run, qrels: Qrels) -> list[slice]:
-    """Return where in the columns of `run` the answer to each query of `qrels` (Q,) is; an empty slice for none."""
-    rows = _lookup(qrels.query_ids, run.query_ids)
-    starts = np.searchsorted(run.query_rows, rows, side="left")
-    ends = np.where(rows < 0, starts, np.searchsorted(run.query_rows, rows, side="right"))
-    return [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 def _compare(
@@ -152,20 +144,15 @@ def _compare(
         metrics = [name for name, column in differences.items() if np.isnan(column).tobytes() == left_out]
         matrix = np.stack([differences[name] for name in metrics], axis=1)
         matrix = matrix[~np.isnan(matrix[:, 0])]
+        if not len(matrix):  # no query counts, and there is nothing to test
+            continue
         p_values = randomization_test(matrix, seed=seed)
         low, high = bootstrap_interval(matrix, seed=seed)
         comparisons += [
             Comparison(first, other, name, *map(float, row))
             for name, *row in zip(metrics, matrix.mean(axis=0), low, high, p_values, strict=True)
         ]
-    return comparisons
-
-
-def _lookup(wanted: tuple[str, ...], known: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Return the position in `known` of each of `wanted`, −1 for an unknown one."""
-    found = pc.index_in(pa.array(wanted, pa.string()), pa.array(known, pa.string()))
-    rows: npt.NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return rows
+    return sorted(comparisons, key=lambda comparison: list(values).index(comparison.metric))
 
 
 def _flat(ad_ids: pa.StringArray | pa.ChunkedArray) -> pa.StringArray:

@@ -19,5 +19,14 @@ def ndcg(judged: JudgedRanking, k: int = 10) -> float:
     return _dcg(np.nan_to_num(judged.ranked[:k])) / ideal if ideal else 0.0
 
 
+def condensed_ndcg(judged: JudgedRanking, k: int = 10) -> float:
+    """Return NDCG@k of the judged ads alone, as if the unjudged ones had not been retrieved.
+
+    So an ad that nobody judged is neither right nor wrong. Where few ads are judged, the first k of them may stand deep
+    in the run: compare runs of the same depth. Source: condensed lists, Sakai, SIGIR 2007.
+    """
+    return ndcg(judged.condensed(), k)
+
+
 def _dcg(gains: npt.NDArray[np.float64]) -> float:
     return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())

@@ -24,7 +24,9 @@ class RunMeasures:
 
     def means(self) -> dict[str, float]:
         """Return the mean of every metric over the queries that count, then the overall ones."""
-        return {metric: float(np.nanmean(values)) for metric, values in self.per_query.items()} | self.overall
+        counted = {metric: values[~np.isnan(values)] for metric, values in self.per_query.items()}
+        means = {metric: float(values.mean()) if len(values) else math.nan for metric, values in counted.items()}
+        return means | self.overall
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,28 @@ class Join:
     num_unjudged_queries: int  # queries of the run that nobody judged; they are not measured
     num_returned: int  # ads that the run returns for judged queries
     num_judged: int  # of them, those that somebody judged for the query
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedFacts:
+    """What the measures over judged ads rest on, the same for all runs."""
+
+    num_pairs: int  # of ads judged for the same query, with different grades
+    num_queries_with_pairs: int
+    num_wide_pairs: int  # those whose grades differ by 1 or more
+    num_queries_with_wide_pairs: int
+    num_relevant: int  # pairs of a query and a relevant ad
+    num_relevant_in_train: int | None = None  # of them, those whose ad has a training judgement
+
+    def note(self) -> str:
+        """Return it as sentences."""
+        note = (
+            f" {self.num_pairs:,} pairs of judged ads differ in grade, in {self.num_queries_with_pairs:,} queries; "
+            f"{self.num_wide_pairs:,} of them by 1 or more, in {self.num_queries_with_wide_pairs:,}."
+        )
+        if self.num_relevant_in_train is not None:
+            note += f" {self.num_relevant_in_train:,} of {self.num_relevant:,} relevant ads have a training judgement."
+        return note
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +89,7 @@ class Report:
     comparisons: tuple[Comparison, ...]
     group_sizes: npt.NDArray[np.int64] | None  # (3,) head, torso, tail ads, when clicks were given
     joins: dict[str, Join] = field(default_factory=dict)  # by name of the run
+    judged_facts: JudgedFacts | None = None  # when measured over judged ads too
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -75,7 +100,8 @@ class Report:
         """Return in a few sentences what the numbers rest on."""
         note = (
             f"{len(self.query_ids):,} queries, {self.num_with_relevant:,} of them with an ad of relevance "
-            f"{self.min_relevance:g} or more; the others count for ACR only."
+            f"{self.min_relevance:g} or more; the others count for ACR "
+            f"{'and pair accuracy ' if self.judged_facts else ''}only."
         )
         for name, join in self.joins.items():
             note += (
@@ -83,6 +109,8 @@ class Report:
                 + (f" and {join.num_unjudged_queries:,} that nobody judged" if join.num_unjudged_queries else "")
                 + f"; {join.num_judged:,} of {join.num_returned:,} returned ads are judged."
             )
+        if self.judged_facts is not None:
+            note += self.judged_facts.note()
         if len(self.runs) > 1:
             note += f" * p < 0.05, ** p < 0.01 against {next(iter(self.runs))}: paired randomisation test, two-sided."
         if self.group_sizes is not None:
@@ -128,6 +156,7 @@ class Report:
             "num_with_relevant": self.num_with_relevant,
             "group_sizes": None if self.group_sizes is None else self.group_sizes.tolist(),
             "joins": {name: asdict(join) for name, join in self.joins.items()},
+            "judged_facts": None if self.judged_facts is None else asdict(self.judged_facts),
             "query_ids": self.query_ids,
             "runs": runs,
             "comparisons": [asdict(comparison) for comparison in self.comparisons],

@@ -14,7 +14,7 @@
 from intently.generation.draft import About, Draft
 from intently.generation.layout import claim, current_id
 from intently.generation.lock import build_lock
-from intently.generation.manage import KEEP, Listed, list_generations, prune, roll_back
+from intently.generation.manage import KEEP, Listed, list_generations, prune, roll_back, seq_of_all
 from intently.generation.manifest import FORMAT, MANIFEST, Manifest, Part, digest_of_ids
 from intently.generation.opened import Generation, open_generation
 
@@ -36,4 +36,5 @@ __all__ = [
     "open_generation",
     "prune",
     "roll_back",
+    "seq_of_all",
 ]

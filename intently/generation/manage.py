@@ -1,5 +1,6 @@
 """Listing, rolling back and pruning generations."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -62,6 +63,15 @@ def _listed(root: Path, generation_id: str, current: str | None) -> Listed:
             return Listed(generation_id, created, num_bytes, generation.manifest.facts, is_current, is_pinned)
     except ArtifactError as error:
         return Listed(generation_id, created, 0, {}, is_current, is_pinned, str(error))
+
+
+def seq_of_all(root: Path) -> int:
+    """Return the number of the newest change that every generation on disk contains, 0 without generations."""
+    numbers = []
+    for each in ids_of(root):
+        with contextlib.suppress(ArtifactError), open_generation(root, each, verify=False) as generation:
+            numbers.append(generation.manifest.seq)
+    return min(numbers, default=0)
 
 
 def roll_back(root: Path, generation_id: str | None = None) -> str:

@@ -33,7 +33,7 @@ class LexicalSettings:
     k1: float = 0.9  # of BM25: how soon more of the same word stops counting
     b: float = 0.4  # of BM25: how much long texts are discounted, 0 to 1
     stemmer: str = "english"  # language of the stemmer, such as english, german, french
-    correct_spelling: bool = True  # whether words that no ad has are also searched as their closest known word
+    correct_spelling: bool = True  # whether unknown words are also searched as their closest known one
 
     def __post_init__(self) -> None:
         check_range(self, "k1")
@@ -120,8 +120,14 @@ class LexicalIndex:
         used = postings.counts() > 0
         kept = np.flatnonzero(used).tolist()
         terms = [self._terms[row] for row in kept]
-        left = set(terms)
-        words = {word: count for word, count in self._words.items() if self._analyzer.stem(word) in left}
+        share = dict(zip(terms, (postings.counts()[used] / self.postings.counts()[used]).tolist(), strict=True))
+        stems = [self._analyzer.stem(word) for word in self._words]
+        # How often each word is written in which ad is not known, so it is taken to go with its term.
+        words = {
+            word: max(1, round(count * share[stem]))
+            for (word, count), stem in zip(self._words.items(), stems, strict=True)
+            if stem in share
+        }
         offsets = np.concatenate((postings.offsets[:1], postings.offsets[1:][used]))
         postings = Postings(offsets, postings.ad_rows, postings.weights, postings.num_ads)
         return LexicalIndex(terms, postings, self.settings, self.statistics, words)
@@ -173,11 +179,13 @@ class LexicalIndex:
         directory.mkdir(parents=True, exist_ok=True)
         content: dict[str, object] = {"settings": asdict(self.settings), "terms": self._terms, "words": self._words}
         if self.statistics:
-            num_with = [self.statistics.num_with.get(term, 0) for term in self._terms]
+            told = self.statistics.num_with
+            num_with = [told.get(term, 0) for term in self._terms]
             content["statistics"] = {
                 "num_ads": self.statistics.num_ads,
                 "mean_length": self.statistics.mean_length,
                 "num_with": num_with,
+                "others": {term: number for term, number in told.items() if number and term not in self},
             }
         write_text(directory / "terms.json", json.dumps(content, ensure_ascii=False))
         self.postings.save(directory / "postings.npz")
@@ -196,7 +204,9 @@ class LexicalIndex:
             if words is not None and not all(isinstance(count, int) for count in words.values()):
                 raise ValueError("the words have no counts")
             if told := content.get("statistics"):  # indexes written before ads could be added have none
-                num_with = dict(zip(terms, map(int, told["num_with"]), strict=True))
+                of_terms = zip(terms, map(int, told["num_with"]), strict=True)
+                num_with = {term: number for term, number in of_terms if number}
+                num_with |= told.get("others", {})  # terms that ads had when the statistics were taken
                 statistics = Statistics(int(told["num_ads"]), float(told["mean_length"]), num_with)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
             raise ArtifactError(f"{path} does not hold index terms ({error}); build the engine again") from error

@@ -82,7 +82,10 @@ def spread(embeddings: Float32Array, seed: int = 0) -> float:
     """
     rng = np.random.default_rng(seed)
     first, second = rng.integers(len(embeddings), size=(2, _SAMPLE))
-    return max(float(np.einsum("pd,pd->p", embeddings[first], embeddings[second])[first != second].std()), _LEAST)
+    first, second = first[first != second], second[first != second]
+    if not len(first):
+        return _LEAST
+    return max(float(np.einsum("pd,pd->p", embeddings[first], embeddings[second]).std()), _LEAST)
 
 
 _LEAST = 1e-3  # of the spread, as equal embeddings have none

@@ -1,7 +1,7 @@
 """What an intention's posting of an ad weighs.
 
-An intention that an ad was clicked for weighs most, one that its title has or that it bids on less, one that a model
-decoded for it as much as the model was sure. It counts the more, the rarer it is and the closer the ad is to it in
+An intention that an ad was clicked for weighs as much as one that its title has or that it bids on, one that is near it
+or that a model decoded for it a share. It counts the more, the rarer it is and the closer the ad is to it in
 meaning (their cosine, which the student learned from clicks); and an ad with many intentions is found by each of them
 a little less, as long titles would otherwise always win. Each of these was measured on held-out queries (docs/log.md).
 """
@@ -29,7 +29,7 @@ class PostingSettings:
     num_near: int = 16  # intentions near each ad, by the cosine of their embeddings
     num_beams: int = 0  # intentions that the student decodes for each ad, before the others near it; 0: none
     max_ad_tokens: int = 48  # longer ads are cut when their intentions are decoded
-    clicked_weight: float = 3.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
+    clicked_weight: float = 1.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
     decoded_weight: float = 0.3  # of a decoded or near intention's probability
     idf_power: float = 1.5  # how much more a rare intention counts than a common one
     closeness: float = 1.0  # weights are multiplied by exp(closeness · (cosine - 1))

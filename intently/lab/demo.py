@@ -10,6 +10,7 @@ from rich.table import Table
 
 from intently.build.pipeline import build_engine
 from intently.build.settings import BuildSettings
+from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
 from intently.catalog import Run, read_judgements, read_qrels, read_queries
 from intently.engine.engine import Engine
@@ -17,6 +18,7 @@ from intently.evaluation.evaluation import evaluate_runs
 from intently.evaluation.latency import measure_latency
 from intently.lab.world import simulate_world
 from intently.lab.world.simulate import VERSION
+from intently.models.pretrained import ENGLISH
 from intently.progress import StageProgress
 from intently.terminal import show_ranking
 from intently.types import Channel
@@ -33,8 +35,13 @@ EXAMPLES = (
 )
 # Grade 2: the kind of thing that was wanted, without conflict, though not with every wish fulfilled.
 MIN_RELEVANCE = 2.0
-# A smaller batch and fewer steps than a real build takes, so that the demonstration is over in minutes.
-SETTINGS = BuildSettings(training=TrainingSettings(batch_size=64, min_steps=160, max_steps=160))
+# A smaller batch and fewer steps than a real build takes, so that the demonstration is over in minutes. The simulated
+# log asks for the same things again in other words, so a fusion learned on it expects too much of clicks (docs/log.md).
+SETTINGS = BuildSettings(
+    checkpoint=ENGLISH,
+    training=TrainingSettings(batch_size=64, min_steps=160, max_steps=160),
+    fusion=FusionSettings(learned=False),
+)
 _DEPTH = 500
 _NUM_TIMED = 200
 
@@ -81,6 +88,7 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
     for text in _examples(world / "queries.tsv"):
         show_ranking(out, engine.catalog, engine.retrieve(text, k=3), explain=True)
     out.print(f'\nAsk it yourself:  intently query {directory / "engine"} "…" --explain', soft_wrap=True)
+    out.print(f"Serve it:         intently serve {directory / 'engine'}", soft_wrap=True)
 
 
 def _is_there(world: Path, num_ads: int, seed: int) -> bool:

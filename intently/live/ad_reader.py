@@ -21,6 +21,7 @@ from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
+from intently.live.parts import AdParts
 from intently.live.readings import read_ads
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
@@ -57,7 +58,11 @@ class AdReader:
     num_threads: int
 
     def read(self, catalog: Catalog) -> Segment:
-        """Return a segment of the ads. The result for one ad does not depend on the others.
+        """Return a segment of the ads. The result for one ad does not depend on the others."""
+        return self.segment(catalog, self.parts(catalog))
+
+    def parts(self, catalog: Catalog) -> AdParts:
+        """Let models read the ads.
 
         Raises `ArtifactError` if the engine does not hold the statistics that weigh new ads. Cost: the student reads
         each ad (and decodes `num_beams` intentions, if there are to be any), in batches of similar length.
@@ -66,14 +71,20 @@ class AdReader:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
         with intra_op_threads(self.num_threads):
             readings = read_ads(self.student, self.intention_reader, ad_texts(catalog), self.settings.postings)
-        own = readings.embeddings
-        nobody = np.empty((0, 2), dtype=np.int64)
-        ads = AdIntentions(self._given(catalog), nobody, *readings.pairs())
         pages = self._pages(catalog)
+        encoded = self._encoded(self.encoder, catalog, pages) if self.encoder else None
+        return AdParts(readings, encoded, pages, self._given(catalog))
+
+    def segment(self, catalog: Catalog, parts: AdParts) -> Segment:
+        """Return the segment of ads that models have read already. Cost: no model."""
+        own = parts.readings.embeddings
+        nobody = np.empty((0, 2), dtype=np.int64)
+        rows = np.repeat(np.arange(len(parts)), [len(ids) for ids in parts.given])
+        given = np.stack((np.concatenate((nobody[:, 0], *parts.given)), rows), axis=1)
+        ads = AdIntentions(given, nobody, *parts.readings.pairs())
         embeddings, tokens = own, None
-        if self.encoder is not None:
-            encoded = self._encoded(self.encoder, catalog, pages)
-            embeddings, tokens = concatenate_embeddings(own, encoded.embeddings), encoded.tokens
+        if parts.encoded:
+            embeddings, tokens = concatenate_embeddings(own, parts.encoded.embeddings), parts.encoded.tokens
         return Segment.build(
             catalog,
             weigh(
@@ -84,7 +95,7 @@ class AdReader:
                 self.settings.postings,
             ),
             VectorIndex(embeddings),
-            LexicalIndex.build(searchable_texts(catalog, pages), self.lexical.settings, self.lexical.statistics),
+            LexicalIndex.build(searchable_texts(catalog, parts.pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
             tokens,
         )
@@ -109,11 +120,7 @@ class AdReader:
         """The cleaner of pages. Its lexicon is made when the first page comes, as many engines never get one."""
         return OcrCleaner(domain_lexicon(self.catalog, self.intentions.texts), self.settings.ocr)
 
-    def _given(self, catalog: Catalog) -> IntArray:
-        """Return the (intention_id, ad_row) pairs (P, 2) of the intentions that the ads name themselves."""
-        pairs = [np.empty((0, 2), dtype=np.int64)]
+    def _given(self, catalog: Catalog) -> list[IntArray]:
+        """Return for each ad (N) the ids of the intentions that it names itself."""
         titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
-        for row, (title, bid_on) in enumerate(zip(titles, keywords, strict=True)):
-            ids = self.intentions.given(title, bid_on)
-            pairs.append(np.stack((ids, np.full(len(ids), row)), axis=1))
-        return np.concatenate(pairs)
+        return [self.intentions.given(title, bid_on) for title, bid_on in zip(titles, keywords, strict=True)]

@@ -1,31 +1,46 @@
-"""The way of a change: it gets a number, models read it if its text is new, and the next snapshot shows it.
+"""The way of a change: models read it if its text is new, it goes to the log, and the next snapshot shows it.
 
 A change makes the next snapshot and puts it in the place of the last in one step. A query that has begun keeps its
-snapshot, and readers never wait. A batch gets its numbers before any model reads it. Models read outside the lock, so
-that pausing an ad need not wait until ten thousand others have been read. When they have finished, the applier drops
-every effect that a later change has overtaken.
+snapshot, and readers never wait. A batch is numbered on entry, before any model reads it. Models read outside the lock,
+so that pausing an ad need not wait until ten thousand others have been read. When they have finished, the applier drops
+every effect that a later change has overtaken. The others get the numbers (`seq`) by which the log and everybody else
+knows them; a batch is shown once they are on disk. So the log holds changes in the order in which they took effect, and
+replaying it needs to know nothing of how they were asked for.
 """
 
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from intently.catalog import Catalog
-from intently.errors import InputError
+from intently.errors import BehindError, InputError, LogError, LogRewoundError, ReplacedError
 from intently.live.ad_reader import AdReader
 from intently.live.changes import Effect, Fields, Full, Gone, as_catalog, checked_ads, fold, is_attribute
+from intently.live.difference import Difference
+from intently.live.feeds import effects_of
+from intently.live.log.base import ChangeLog, Reading
+from intently.live.log.entries import Entry, Kind, attributes_of, body_of, body_of_ad, digest_of_content
 from intently.live.merger import Merger
+from intently.live.parts import AdParts
+from intently.live.replaying import unfold
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.snapshot.segment import CONTENT_FIELDS, Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Ad, Change
 
 logger = logging.getLogger(__name__)
+
+_REPLAYED_AT_ONCE = 10_000  # ads of the log that become a segment together
+_POLL_S = 0.02  # between two looks at the log, while somebody waits for a change
 
 
 @dataclass
@@ -44,16 +59,24 @@ class Applier:
 
     def __init__(self, snapshot: Snapshot, reader: AdReader) -> None:
         self.snapshot = snapshot
+        self._head = snapshot  # with the changes that are on their way to the disk
+        self._unshown: deque[Snapshot] = deque()  # snapshots of those changes, oldest first
         self._reader = reader
+        self._log: ChangeLog | None = None
+        self._models = ""  # the fingerprint of the models, under which the log keeps what they read
+        self._generation = ""  # the id of the one that the log's changes are applied to
+        self._history = ""  # of the log, as far as it was followed
+        self._replaced_by = ""  # why no more changes are taken
+        self._age = 0  # raised when changes were lost on their way to the disk
         self._lock = threading.RLock()  # held while the next snapshot is made; readers do not need it
-        self._settled = threading.Condition(self._lock)  # notified when a reading has ended
-        self._seq = snapshot.seq  # number of the newest change that has come, shown or not
+        self._settled = threading.Condition(self._lock)  # notified when a reading has ended, or something is shown
+        self._entered = 0  # number of changes that have come, shown or not
         self._next_number = snapshot.num_rows
         self._number_of: dict[str, int] = {}
         self._numbered: Snapshot | None = None  # the snapshot that `_number_of` describes
         self._being_read: dict[str, int] = {}  # ad_id → number of its unfinished readings
         self._overtaken = _Overtaken({}, {})
-        self._merger = Merger(self._lock, lambda: self.snapshot, self._show_merged)
+        self._merger = Merger(self._lock, lambda: self._head, self._show_merged)
         with self._lock:
             self._numbers()
 
@@ -64,6 +87,10 @@ class Applier:
         not there.
         """
         return self._apply(fold(changes))
+
+    def follow(self, difference: Difference) -> int:
+        """Apply what a feed changes, all or none, and return its number once queries see it."""
+        return self._apply(effects_of(difference))
 
     def add(self, new: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads, or with `replace` put them in the place of those with the same ids; all of them or none.
@@ -90,20 +117,91 @@ class Applier:
         """Number further changes from `seq` on. All changes must have finished."""
         with self._lock:
             self._numbers()
-            self._seq = seq
-            self.snapshot = self._numbered = replace(self.snapshot, seq=seq)
+            self.snapshot = self._head = self._numbered = replace(self._head, seq=seq)
+
+    # The log. Without one, changes last as long as the process.
+
+    def join(self, log: ChangeLog, models: str, generation: str) -> None:
+        """Apply what the log holds beyond this snapshot, and write further changes to it.
+
+        `models` is the fingerprint of what reads ads here; readings of others are not used. `generation` is the id of
+        the one that this snapshot came from. A put whose text was new to another generation, and which this one has,
+        changes attributes only: the ad keeps what this generation learned from its clicks.
+        """
+        with self._lock:
+            self._log, self._models, self._generation = log, models, generation
+            self._history = log.position().history
+            self.catch_up()
+
+    def catch_up(self) -> int:
+        """Apply what others have written to the log since, and return the number of the newest change shown.
+
+        Costs no model, unless an entry was read by other models. Raises `LogRewoundError` if the log was restored.
+        """
+        with self._lock:
+            if self._log is None or self._replaced_by:
+                return self.snapshot.seq
+            position = self._log.position()
+            if self._history and position.history != self._history:
+                raise LogRewoundError("the log was restored from a backup", cure="load the engine again")
+            self._history = position.history
+            if position.last > self._head.seq:
+                pages = list(self._log.entries(self._head.seq, self._models))
+                if pages:
+                    self._replay(pages, pages[-1][-1][0].batch)
+            return self.snapshot.seq
+
+    def reach(self, seq: int, timeout_s: float) -> None:
+        """Wait until change `seq` is shown; raise `BehindError` if it is not in time."""
+        until = time.monotonic() + timeout_s
+        while self.snapshot.seq < seq:
+            if self._log is not None and not self._log.is_owned:
+                self.catch_up()
+            with self._lock:
+                left = until - time.monotonic()
+                nobody_comes = self._log is None or self._log.is_owned
+                if self.snapshot.seq >= seq:
+                    return
+                if left <= 0 or (nobody_comes and seq > self._head.seq):
+                    raise BehindError(seq, self.snapshot.seq)
+                self._settled.wait(min(left, _POLL_S))
+
+    def retire(self, reason: str) -> None:
+        """Take no more changes and wait for those on their way to the disk; `reason` is for whoever brings one."""
+        with self._lock:
+            self._replaced_by = reason
+            while self._unshown:
+                self._settled.wait(_POLL_S)
+                self._show_durable()
+                self._drop_lost()
+
+    def resume(self) -> None:
+        """Take changes again."""
+        with self._lock:
+            self._replaced_by = ""
 
     def ad(self, ad_id: str) -> Ad | None:
         """Return the ad with this id as it is now, None if it is not there."""
         with self._lock:
-            snapshot, row = self.snapshot, self._row(ad_id)
+            snapshot, row = self._head, self._row(ad_id)
         return None if row is None else snapshot.ad(row)
 
     def rows_in(self, snapshot: Snapshot, ad_ids: Iterable[str]) -> list[int]:
         """Return the rows of those ads that are in `snapshot`, which may be an older one."""
-        numbers = [self._number_of.get(ad_id) for ad_id in ad_ids]
-        rows = [snapshot.row_of(number) for number in numbers if number is not None]
-        return [row for row in rows if row is not None]
+        rows, elsewhere = [], []
+        for ad_id in ad_ids:
+            number = self._number_of.get(ad_id)
+            row = None if number is None else snapshot.row_of(number)
+            if row is None:
+                elsewhere.append(ad_id)
+            else:
+                rows.append(row)
+        if elsewhere and snapshot is not self._head:  # replaced or removed since
+            wanted = pa.array(elsewhere, pa.string())
+            for start, segment in zip(snapshot.starts, snapshot.segments, strict=False):
+                found = pc.is_in(segment.content.column("ad_id"), value_set=wanted).to_numpy(zero_copy_only=False)
+                rows += [start + row for row in np.flatnonzero(found).tolist() if snapshot.alive[start + row]]
+        return rows
 
     def wait(self) -> None:
         """Wait until every merge has finished."""
@@ -119,34 +217,92 @@ class Applier:
             return self.snapshot.seq
         unchanged = self._unchanged([effect.ad for effect in effects.values() if isinstance(effect, Full)])
         with self._lock:
-            self._numbers()
+            self._begin()
             self._check(effects, must_be_new, must_be_there)
             resolved = [self._resolved(effect, unchanged) for effect in effects.values()]
-            first, last = self._seq, self._seq + max(effect.seq for effect in resolved)
+            first, self._entered = self._entered, self._entered + max(effect.seq for effect in resolved)
             numbered = [replace(effect, seq=first + effect.seq) for effect in resolved]
             to_read = [effect for effect in numbered if isinstance(effect, Full)]
-            self._seq = last
-            if not to_read:
-                self._publish(numbered, None, last)
-                return last
+            age = self._age
             for effect in to_read:
                 self._being_read[effect.ad.ad_id] = self._being_read.get(effect.ad.ad_id, 0) + 1
-        try:
-            catalog = as_catalog([effect.ad for effect in to_read])
-            segment = self._reader.read(catalog)
+            done = None if to_read else self._publish(numbered, None)
+        if to_read:
+            try:
+                catalog = as_catalog([effect.ad for effect in to_read])
+                parts = self._reader.parts(catalog)
+                segment = self._reader.segment(catalog, parts)
+                with self._lock:
+                    self._begin()
+                    if age != self._age:
+                        raise LogError("changes before this one could not be written to the log", cure="try again")
+                    done = self._publish(numbered, _Read(catalog, segment, parts))
+            finally:
+                with self._lock:
+                    for effect in to_read:
+                        left = self._being_read.pop(effect.ad.ad_id) - 1
+                        if left:
+                            self._being_read[effect.ad.ad_id] = left
+                    if not self._being_read:
+                        self._overtaken = _Overtaken({}, {})
+                    self._settled.notify_all()
+        assert done
+        self._wait_for(done)
+        return done.seq
+
+    def _begin(self) -> None:
+        """Make the newest snapshot the one that the next change builds on. Call with the lock held."""
+        self._numbers()
+        if self._replaced_by:
+            raise ReplacedError(self._replaced_by, cure="bring the change to CurrentEngine.apply")
+        if self._log is None:
+            return
+        if not self._log.is_owned:
+            self._log.own(self._head.seq)
+            self.catch_up()
+            self._log.own(self._head.seq)
+        elif self._log.appended != self._head.seq:  # a change was interrupted between the log and here
+            self._log.flush()
+            self._show_durable()
+            self._age += 1
+            self.catch_up()
+
+    def _wait_for(self, done: "_Published") -> None:
+        """Wait until a batch is on disk, and show it; drop everything that was built on one that was lost."""
+        if done.commit is not None:
+            try:
+                done.commit.result()
+            except LogError:
+                with self._lock:
+                    self._drop_lost()
+                raise
+        if self._log is not None:
             with self._lock:
-                self._numbers()
-                self._publish(numbered, (catalog, segment), last)
-        finally:
-            with self._lock:
-                for effect in to_read:
-                    left = self._being_read.pop(effect.ad.ad_id) - 1
-                    if left:
-                        self._being_read[effect.ad.ad_id] = left
-                if not self._being_read:
-                    self._overtaken = _Overtaken({}, {})
-                self._settled.notify_all()
-        return last
+                self._show_durable()
+
+    def _show_durable(self) -> None:
+        """Show the newest snapshot whose changes are on disk. Call with the lock held."""
+        if self._log is None or not self._unshown:
+            return
+        durable, newest = self._log.durable, None
+        while self._unshown and self._unshown[0].seq <= durable:
+            newest = self._unshown.popleft()
+        if newest is not None:
+            self.snapshot = newest if self._unshown else self._head
+            self._settled.notify_all()
+
+    def _drop_lost(self) -> None:
+        """Go back to what is on disk after the log failed. Call with the lock held."""
+        if self._log is None or not self._log.failure:
+            return
+        durable = self._log.reset()
+        self._show_durable()
+        if self._head.seq > durable:
+            self._unshown.clear()
+            self._head = self.snapshot
+            self._age += 1
+            self._overtaken = _Overtaken({}, {})
+            self._settled.notify_all()
 
     def _check(self, effects: Mapping[str, Effect], must_be_new: bool, must_be_there: bool) -> None:
         """Raise `InputError` unless all effects are possible; wait for ads being read. Call with the lock held."""
@@ -192,73 +348,159 @@ class Applier:
         if isinstance(effect, Fields):
             if row is None or all(map(is_attribute, effect.values)):
                 return effect
-            effect = Full(replace(self.snapshot.ad(row), **effect.values), effect.seq)
+            effect = Full(replace(self._head.ad(row), **effect.values), effect.seq)
         number = self._number_of.get(ad_id)
-        if row is None or not (unchanged.get(ad_id) == number or _same_text(self.snapshot, row, effect.ad)):
+        if row is None or not (unchanged.get(ad_id) == number or _same_text(self._head, row, effect.ad)):
             return effect
-        return _Replaced(ad_id, {name: getattr(effect.ad, name) for name in ATTRIBUTE_FIELDS}, effect.seq)
+        return _replaced(effect.ad, effect.seq)
 
-    def _publish(self, effects: Sequence[Effect], read: tuple[Catalog, Segment] | None, seq: int) -> None:
-        """Show the effects that no later change has overtaken. Call with the lock held.
+    def _publish(self, effects: Sequence[Effect], read: "_Read | None") -> "_Published":
+        """Log the effects that no later change has overtaken, and make the snapshot with them the newest.
 
-        Computes everything first; then one assignment shows it.
+        Call with the lock held. Computes everything first; then one assignment makes it the newest.
         """
-        snapshot, overtaken = self.snapshot, self._overtaken
-        patched: dict[int, dict[str, Any]] = {}
-        removed: list[int] = []
-        arrived: list[tuple[int, Full]] = []
-        place = {effect.ad.ad_id: at for at, effect in enumerate(e for e in effects if isinstance(e, Full))}
+        left = self._not_overtaken(effects)
+        head, numbers = self._after(self._head, left, read)
+        head = replace(head, seq=self._head.seq + len(left))
+        commit = None
+        if self._being_read:
+            self._remember(effects)
+        if self._log is not None and left:
+            batch, readings = _logged(left, self._head.seq, read, self._generation)
+            commit = self._log.append(batch, readings, self._models)
+            self._unshown.append(head)
+        elif self._log is None:
+            self.snapshot = head
+        self._head = head
+        self._note(left, numbers)
+        if self._log is not None and commit is None:
+            commit = self._log.append([], {}, "")  # what overtook this batch has to be on disk
+        return _Published(head.seq, commit)
+
+    def _not_overtaken(self, effects: Sequence[Effect]) -> list[tuple[Effect, int]]:
+        """Return the effects that still count, as they are now, each with its place among those that were read."""
+        overtaken, left = self._overtaken, []
+        place = -1
         for effect in effects:
+            place += isinstance(effect, Full)
             ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
             if overtaken.whole.get(ad_id, 0) > effect.seq:
                 continue
-            row = self._row(ad_id)
+            if isinstance(effect, Fields):
+                newer = overtaken.fields
+                values = {
+                    name: value
+                    for name, value in effect.values.items()
+                    if newer.get((ad_id, name), (0, None))[0] < effect.seq
+                }
+                if self._row(ad_id) is None or not values:
+                    continue
+                effect = replace(effect, values=values)
+            elif isinstance(effect, Full) and (fields := self._newer_fields(effect)):
+                effect = Full(replace(effect.ad, **fields), effect.seq)
+            left.append((effect, place))
+        return left
+
+    def _after(
+        self, snapshot: Snapshot, effects: Sequence[tuple[Effect, int]], read: "_Read | None"
+    ) -> tuple[Snapshot, dict[str, int]]:
+        """Return the snapshot with some effects, and the numbers of the ads that came. Call with the lock held."""
+        patched: dict[int, Mapping[str, Any]] = {}
+        removed: list[int] = []
+        arrived: list[tuple[int, Full]] = []
+        for effect, place in effects:
+            row = self._row(effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id)
             if isinstance(effect, Fields):
                 if row is not None:
-                    newer = overtaken.fields
-                    patched[row] = {
-                        name: value
-                        for name, value in effect.values.items()
-                        if newer.get((ad_id, name), (0, None))[0] < effect.seq
-                    }
+                    patched[row] = effect.values
                 continue
             if row is not None:
                 removed.append(row)
             if isinstance(effect, Full):
-                arrived.append((place[ad_id], effect))
+                arrived.append((place, effect))
         if patched:
-            snapshot = snapshot.patched(list(patched), list(patched.values()))
+            snapshot = snapshot.patched(list(patched), [dict(values) for values in patched.values()])
         if removed:
             snapshot = snapshot.without(removed)
         numbers: dict[str, int] = {}
         if arrived and read:
-            snapshot, numbers = self._appended(snapshot, arrived, *read)
-        if self._being_read:
-            self._remember(effects)
-        self.snapshot = replace(snapshot, seq=max(snapshot.seq, seq))
-        for effect in effects:
-            if isinstance(effect, Gone) and overtaken.whole.get(effect.ad_id, 0) <= effect.seq:
+            snapshot, numbers = self._appended(snapshot, arrived, read)
+        return snapshot, numbers
+
+    def _note(self, effects: Sequence[tuple[Effect, int]], numbers: Mapping[str, int]) -> None:
+        """Let `_number_of` describe the newest snapshot, and merge. Call with the lock held."""
+        for effect, _ in effects:
+            if isinstance(effect, Gone):
                 self._number_of.pop(effect.ad_id, None)
         self._number_of.update(numbers)
-        self._numbered = self.snapshot
+        self._numbered = self._head
         self._merger.merge_if_needed()
 
+    def _replay(self, pages: Iterable[Sequence[tuple[Entry, Reading | None]]], last: int) -> None:
+        """Apply entries of the log, up to the number `last`, as if they came now. Call with the lock held.
+
+        The entries are taken together, so that what an ad becomes does not depend on how many come at once.
+        """
+        effects = unfold(pages)
+        for start in range(0, len(effects), _REPLAYED_AT_ONCE):
+            self._numbers()
+            some: list[tuple[Effect, int]] = []
+            full: list[Full] = []
+            dumped: list[Reading | None] = []
+            for each in effects[start : start + _REPLAYED_AT_ONCE]:
+                effect = each.effect
+                if not isinstance(effect, Full):
+                    some.append((effect, -1))
+                elif each.new_to != self._generation and self._has_text(effect.ad):
+                    some.append((_replaced(effect.ad, effect.seq), -1))
+                else:
+                    some.append((effect, len(full)))
+                    full.append(effect)
+                    dumped.append(each.reading)
+            head, numbers = self._after(self._head, some, self._read_from(full, dumped) if full else None)
+            self._make_newest(head)
+            self._note(some, numbers)
+        self._make_newest(replace(self._head, seq=last))
+        self._numbered = self._head
+        self._settled.notify_all()
+
+    def _make_newest(self, head: Snapshot) -> None:
+        if not self._unshown:
+            self.snapshot = head
+        self._head = head
+
+    def _has_text(self, ad: Ad) -> bool:
+        row = self._row(ad.ad_id)
+        return row is not None and _same_text(self._head, row, ad)
+
+    def _read_from(self, full: Sequence[Full], dumped: Sequence[Reading | None]) -> "_Read":
+        """Return ads with what the log says that models read in them; models read those that it does not know."""
+        catalog = as_catalog([effect.ad for effect in full])
+        unknown = [at for at, each in enumerate(dumped) if each is None]
+        if unknown:
+            logger.info("models read %d ads of the log, which other models had read", len(unknown))
+            parts = self._reader.parts(as_catalog([full[at].ad for at in unknown]))
+            readings = {at: parts.dump(row) for row, at in enumerate(unknown)}
+            dumped = [readings[at] if each is None else each for at, each in enumerate(dumped)]
+            if self._log is not None and self._log.is_owned:
+                self._log.add_readings(
+                    {digest_of_content(full[at].ad): reading for at, reading in readings.items()}, self._models
+                )
+        parts = AdParts.load([each for each in dumped if each is not None])
+        return _Read(catalog, self._reader.segment(catalog, parts), parts)
+
     def _appended(
-        self, snapshot: Snapshot, arrived: Sequence[tuple[int, Full]], catalog: Catalog, segment: Segment
+        self, snapshot: Snapshot, arrived: Sequence[tuple[int, Full]], read: "_Read"
     ) -> tuple[Snapshot, dict[str, int]]:
         """Return the snapshot with the ads that arrived after it, and their numbers."""
-        kept = np.zeros(segment.num_rows, dtype=np.bool_)
+        kept = np.zeros(read.segment.num_rows, dtype=np.bool_)
         kept[[at for at, _ in arrived]] = True
-        segment = segment.kept(kept).numbered(self._next_number)
-        catalog = catalog if kept.all() else Catalog(catalog.table.filter(pa.array(kept)))
+        segment = read.segment.kept(kept).numbered(self._next_number)
+        # Attributes may have been patched since the models began to read.
+        catalog = as_catalog([effect.ad for _, effect in sorted(arrived, key=lambda each: each[0])])
         snapshot = snapshot.appended(segment, catalog)
         self._next_number += segment.num_rows
-        numbers = dict(zip(catalog.strings("ad_id"), segment.numbers.tolist(), strict=True))
-        newer = [(numbers[effect.ad.ad_id], fields) for _, effect in arrived if (fields := self._newer_fields(effect))]
-        if newer:
-            first = snapshot.num_rows - segment.num_rows - int(segment.numbers[0])
-            snapshot = snapshot.patched([first + number for number, _ in newer], [fields for _, fields in newer])
-        return snapshot, numbers
+        return snapshot, dict(zip(catalog.strings("ad_id"), segment.numbers.tolist(), strict=True))
 
     def _newer_fields(self, effect: Full) -> dict[str, Any]:
         """Return the values of patches that came after a put and were shown before it."""
@@ -283,25 +525,29 @@ class Applier:
 
     def _show_merged(self, snapshot: Snapshot) -> None:
         """Make a snapshot of the same ads, merged, the newest. Call with the lock held."""
-        is_whole = self._numbered is self.snapshot
-        self.snapshot = snapshot
+        is_whole = self._numbered is self._head
+        self._head = snapshot
+        if not self._unshown:
+            self.snapshot = snapshot
         if is_whole:  # a merge moves rows, not numbers
             self._numbered = snapshot
 
     def _row(self, ad_id: str) -> int | None:
         number = self._number_of.get(ad_id)
-        return None if number is None else self.snapshot.row_of(number)
+        return None if number is None else self._head.row_of(number)
 
     def _numbers(self) -> None:
         """Make `_number_of` describe the newest snapshot, also after a change that was interrupted."""
-        if self._numbered is self.snapshot:
+        if self._log is None:
+            self._head = self.snapshot
+        if self._numbered is self._head:
             return
         numbers: dict[str, int] = {}
-        for segment in self.snapshot.segments:
+        for segment in self._head.segments:
             numbers.update(zip(segment.content.column("ad_id").to_pylist(), segment.numbers.tolist(), strict=True))
             self._next_number = max(self._next_number, int(segment.numbers[-1]) + 1 if segment.num_rows else 0)
         self._number_of = numbers
-        self._numbered = self.snapshot
+        self._numbered = self._head
 
 
 def _same_text(snapshot: Snapshot, row: int, ad: Ad) -> bool:
@@ -312,5 +558,52 @@ def _same_text(snapshot: Snapshot, row: int, ad: Ad) -> bool:
     return all(before[name] == getattr(ad, name) for name in CONTENT_FIELDS)
 
 
+@dataclass(frozen=True)
 class _Replaced(Fields):
     """A put whose text did not change: it sets all attributes, and no older put may overwrite it."""
+
+    ad: Ad | None = None
+
+
+def _replaced(ad: Ad, seq: int) -> _Replaced:
+    return _Replaced(ad.ad_id, attributes_of(ad), seq, ad)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Ads that models have read: as a catalog, as a segment, and what the models made of them."""
+
+    catalog: Catalog
+    segment: Segment
+    parts: AdParts
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A batch that is in the newest snapshot: its number, and what is done once it is on disk."""
+
+    seq: int
+    commit: "Future[None] | None"
+
+
+def _logged(
+    effects: Sequence[tuple[Effect, int]], after: int, read: _Read | None, generation: str
+) -> tuple[list[Entry], dict[bytes, Reading]]:
+    """Return effects as one batch of entries behind the number `after`, and the readings of new texts."""
+    batch, at_ms = after + len(effects), time.time_ns() // 1_000_000
+    entries, readings = [], {}
+    for seq, (effect, place) in enumerate(effects, start=after + 1):
+        ad = effect.ad if isinstance(effect, Full | _Replaced) else None
+        if ad is not None:
+            content = digest_of_content(ad)
+            if isinstance(effect, Full) and read:
+                readings[content] = read.parts.dump(place)
+            if isinstance(effect, _Replaced):
+                ad = replace(ad, **effect.values)
+            new_to = generation if isinstance(effect, Full) else ""
+            entries.append(Entry(seq, batch, at_ms, ad.ad_id, Kind.PUT, content, body_of_ad(ad), new_to))
+        elif isinstance(effect, Fields):
+            entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.PATCH, None, body_of(effect.values)))
+        elif isinstance(effect, Gone):
+            entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.DELETE))
+    return entries, readings

@@ -75,7 +75,7 @@ def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = N
             raise
         line = lines[error.line - 1]
         raise InputError(error.problem, cure=error.cure, path=place, line=line, field=error.field) from None
-    return _ads_of(catalog)
+    return ads_of(catalog)
 
 
 def as_catalog(ads: Sequence[Ad]) -> Catalog:
@@ -84,8 +84,8 @@ def as_catalog(ads: Sequence[Ad]) -> Catalog:
     return Catalog(pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA))
 
 
-def _ads_of(catalog: Catalog) -> list[Ad]:
-    """Return all ads of a catalog at once: far faster than one by one."""
+def ads_of(catalog: Catalog) -> list[Ad]:
+    """Return all ads of a catalog as records: far faster than one by one."""
     columns = {name: catalog.column(name).to_pylist() for name in _KINDS}
     for name, kind in _KINDS.items():
         if kind == "list":

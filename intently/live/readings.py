@@ -10,6 +10,7 @@ from intently.index.posting_weights import PostingSettings
 from intently.intentions.decode import DecodeSettings
 from intently.models.intention_reader import IntentionReader
 from intently.models.student import Student
+from intently.models.tokenizer import TextKind
 
 _BATCH_SIZE = 64  # ads of similar length that the student reads at once
 
@@ -48,7 +49,7 @@ def read_ads(
     ids, probs = np.full((len(distinct), most), -1, dtype=np.int64), np.full((len(distinct), most), -np.inf)
     embeddings = np.empty((len(distinct), student.dimension), dtype=np.float32)
     done = 0
-    for rows, reading in student.batches(distinct, settings.max_ad_tokens, _BATCH_SIZE):
+    for rows, reading in student.batches(distinct, settings.max_ad_tokens, _BATCH_SIZE, kind=TextKind.PASSAGE):
         embeddings[rows] = reading.embeddings
         for row, found in zip(rows, intention_reader.read(reading, settings.num_near, decoding), strict=True):
             ids[row, : len(found.intention_ids)] = found.intention_ids

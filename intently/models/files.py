@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intently.errors import ArtifactError, SettingsError
 from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.tokenizer import Prefixes
 from intently.settings import from_mapping
 
 
@@ -22,6 +23,30 @@ def read_config(path: Path) -> BackboneConfig:
         return from_mapping(BackboneConfig, sizes, "config")
     except (OSError, ValueError, TypeError, AttributeError, SettingsError) as error:
         raise ArtifactError(f"{path} does not hold the sizes of a BERT encoder ({error})") from error
+
+
+def read_prefixes(directory: Path) -> Prefixes:
+    """Read what a model of a directory reads before queries and passages; nothing, if its files do not say.
+
+    `config.json` may say so, as `query_prefix` and `passage_prefix`, or else `config_sentence_transformers.json`, as
+    `prompts` named "query" and "passage" or "document".
+    """
+    prompts = directory / "config_sentence_transformers.json"
+    for path in (directory / "config.json", prompts):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            if path == prompts:
+                given = content.get("prompts") or {}
+                found = Prefixes(given.get("query", ""), given.get("passage", given.get("document", "")))
+            else:
+                found = Prefixes(content.get("query_prefix", ""), content.get("passage_prefix", ""))
+        except (OSError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"{path} cannot be read ({error})") from error
+        if not (isinstance(found.query, str) and isinstance(found.passage, str)):
+            raise ArtifactError(f"{path}: prefixes are texts, but {found.query!r} and {found.passage!r} are there")
+        if found != Prefixes():
+            return found
+    return Prefixes()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -20,11 +20,11 @@ from intently.intentions.decode import ConstrainedDecoder
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone, LayerCache
 from intently.models.device import autocast
-from intently.models.files import fill, read_config, read_weights
+from intently.models.files import fill, read_config, read_prefixes, read_weights
 from intently.models.onnx_runner import OnnxRunner
 from intently.models.output import OutputRows
 from intently.models.prompt import Ancestry
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 
 # Input states, past and visibility to states, head states and grown past: `Backbone.forward`, or what stands for it.
 Forward = Callable[[Tensor, LayerCache, Tensor], tuple[Tensor, Tensor, LayerCache]]
@@ -107,13 +107,13 @@ class Student:
 
     @property
     def positions(self) -> int:
-        """Tokens that a text and an intention after it may have together."""
-        return self.backbone.config.max_position_embeddings
+        """Tokens that a text with its marks and an intention after it may have together, beside the longest prefix."""
+        return self.backbone.config.max_position_embeddings - self.tokenizer.num_prefix_tokens
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[str], max_tokens: int) -> Reading:
-        """Read texts once, bidirectionally; longer ones are cut at `max_tokens`."""
-        token_ids, lengths = self.tokenizer.encode(texts, max_tokens)
+    def read(self, texts: Sequence[str], max_tokens: int, kind: TextKind = TextKind.QUERY) -> Reading:
+        """Read texts of a kind once, bidirectionally; longer ones are cut at `max_tokens`, the kind's prefix aside."""
+        token_ids, lengths = self.tokenizer.encode(texts, max_tokens, kind)
         device = self.backbone.head_bias.device
         ids, num = torch.from_numpy(token_ids).to(device), torch.from_numpy(lengths).to(device)
         places = torch.arange(ids.shape[1], device=device)
@@ -129,6 +129,7 @@ class Student:
         max_tokens: int,
         batch_size: int,
         progress: Callable[[int, int], None] | None = None,
+        kind: TextKind = TextKind.QUERY,
     ) -> Iterator[tuple[IntArray, Reading]]:
         """Read many texts in batches of similar length; yields (rows, their reading). bfloat16 where fast."""
         order = np.argsort([len(text) for text in texts], kind="stable")
@@ -136,7 +137,7 @@ class Student:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             with autocast(device):
-                yield rows, self.read([texts[row] for row in rows], max_tokens)
+                yield rows, self.read([texts[row] for row in rows], max_tokens, kind)
             if progress:
                 progress(start + len(rows), len(order))
 
@@ -146,10 +147,11 @@ class Student:
         max_tokens: int,
         batch_size: int = 128,
         progress: Callable[[int, int], None] | None = None,
+        kind: TextKind = TextKind.QUERY,
     ) -> NDArray[np.float32]:
-        """Return unit embeddings (N, D) of texts."""
+        """Return unit embeddings (N, D) of texts of a kind."""
         embeddings = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for rows, reading in self.batches(texts, max_tokens, batch_size, progress):
+        for rows, reading in self.batches(texts, max_tokens, batch_size, progress, kind):
             embeddings[rows] = reading.embeddings
         return embeddings
 
@@ -161,7 +163,8 @@ class Student:
     def save(self, directory: Path) -> None:
         """Write config.json, tokenizer.json and model.safetensors into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        write_text(directory / "config.json", json.dumps(asdict(self.backbone.config), indent=1))
+        prefixes = {f"{kind}_prefix": text for kind, text in asdict(self.tokenizer.prefixes).items()}
+        write_text(directory / "config.json", json.dumps(asdict(self.backbone.config) | prefixes, indent=1))
         write_text(directory / "tokenizer.json", self.tokenizer.definition)
         with atomic_write(directory / "model.safetensors") as file:
             file.write(save(self.backbone.state_dict()))
@@ -171,7 +174,7 @@ class Student:
         """Load what `save` wrote; raise `ArtifactError` naming the file that does not fit."""
         path = directory / "model.safetensors"
         backbone = fill(Backbone(read_config(directory / "config.json")), read_weights(path), path)
-        tokenizer = StudentTokenizer.load(directory / "tokenizer.json")
+        tokenizer = StudentTokenizer.load(directory / "tokenizer.json", read_prefixes(directory))
         try:
             return cls(backbone, tokenizer)
         except ArtifactError as error:

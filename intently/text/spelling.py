@@ -17,7 +17,9 @@ _MIN_LETTERS_DOUBLED = 4  # of a word that may have a doubled letter too many or
 _MIN_LETTERS = 5  # from here on two letters may be swapped, or one left out
 _MIN_LETTERS_FREE = 6  # from here on any one edit may be a slip
 _MIN_LETTERS_TWO = 9  # from here on two edits, or one and a wrong first letter
-_RARE_ADS, _TIMES_RARER = 3, 20  # a word in so few ads, so much rarer than a neighbour, may be a slip of an advertiser
+# A word of the ads may be a slip of advertisers if a neighbour, one edit away, is in so many times as many ads; more of
+# them are asked for where the word is in more than a few.
+_RARE_ADS, _TIMES_RARER, _TIMES_RARER_ANYWHERE = 3, 20, 50
 # Of the ads with the rarer half of a compound, how many also have the other half, for it to be split before it is
 # corrected: where both halves have 3 letters or more, and where one is shorter ("wifi").
 _MIN_COMPOUND = 4  # letters of a word that may be two: "wifi", "xray"
@@ -81,10 +83,10 @@ class Speller:
     def suggest(self, word: str) -> tuple[str, ...]:
         """Return the words to search besides `word`, which has no accents: its correction or its parts; usually none.
 
-        A word of the catalogue or of `known_words` is right, unless a neighbour is in far more ads. Another one is
-        split if its halves belong together, else corrected, else split all the same; unknown Chinese has its longest
-        known parts. The fewest edits win, then the most frequent word; a wrong first letter counts as an edit of its
-        own. What is no word of letters is never touched.
+        A word of `known_words` is right, and so is one of the catalogue unless a neighbour is in far more ads. Another
+        one is split if its halves belong together, else corrected, else split all the same; unknown Chinese has its
+        longest known parts. The fewest edits win, then the most frequent word; a wrong first letter counts as an edit
+        of its own. What is no word of letters is never touched.
         """
         found = self._cache.get(word)
         if found is None:
@@ -108,22 +110,25 @@ class Speller:
         num_ads = self.count(word)
         if has_han(word):
             return () if num_ads else self._han_parts(word)
-        if len(word) > _MAX_LETTERS or not word.isalpha() or word in self._known or num_ads > _RARE_ADS:
+        if len(word) > _MAX_LETTERS or not word.isalpha() or word in self._known:
             return ()
         if num_ads:
-            return tuple(near for near in self._nearest(word) if self.count(near) >= _TIMES_RARER * num_ads)
+            times = _TIMES_RARER if num_ads <= _RARE_ADS else _TIMES_RARER_ANYWHERE
+            return self._nearest(word, edits=1, min_count=times * num_ads)
         halves, belong = self._halves(word)
         return halves if belong else self._nearest(word) or halves
 
-    def _nearest(self, word: str) -> tuple[str, ...]:
+    def _nearest(self, word: str, edits: int = 2, min_count: int = 1) -> tuple[str, ...]:
+        """Return the most frequent of the nearest words that are in `min_count` ads or more, if there is one."""
         if len(word) < _MIN_LETTERS_DOUBLED:
             return ()
-        edits = 1 if len(word) < _MIN_LETTERS_TWO else 2
+        edits = 1 if len(word) < _MIN_LETTERS_TWO else edits
+        min_count = max(min_count, self._min_count)
         near: list[tuple[int, int, str]] = []
         for table in self._tables:
             for distance, other in table.near(word, edits):
                 cost = distance + (other[0] != word[0])
-                if other == word or cost > edits or (count := self.count(other)) < self._min_count:
+                if other == word or cost > edits or (count := self.count(other)) < min_count:
                     continue
                 if len(word) >= _MIN_LETTERS_FREE or _is_slip(word, other):
                     near.append((cost, -count, other))

@@ -46,8 +46,8 @@ def test_trainings_and_readings_are_where_the_settings_say(build, built, chosen,
     build(tmp_path / "engine", replace(chosen, device="cpu:0"))
     # Training the student; computing features; training the encoder.
     assert moved == [(Backbone, "cpu:0"), (BridgeEncoder, "cpu:0"), (BridgeEncoder, "cpu:0")]
-    # Reading ads, pages, and ads.
-    assert asked == [(Student, "cpu:0"), (Student, "cpu:0"), (Embedder, "cpu:0")]
+    # Measuring what training gained, twice; reading ads, pages, and ads.
+    assert asked == [*[(Student, "cpu:0")] * 4, (Embedder, "cpu:0")]
     assert files_of(tmp_path / "engine") == files_of(built.out)
 
 

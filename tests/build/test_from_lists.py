@@ -102,7 +102,6 @@ def test_mappings_with_the_names_of_columns(settings, temporary):
         ([Ad("a", "t")], [("q", "a"), {"query": "q", "ad_id": "a"}], "clicks are pairs and mappings"),
         ([Ad("a", "t")], [("q", "nobody")], "no click names an ad"),
     ],
-    ids=str,
 )
 def test_what_is_wrong_is_told_by_its_position(ads, clicks, told, settings, temporary):
     with pytest.raises(InputError) as caught:

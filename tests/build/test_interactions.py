@@ -5,6 +5,7 @@ import pytest
 
 from intently.build.interactions import Interactions, match_interactions
 from intently.catalog import Catalog, read_judgements
+from intently.catalog.logs.settings import LogSettings
 from intently.errors import InputError
 from intently.types import Ad
 
@@ -89,3 +90,24 @@ def test_counts_stay_with_their_clicks(tmp_path):
     ours = every.of_queries(np.array([True, False, True]))
     found = [(ours.queries[query], ad) for query, ad in ours.clicks.tolist()]
     assert dict(zip(found, ours.counts.tolist(), strict=True)) == {("a", 0): 3, ("a", 3): 5, ("b", 1): 1}
+
+
+def test_what_was_shown_often_and_never_clicked_is_irrelevant_if_asked_for(tmp_path):
+    path = tmp_path / "log.tsv"
+    rows = ("lamp\ta1\t1\t9", "lamp\ta2\t0\t10", "lamp\ta3\t0\t9", "lamp\tgone\t0\t99", "台灯\ta4\t0\t99")
+    path.write_text("\n".join(("query\tad_id\tclicks\timpressions", *rows)) + "\n", encoding="utf-8")
+    judgements = read_judgements(path)
+    assert match_interactions(CATALOG, judgements, None).irrelevant.tolist() == []
+    found = match_interactions(CATALOG, judgements, None, negative_after=10)
+    assert (found.queries, found.irrelevant.tolist()) == (("lamp",), [[0, 2]])
+
+
+def test_clicks_weigh_by_position_if_asked_for(tmp_path):
+    path = tmp_path / "log.tsv"
+    rows = ("lamp\ta1\t1\t1", "lamp\tgone\t1\t2", "台灯\ta2\t1\t4")
+    path.write_text("\n".join(("query\tad_id\tclicked\tposition", *rows)) + "\n", encoding="utf-8")
+    assert match_interactions(CATALOG, read_judgements(path), None).weights is None
+    found = match_interactions(CATALOG, read_judgements(path, logs=LogSettings(position_bias=1.0)), None)
+    assert found.weights is not None
+    assert found.weights.tolist() == [1, 4]
+    assert found.of_queries(np.array([False, True])).weights.tolist() == [4]

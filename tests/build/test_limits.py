@@ -15,12 +15,14 @@ from intently.errors import ArtifactError, SettingsError
 from intently.models.encoder.settings import EncoderSettings
 from intently.settings import from_mapping
 
-SIZES = {"vocab_size": 100, "hidden_size": 16, "num_attention_heads": 2, "max_position_embeddings": 64}
+SIZES = {"vocab_size": 102, "hidden_size": 16, "num_attention_heads": 2, "max_position_embeddings": 64}
 
 
 @pytest.fixture
-def checkpoint(tmp_path) -> str:
+def checkpoint(tmp_path, tokenizer_json) -> str:
     (tmp_path / "config.json").write_text(json.dumps(SIZES))
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json)
+    (tmp_path / "model.safetensors").touch()  # weights are not looked at
     return str(tmp_path)
 
 

@@ -9,11 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("peft")
 
 from test_cli import ADS, CLICKS, all_files, current, files_of, interrupting, whole, write_checkpoint
 
+from intently.build import intentions
+from intently.build.gain import Gain
 from intently.build.knowledge.instances import Instance, Task
 from intently.build.pipeline import BuildReport, build_engine
 from intently.build.settings import BuildSettings
@@ -28,6 +31,7 @@ from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings
+from intently.models.pretrained import load_pretrained
 from intently.models.student import Runtime
 from intently.settings import from_mapping
 from intently.text.ocr_cleaning import OcrSettings
@@ -178,3 +182,27 @@ def test_without_clicks_a_teacher_learns_from_the_ads(inputs, chosen, tmp_path):
     assert "Speaking of ads" in told.seen
     assert report.facts["cached_queries"] == 0
     assert Engine.load(tmp_path / "e").retrieve("扫地机器人").ads
+
+
+def test_without_clicks_nothing_is_trained(inputs, chosen, tmp_path):
+    plain = replace(chosen, teacher=TeacherSettings())
+    report = build_engine(inputs / "ads.tsv", None, tmp_path / "engine", plain)
+    assert "the student was not trained, as there are no clicks to learn from" in " ".join(report.notes)
+    engine = Engine.load(tmp_path / "engine")
+    assert not engine.student.speaks and engine.intentions.near.guidance.model_temperature is None
+    assert engine.retrieve("red robot", channel=Channel.INTENTION).ads
+
+
+@pytest.mark.parametrize("trained", [0.2, 0.6])
+def test_a_student_that_lost_is_not_published(inputs, chosen, tmp_path, monkeypatch, trained):
+    plain = replace(chosen, teacher=TeacherSettings())
+    monkeypatch.setattr(intentions, "training_gain", lambda *_: Gain(0.5, trained, 0.04))
+    report = built(inputs, tmp_path / "engine", plain)
+    student = Engine.load(tmp_path / "engine").student
+    lost = "training made the student worse on held-out queries (0.200 against 0.500, p 0.04)" in " ".join(report.notes)
+    assert (student.speaks, lost) == ((True, False) if trained > 0.5 else (False, True))
+    assert report.facts["trained_precision"] == trained
+    start, _tokenizer = load_pretrained(plain.checkpoint)
+    held = student.backbone.layers.state_dict()
+    same = [torch.equal(held[name], weights) for name, weights in start.layers.state_dict().items()]
+    assert all(same) is lost

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.catalog import Catalog
+from intently.catalog.texts import brand_words
 from intently.errors import ArtifactError, InputError
+from intently.text.fold import fold
 from intently.types import Ad, Span
 
 ADS = [
@@ -126,3 +128,10 @@ def test_ads_without_any_text_keep_their_places():
     catalog = Catalog.from_ads([Ad("a", "x"), Ad("b", "y", landing_text="买"), Ad("c", "z", keywords=("k",))])
     assert list(catalog.iter_text("landing_text")) == [["", "买", ""]]
     assert list(catalog.iter_text("landing_text", "keywords")) == [["", "买", "k"]]
+
+
+def test_words_of_brands():
+    ads = [Ad("a", "Pump", advertiser="L'Oréal Wacker-Neuson"), Ad("b", "锅", advertiser="苏泊尔"), Ad("c", "Pan")]
+    words = brand_words(Catalog.from_ads(ads))
+    assert {"wacker", "neuson", "苏泊尔"} <= words
+    assert all(word == fold(word) for word in words)

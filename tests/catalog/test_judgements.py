@@ -71,7 +71,7 @@ def test_merging_is_what_a_dict_does(tmp_path_factory, pairs, kind):
         num_unclicked = sum(not value for value in merged.values())
         merged = {pair: value for pair, value in merged.items() if value}
         if not merged:
-            with pytest.raises(InputError, match="no clicks: every value is 0"):
+            with pytest.raises(InputError, match="no clicks: every pair has 0"):
                 read_judgements(path)
             return
         assert read_judgements(path).num_unclicked == num_unclicked
@@ -237,9 +237,14 @@ def test_truth_values_are_clicks(tmp_path):
             r":2 field 'clicks': 0.3 clicks; give whole numbers; if these are weights, name the col",
         ),
         ("clicks", "1", "-1", ":3 field 'clicks': -1.0 is not finite and at least 0"),
-        ("clicks", "0", "0", "no clicks: every value is 0"),
-        ("score\tclicked", "0.9\t0", "0.1\t1", "both relevance and clicks: 'score' and 'clicked'; keep 'clicked'"),
-        ("score\tlabel", "0.9\t0", "0.1\t1", "'score' and 'label' may both be the relevance; rename the right one"),
+        ("clicks", "0", "0", "no clicks: every pair has 0"),
+        (
+            "score\tclicked",
+            "0.9\t0",
+            "0.1\t1",
+            "both relevance and clicks: 'score' and 'clicked'; say which .*--map-clicks",
+        ),
+        ("score\tlabel", "0.9\t0", "0.1\t1", "'score' and 'label' may both be the relevance; say which"),
     ],
 )
 def test_clicks_that_contradict(tmp_path, name, first, second, problem):

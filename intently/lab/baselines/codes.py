@@ -4,7 +4,6 @@ Code tokens are the `[unusedN]` tokens of the pretrained vocabulary: they are tr
 and no embedding has to grow.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from intently.lab.baselines.generative import Identifiers
 from intently.lab.baselines.task import Budget, Task
 from intently.models.backbone import Backbone
 from intently.models.student import Student
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import METASPACE, StudentTokenizer, TextKind
 from intently.types import Progress
 
 
@@ -32,12 +31,12 @@ def code_tokens(tokenizer: StudentTokenizer) -> IntArray:
 
 
 def words_of(tokenizer: StudentTokenizer) -> list[str]:
-    """Return the tokenizer's tokens by id."""
-    vocabulary: dict[str, int] = json.loads(tokenizer.definition)["model"]["vocab"]
-    words = [""] * tokenizer.vocab_size
-    for word, token in vocabulary.items():
-        words[token] = word
-    return words
+    """Return the tokenizer's tokens by id; those of Unigram as WordPiece would write them, "##" within a word."""
+    if not tokenizer.is_unigram:
+        return tokenizer.tokens
+    return [
+        token.removeprefix(METASPACE) if token.startswith(METASPACE) else f"##{token}" for token in tokenizer.tokens
+    ]
 
 
 def positional(codes: list[list[int]], base: int, tokens: IntArray) -> IntArray:
@@ -75,6 +74,7 @@ def untrained_embeddings(
         embeddings = Student(*begun).embed(
             task.ad_texts,
             budget.max_ad_tokens,
+            kind=TextKind.PASSAGE,
             progress=lambda done, total: progress("Reading the ads", done, total, ""),
         )
         with atomic_write(path) as file:

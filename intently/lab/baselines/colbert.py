@@ -25,6 +25,7 @@ from intently.lab.baselines.dual_encoder import nearest
 from intently.lab.baselines.task import Answers, Budget, Task, directory_of
 from intently.lab.baselines.tower import Tower, load_tower
 from intently.models.encoder.late_interaction import max_sim
+from intently.models.tokenizer import TextKind
 from intently.settings import check_range
 from intently.types import Progress
 
@@ -66,7 +67,7 @@ class TokenIndex:
     def __init__(self, model: Colbert, texts: Sequence[str], max_tokens: int, progress: Progress) -> None:
         self.num_ads = len(texts)
         self.blocks: list[tuple[IntArray, Tensor]] = []  # ad rows (n,), their tokens (n, T, P)
-        token_ids, lengths = model.tower.tokenizer.encode(texts, max_tokens)
+        token_ids, lengths = model.tower.tokenizer.encode(texts, max_tokens, TextKind.PASSAGE)
         done = 0
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
@@ -109,7 +110,11 @@ def colbert(
         queries = model(
             *tower.tokenizer.encode([task.queries[row] for row in batch.query_rows], budget.max_query_tokens)
         )
-        ads = model(*tower.tokenizer.encode([task.ad_texts[row] for row in batch.ad_rows], budget.max_ad_tokens))
+        ads = model(
+            *tower.tokenizer.encode(
+                [task.ad_texts[row] for row in batch.ad_rows], budget.max_ad_tokens, TextKind.PASSAGE
+            )
+        )
         return contrastive_loss(max_sim(*queries, *ads) / TEMPERATURE, batch.masked)
 
     place = directory_of(work, "colbert", budget, settings)

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from transformers import GenerationConfig
 
+from intently.lab.baselines.codes import words_of
 from intently.lab.baselines.contrastive import Clicks
 from intently.lab.baselines.encoder_decoder import Model, build, fit, read
 from intently.lab.baselines.lexical import answer
 from intently.lab.baselines.task import Answers, Budget, Task, directory_of
 from intently.models.device import autocast
-from intently.models.pretrained import load_pretrained
+from intently.models.pretrained import open_checkpoint
 from intently.models.tokenizer import StudentTokenizer
 from intently.settings import check_range
 from intently.text.normalize import HAN
@@ -56,8 +57,8 @@ def doc2query(
     """Train, write queries for all ads, and answer."""
     settings = settings or Doc2QuerySettings()
     place = directory_of(work, "doc2query", budget, settings)
-    tokenizer = load_pretrained(budget.checkpoint)[1].extended_by((*task.ad_texts, *task.queries))
-    model = build(budget, tokenizer)
+    begun = open_checkpoint(budget.checkpoint).fitted_to((*task.ad_texts, *task.queries))
+    model, tokenizer = build(budget, begun), begun.tokenizer
     batches = _batches(task, Clicks(task, budget), tokenizer, budget, settings)
     fit(model, tokenizer, batches, budget, place / "checkpoint.pt", progress)
     written = write_queries(model, tokenizer, task, budget, settings, place / "queries.jsonl", progress)
@@ -160,10 +161,8 @@ class Speller:
     """Turns token ids back into text, as far as the lexical analyzer tells texts apart."""
 
     def __init__(self, tokenizer: StudentTokenizer) -> None:
-        model = json.loads(tokenizer.definition)["model"]
-        self._prefix: str = model["continuing_subword_prefix"]
-        special = {tokenizer.unknown_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id}
-        self._tokens = {i: token for token, i in model["vocab"].items() if i not in special}
+        words = enumerate(words_of(tokenizer))
+        self._tokens = {token_id: word for token_id, word in words if token_id not in tokenizer.special_ids}
         self._end = tokenizer.sep_id
 
     def text(self, token_ids: Sequence[int]) -> str:
@@ -172,9 +171,11 @@ class Speller:
         for token_id in token_ids:
             if token_id == self._end:
                 break
-            token = self._tokens.get(token_id, "")
-            if token.startswith(self._prefix) and words:
-                words[-1] += token.removeprefix(self._prefix)
-            elif token:
+            token = self._tokens.get(token_id)
+            if token is None:
+                continue
+            if token.startswith("##") and words:
+                words[-1] += token.removeprefix("##")
+            else:
                 words.append(token)
         return _NUMBER_GAP.sub(r"\1", _HAN_GAP.sub("", " ".join(words)))

@@ -20,6 +20,7 @@ from intently.lab.baselines.contrastive import TEMPERATURE, Clicks, contrastive_
 from intently.lab.baselines.mpnet import mpnet_directory
 from intently.lab.baselines.task import Answers, Budget, Ranking, Task, directory_of
 from intently.lab.baselines.tower import Tower, load_tower
+from intently.models.tokenizer import TextKind
 from intently.types import Progress
 
 
@@ -33,12 +34,14 @@ class DualEncoder(nn.Module):
 
     def queries(self, task: Task, rows: IntArray) -> Tensor:
         """Return embeddings (B, D) of training queries."""
-        embeddings: Tensor = self.query_tower([task.queries[row] for row in rows], self.max_query_tokens)
+        embeddings: Tensor = self.query_tower(
+            [task.queries[row] for row in rows], self.max_query_tokens, TextKind.QUERY
+        )
         return embeddings
 
     def ads(self, task: Task, rows: IntArray) -> Tensor:
         """Return embeddings (B, D) of ads."""
-        embeddings: Tensor = self.ad_tower([task.ad_texts[row] for row in rows], self.max_ad_tokens)
+        embeddings: Tensor = self.ad_tower([task.ad_texts[row] for row in rows], self.max_ad_tokens, TextKind.PASSAGE)
         return embeddings
 
     def all_ads(self, task: Task, progress: Progress) -> Float32Array:
@@ -46,6 +49,7 @@ class DualEncoder(nn.Module):
         return self.ad_tower.embed(
             task.ad_texts,
             self.max_ad_tokens,
+            TextKind.PASSAGE,
             lambda done, total: progress("Reading the ads", done, total, ""),
         )
 

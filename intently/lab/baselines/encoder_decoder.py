@@ -21,8 +21,7 @@ from intently.build.training.optimisation import load_checkpoint
 from intently.files import sealed_write
 from intently.lab.baselines.task import Budget
 from intently.models.device import autocast
-from intently.models.files import read_weights
-from intently.models.pretrained import checkpoint_directory
+from intently.models.pretrained import Checkpoint
 from intently.models.tokenizer import StudentTokenizer
 from intently.types import Progress
 
@@ -30,16 +29,14 @@ Model = Any  # an `EncoderDecoderModel`, whose parts are of whatever type it was
 _IGNORED = -100  # what PyTorch's cross-entropy takes as no target
 
 
-def build(budget: Budget, tokenizer: StudentTokenizer) -> Model:
+def build(budget: Budget, begun: Checkpoint) -> Model:
     """Return the model at its start, knowing the tokenizer's tokens."""
-    directory = checkpoint_directory(budget.checkpoint)
-    without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # as the student; a few epochs
-    reads = BertConfig.from_json_file(directory / "config.json")
-    reads.update(without)
-    writes = BertConfig.from_json_file(directory / "config.json")
-    writes.update({**without, "is_decoder": True, "add_cross_attention": True})
-    path = directory / "model.safetensors"
-    weights = {name.removeprefix("bert."): tensor.float() for name, tensor in read_weights(path).items()}
+    # As the student; a few epochs.
+    without: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    tokenizer, weights = begun.tokenizer, begun.weights()
+    sizes: dict[str, Any] = {**vars(begun.config), "pad_token_id": tokenizer.pad_id}
+    reads = BertConfig(**sizes, **without)
+    writes = BertConfig(**sizes, **without, is_decoder=True, add_cross_attention=True)
     with torch.random.fork_rng():
         torch.manual_seed(budget.seed)
         model: Model = EncoderDecoderModel(EncoderDecoderConfig.from_encoder_decoder_configs(reads, writes))

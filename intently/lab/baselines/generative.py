@@ -20,7 +20,7 @@ from intently.intentions.decode import Decoded, DecodeSettings
 from intently.intentions.trie import Trie
 from intently.lab.baselines.task import Answers, Budget, Task, ranked, shares
 from intently.models.backbone import Backbone
-from intently.models.pretrained import grow_vocabulary, load_pretrained
+from intently.models.pretrained import start_from
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
 from intently.types import Progress
@@ -41,9 +41,7 @@ class Identifiers:
 
 def start(task: Task, budget: Budget) -> tuple[Backbone, StudentTokenizer]:
     """Return what every training starts from: the pretrained encoder, knowing all characters of the training data."""
-    backbone, tokenizer = load_pretrained(budget.checkpoint)
-    tokenizer = tokenizer.extended_by((*task.ad_texts, *task.queries))
-    backbone = grow_vocabulary(backbone, tokenizer.vocab_size, budget.seed)
+    backbone, tokenizer = start_from(budget.checkpoint, (*task.ad_texts, *task.queries), budget.seed)
     return backbone.to(torch.device(budget.device)), tokenizer
 
 

@@ -15,7 +15,7 @@ from intently.intentions.vocabulary import merge_equal
 from intently.lab.baselines.encoder_decoder import build, fit, generate
 from intently.lab.baselines.phrases import phrase_postings
 from intently.lab.baselines.task import Answers, Budget, Task, directory_of, ranked, shares
-from intently.models.pretrained import load_pretrained
+from intently.models.pretrained import open_checkpoint
 from intently.types import Progress
 
 _PHRASE_SHARE = 0.15  # of a batch: ads' texts instead of clicked queries, as the student's phrase pairs
@@ -25,10 +25,11 @@ _POWER = 0.5  # a keyword weighs the root of its probability, as intentions do i
 def keyword_generation(task: Task, budget: Budget, work: Path, progress: Progress) -> Answers:
     """Train and answer."""
     place = directory_of(work, "keyword-generation", budget)
-    tokenizer = load_pretrained(budget.checkpoint)[1].extended_by((*task.ad_texts, *task.queries))
+    begun = open_checkpoint(budget.checkpoint).fitted_to((*task.ad_texts, *task.queries))
+    tokenizer = begun.tokenizer
     vocabulary = merge_equal(task.vocabulary, tokenizer.encode_bare(task.vocabulary.texts), tokenizer.unknown_id)
     sequences = tokenizer.encode_bare(vocabulary.texts)
-    model = build(budget, tokenizer)
+    model = build(budget, begun)
     data = build_training_data(task.queries, task.ad_texts, vocabulary, task.clicks, task.irrelevant)
     fit(model, tokenizer, _batches(data, sequences, budget), budget, place / "checkpoint.pt", progress)
 

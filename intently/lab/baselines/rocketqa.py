@@ -33,7 +33,7 @@ from intently.lab.baselines.contrastive import TEMPERATURE, Clicks, contrastive_
 from intently.lab.baselines.dual_encoder import DualEncoder
 from intently.lab.baselines.task import Answers, Budget, Task, directory_of
 from intently.lab.baselines.tower import Tower, load_tower
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import check_range
 from intently.types import Progress
 
@@ -101,7 +101,9 @@ class CrossEncoder(nn.Module):
         """Return the log-odds (B,) that a query clicks an ad."""
         tokenizer, budget = self._tokenizer, self._budget
         queries, query_lengths = tokenizer.encode([task.queries[row] for row in query_rows], budget.max_query_tokens)
-        ads, ad_lengths = tokenizer.encode([task.ad_texts[row] for row in ad_rows], budget.max_ad_tokens)
+        ads, ad_lengths = tokenizer.encode(
+            [task.ad_texts[row] for row in ad_rows], budget.max_ad_tokens, TextKind.PASSAGE
+        )
         lengths = query_lengths + ad_lengths - 1  # the ad's own [CLS] is left out
         ids = np.full((len(lengths), int(lengths.max(initial=0))), tokenizer.pad_id, dtype=np.int64)
         for row, (query, ad) in enumerate(zip(query_lengths.tolist(), ad_lengths.tolist(), strict=True)):
@@ -125,7 +127,7 @@ def retrieve_negatives(
     """Return (query_row, ad_row) pairs (P, 2): for each query the `number` nearest ads that it did not click."""
     model.eval()
     ads = model.all_ads(task, progress)
-    queries = model.query_tower.embed([task.queries[row] for row in query_rows], model.max_query_tokens)
+    queries = model.query_tower.embed([task.queries[row] for row in query_rows], model.max_query_tokens, TextKind.QUERY)
     pairs = []
     for done, (query, embedding) in enumerate(zip(query_rows.tolist(), queries, strict=True), start=1):
         scores = ads @ embedding

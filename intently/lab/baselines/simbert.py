@@ -16,7 +16,7 @@ from intently.index.postings import Postings, top_rows
 from intently.intentions.trie import as_padded
 from intently.lab.baselines.generative import Identifiers, clicked, start, train
 from intently.lab.baselines.task import Answers, Budget, Task, directory_of
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.types import Progress
 
 _MAX_TOKENS = 16  # of what is written
@@ -61,6 +61,7 @@ def simbert(task: Task, budget: Budget, work: Path, progress: Progress) -> Answe
     ads = student.embed(
         task.ad_texts,
         budget.max_ad_tokens,
+        kind=TextKind.PASSAGE,
         progress=lambda done, total: progress("Reading the ads", done, total, ""),
     )
     rankings = []

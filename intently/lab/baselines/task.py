@@ -14,7 +14,7 @@ from intently.errors import InputError
 from intently.index.postings import top_rows
 from intently.intentions.vocabulary import Vocabulary
 from intently.models.device import check_device
-from intently.models.pretrained import DEFAULT_CHECKPOINT
+from intently.models.pretrained import ENGLISH
 from intently.settings import check_range
 
 Ranking = tuple[list[str], Float32Array]  # ad ids and their scores, best first
@@ -62,7 +62,7 @@ class Budget:
     num_beams: int = 50  # identifiers decoded a query
     num_ads: int = 500  # ads returned a query, at most
     seed: int = 0
-    checkpoint: str = DEFAULT_CHECKPOINT  # directory of a BERT-style encoder, or the default's name
+    checkpoint: str = ENGLISH  # as a build's, but for "auto"
     device: str = "cpu"
     checkpoint_steps: int = 100  # between two saves of a training
     max_query_tokens: int = 32

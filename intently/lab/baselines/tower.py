@@ -21,7 +21,8 @@ from intently.lab.baselines.task import Budget, Task
 from intently.models.device import autocast
 from intently.models.encoder.backbone import CompactBackbone, TextBackbone, TextTokenizer
 from intently.models.encoder.hugging_face import HuggingFaceBackbone
-from intently.models.pretrained import checkpoint_directory
+from intently.models.pretrained import checkpoint_path
+from intently.models.tokenizer import TextKind
 from intently.text.normalize import has_han
 
 _BATCH = 96  # texts embedded at once
@@ -54,20 +55,24 @@ class Tower(nn.Module):
         visible = torch.from_numpy(np.arange(num_positions) < lengths[:, None]).to(device)
         return torch.cat(states)[back] * visible[..., None], visible
 
-    def forward(self, texts: Sequence[str], max_tokens: int) -> Tensor:
+    def forward(self, texts: Sequence[str], max_tokens: int, kind: TextKind = TextKind.QUERY) -> Tensor:
         """Return unit embeddings (B, D): the mean of each text's states, longer texts being cut at `max_tokens`."""
-        return F.normalize(self.read(*self.tokenizer.encode(texts, max_tokens))[0].sum(dim=1), dim=1)
+        return F.normalize(self.read(*self.tokenizer.encode(texts, max_tokens, kind))[0].sum(dim=1), dim=1)
 
     @torch.inference_mode()
     def embed(
-        self, texts: Sequence[str], max_tokens: int, progress: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str],
+        max_tokens: int,
+        kind: TextKind = TextKind.QUERY,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Float32Array:
         """Return unit embeddings (N, D) of many texts."""
         embeddings = np.empty((len(texts), self.hidden_size), dtype=np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")
         for first in range(0, len(order), _BATCH):
             rows = order[first : first + _BATCH]
-            embeddings[rows] = self([texts[row] for row in rows], max_tokens).cpu().numpy()
+            embeddings[rows] = self([texts[row] for row in rows], max_tokens, kind).cpu().numpy()
             if progress:
                 progress(first + len(rows), len(order))
         return embeddings
@@ -78,7 +83,7 @@ def load_tower(task: Task, budget: Budget, num_layers: int | None = None) -> Tow
 
     Of a BERT-style one only the first `num_layers` are kept, if given (all, if it has no more).
     """
-    directory = checkpoint_directory(budget.checkpoint)
+    directory = checkpoint_path(budget.checkpoint)
     config = directory / "config.json"
     kind = json.loads(config.read_text(encoding="utf-8")).get("model_type", "bert") if config.is_file() else "bert"
     if kind != "bert":

@@ -56,7 +56,7 @@ from intently.lab.experiments.rare_systems import answer, as_answers, bm25
 from intently.lab.experiments.requirements import require
 from intently.lab.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
-from intently.models.pretrained import load_pretrained
+from intently.models.pretrained import ENGLISH, load_pretrained
 from intently.models.student import Student
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
 from intently.types import Channel, Progress
@@ -70,7 +70,8 @@ class BridgeExperimentSettings:
 
     build: BuildSettings = field(
         default_factory=lambda: BuildSettings(
-            bridge=BridgeSettings(enabled=True, training=BridgeTrainingSettings(num_steps=300, batch_size=64))
+            checkpoint=ENGLISH,
+            bridge=BridgeSettings(enabled=True, training=BridgeTrainingSettings(num_steps=300, batch_size=64)),
         )
     )
     augment: AugmentSettings = field(default_factory=AugmentSettings)

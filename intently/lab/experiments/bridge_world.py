@@ -13,12 +13,14 @@ from intently.lab.baselines.task import Budget
 from intently.lab.experiments.bridge import BridgeExperimentSettings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.encoder.settings import EncoderSettings
+from intently.models.pretrained import ENGLISH
 
 NUM_ADS = 2_000
 _NUM_STEPS, _BATCH_SIZE, _AD_TOKENS, _HELD_OUT = 40, 32, 48, 0.15
 # Fewer steps, ads and queries than a real run takes, the same for all systems that are compared.
 SETTINGS = BridgeExperimentSettings(
     build=BuildSettings(
+        checkpoint=ENGLISH,
         bridge=BridgeSettings(
             enabled=True,
             encoder=EncoderSettings(max_ad_tokens=_AD_TOKENS),

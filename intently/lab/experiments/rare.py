@@ -33,6 +33,7 @@ from intently.lab.experiments.rare_systems import answer, as_answers, bm25, cach
 from intently.lab.experiments.requirements import require
 from intently.lab.experiments.runner import Answers, Experiment, SystemResult, fingerprint_of
 from intently.models.causal_lm import CausalLM, LanguageModelSettings
+from intently.models.pretrained import ENGLISH
 from intently.settings import check_range
 from intently.types import Channel, Progress
 
@@ -44,7 +45,9 @@ class RareSettings:
     build: BuildSettings = field(
         # Nothing is held out for a learned fusion: all systems learn from the same clicks.
         default_factory=lambda: BuildSettings(
-            teacher=TeacherSettings(LanguageModelSettings("smollm2")), fusion=FusionSettings(held_out_share=0)
+            checkpoint=ENGLISH,
+            teacher=TeacherSettings(LanguageModelSettings("smollm2")),
+            fusion=FusionSettings(held_out_share=0),
         )
     )
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)

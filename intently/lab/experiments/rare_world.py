@@ -11,12 +11,14 @@ from intently.lab.baselines.task import Budget
 from intently.lab.experiments.rare import RareSettings
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings
+from intently.models.pretrained import ENGLISH
 
 NUM_ADS = 3_000
 _LEFT_OUT = ("ltrgr", "smollm2-free", "gemma3", "gemma3-free")  # minutes each, and much like others that stay
 # Fewer steps, ads and queries than a real run takes, the same for all systems that are compared.
 SETTINGS = RareSettings(
     build=BuildSettings(
+        checkpoint=ENGLISH,
         teacher=TeacherSettings(
             model=LanguageModelSettings("smollm2"),
             examples=FormatSettings(num_examples=400),

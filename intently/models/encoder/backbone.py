@@ -14,16 +14,19 @@ from torch import Tensor, nn
 
 from intently.models.backbone import Backbone
 from intently.models.student import Student
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 
 
 class TextTokenizer(Protocol):
     """Turns texts into token ids."""
 
     def encode(
-        self, texts: Sequence[str], max_tokens: int, /
+        self, texts: Sequence[str], max_tokens: int, kind: TextKind = TextKind.QUERY, /
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # positional, because implementations name it differently
-        """Return `token_ids (B, S)`, padded at the end to the longest, and `lengths (B,)` ≥ 1; S ≤ max_tokens."""
+        """Return `token_ids (B, S)`, padded at the end to the longest, and `lengths (B,)` ≥ 1.
+
+        S ≤ max_tokens, and the prefix of this kind of text, if the model has one.
+        """
 
 
 class TextBackbone(nn.Module, ABC):

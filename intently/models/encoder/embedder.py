@@ -26,7 +26,7 @@ from intently.models.encoder.query_graph import QueryRunner
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.files import read_weights
 from intently.models.student import Runtime
-from intently.models.tokenizer import StudentTokenizer
+from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import from_mapping
 from intently.types import Progress
 
@@ -163,7 +163,9 @@ class Embedder:
         embeddings = np.empty((len(texts), self.dimension), dtype=np.float32)
         device, num_done = self.encoder.device, 0
         for rows in _by_length(texts, batch_size):
-            token_ids, lengths = self.tokenizer.encode([texts[row] for row in rows], self.settings.max_ad_tokens)
+            token_ids, lengths = self.tokenizer.encode(
+                [texts[row] for row in rows], self.settings.max_ad_tokens, TextKind.PASSAGE
+            )
             ids, num = torch.from_numpy(token_ids).to(device), torch.from_numpy(lengths).to(device)
             own = None if features is None else features.batch(rows).to(device)
             with autocast(device):

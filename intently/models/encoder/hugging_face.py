@@ -18,6 +18,7 @@ from torch import Tensor
 from intently.errors import ArtifactError, MissingDependencyError, SettingsError, install_hint
 from intently.files import atomic_write
 from intently.models.encoder.backbone import TextBackbone
+from intently.models.tokenizer import TextKind
 
 if TYPE_CHECKING:  # an optional dependency: the compact backbone does not need it
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -92,8 +93,13 @@ class HuggingFaceTokenizer:
         self.tokenizer = tokenizer
         self.pad_id = int(tokenizer.pad_token_id)
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return `token_ids (B, S)`, padded to the longest, and `lengths (B,)`; S ≤ max_tokens, longer text is cut."""
+    def encode(
+        self, texts: Sequence[str], max_tokens: int, kind: TextKind = TextKind.QUERY
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return `token_ids (B, S)`, padded to the longest, and `lengths (B,)`; S ≤ max_tokens, longer text is cut.
+
+        Texts of every kind are read alike, without a prefix.
+        """
         if not texts:
             return np.empty((0, 0), dtype=np.int64), np.empty(0, dtype=np.int64)
         encoded = self.tokenizer(list(texts), truncation=True, max_length=max_tokens, padding=False)["input_ids"]

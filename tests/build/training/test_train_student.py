@@ -131,6 +131,18 @@ def test_number_of_steps(num_clicks, expected):
     assert count_steps(num_clicks, chosen) == expected
 
 
+def test_clicks_are_drawn_by_their_weights():
+    weights = np.arange(1.0, len(CLICKS) + 1)
+    chosen = replace(TINY, batch_size=len(CLICKS), phrase_share=0.0, typo_rate=0.0)
+    sampler = _BatchSampler(replace(make_data(), click_weights=weights), chosen)
+    drawn = np.zeros(len(AD_TEXTS))
+    for step in range(300):
+        np.add.at(drawn, sampler.batch(step).ad_rows[: len(CLICKS)], 1)
+    wanted = np.zeros(len(AD_TEXTS))
+    np.add.at(wanted, [ad for _, ad in CLICKS], weights)
+    assert drawn / drawn.sum() == pytest.approx(wanted / wanted.sum(), abs=0.03)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 50), st.integers(0, 3), st.integers(1, 12), st.sampled_from([0.0, 0.3, 1.0]))
 def test_batches_mask_what_answers_the_query(step, seed, batch_size, phrase_share):

@@ -13,6 +13,7 @@ from intently.intentions.vocabulary import Vocabulary
 from intently.lab.baselines.encoder_decoder import build, generate, read
 from intently.lab.baselines.keyword_generation import keyword_generation
 from intently.lab.baselines.phrases import phrase_postings
+from intently.models.pretrained import open_checkpoint
 from tests.lab.baselines.conftest import Interruption, assert_well_formed, first_ads, quiet, stops_at
 
 
@@ -47,7 +48,7 @@ def test_resumed_is_the_run_that_was_not_interrupted(task, budget, tmp_path):
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_log_probabilities_are_those_of_what_was_written(task, tokenizer, budget, num_beams):
-    model = build(budget, tokenizer).eval()
+    model = build(budget, open_checkpoint(budget.checkpoint)).eval()
     with torch.no_grad():  # towards the end token, so that something is finished
         model.decoder.cls.predictions.decoder.bias[tokenizer.sep_id] += 15.0
     texts = list(task.queries[:5])
@@ -66,12 +67,12 @@ def test_log_probabilities_are_those_of_what_was_written(task, tokenizer, budget
 
 
 def test_both_stacks_start_from_the_checkpoint(tokenizer, budget):
-    model = build(budget, tokenizer)
+    model = build(budget, open_checkpoint(budget.checkpoint))
     for name, weights in model.encoder.state_dict().items():
         if "pooler" not in name and "position_ids" not in name:
             torch.testing.assert_close(model.decoder.bert.state_dict()[name], weights, msg=name)
     assert model.decoder.cls.predictions.decoder.weight is model.decoder.bert.embeddings.word_embeddings.weight
-    again = build(budget, tokenizer)
+    again = build(budget, open_checkpoint(budget.checkpoint))
     for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other)
 

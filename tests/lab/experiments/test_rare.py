@@ -31,6 +31,7 @@ from intently.lab.experiments.rare import RareSettings, run_rare
 from intently.lab.world import simulate_world
 from intently.models.causal_lm import LanguageModelSettings
 from intently.models.free_beams import FreeBeamSettings
+from intently.models.pretrained import ENGLISH
 from intently.models.student import Runtime
 from tests.conftest import WORDS, wordpiece
 
@@ -227,7 +228,7 @@ def test_other_settings_and_other_data_are_refused(done, tmp_path):
 def test_without_a_teacher_there_is_no_experiment(tmp_path):
     files = Files(*(tmp_path / name for name in ("ads", "clicks", "queries", "qrels")))
     with pytest.raises(SettingsError, match=r"'build\.teacher\.model\.name' is empty; name the language model"):
-        run_rare(files, tmp_path / "out", RareSettings(BuildSettings()), progress=silent)
+        run_rare(files, tmp_path / "out", RareSettings(BuildSettings(checkpoint=ENGLISH)), progress=silent)
     assert not (tmp_path / "out").exists()
 
 

@@ -1,0 +1,73 @@
+"""Why one ad is in an answer, or the first rule or stage that kept it out."""
+
+from dataclasses import fields
+
+from intently.catalog import CheckedUser
+from intently.filters import Expression
+from intently.snapshot.snapshot import Snapshot
+from intently.types import Ad, Ranking, Request, Verdict
+
+DEPTH = 1_000  # ads deep that a place in the ranking is looked for
+
+_WANTED = {
+    "country": "countries",
+    "language": "languages",
+    "device": "devices",
+    "time": "day_parts",
+    "audiences": "audiences",
+}
+
+
+def verdict(
+    request: Request,
+    user: CheckedUser,
+    ad_id: str,
+    ad_row: int | None,
+    ranking: Ranking,
+    uncapped: Ranking,
+    snapshot: Snapshot,
+) -> Verdict:
+    """Return the verdict on one ad. `ranking` answers the request, `DEPTH` ads deep at least; so does `uncapped`.
+
+    `uncapped` answers it as if it had no caps.
+    """
+    if ad_row is None:
+        return Verdict(ad_id, "unknown", "there is no ad with this id")
+    if ad_id in request.exclude:
+        return Verdict(ad_id, "excluded", "the request excludes this ad")
+    ad = snapshot.ad(ad_row)
+    if ad.status != "active":
+        return Verdict(ad_id, "status", f"its status is {ad.status}")
+    if refused := _refused(snapshot, ad_row, ad, user):
+        field, told = refused
+        return Verdict(ad_id, field, told)
+    if isinstance(request.filters, Expression) and not snapshot.matching(request.filters)[ad_row]:
+        return Verdict(ad_id, "filters", f"it does not meet {request.filters}")
+    found = next((scored for scored in ranking.ads if scored.ad_id == ad_id), None)
+    if found is None and (capped := next((scored for scored in uncapped.ads if scored.ad_id == ad_id), None)):
+        told = ", ".join(f"{most} of one {name}" for name, most in request.max_per.items())
+        told = f"without caps its place is {capped.rank:,}; as many ads as may be shown come before it: {told}"
+        return Verdict(ad_id, "caps", told, None, None, capped.reasons)
+    if found is None:
+        told = f"not among the first {len(ranking.ads):,} ads"
+        if len(ranking.ads) < max(request.k, DEPTH):
+            told = "no channel found it" if ranking.ads else "the query says nothing that ads are found by"
+        return Verdict(ad_id, "channels", told)
+    stage, told = "shown", f"place {found.rank:,}"
+    if found.rank > request.k:
+        stage, told = "rank", f"its place is {found.rank:,}, and {request.k:,} ads were asked for"
+    return Verdict(ad_id, stage, told, found.rank, found.score, found.reasons)
+
+
+def _refused(snapshot: Snapshot, ad_row: int, ad: Ad, user: CheckedUser) -> tuple[str, str] | None:
+    """Return the first field of a user that the ad does not want, and a sentence about it."""
+    for name in (field.name for field in fields(user)):
+        value = getattr(user, name)
+        if value is None or snapshot.attributes.eligible(CheckedUser(**{name: value}))[ad_row]:
+            continue
+        shown = ", ".join(sorted(value)) or "none" if isinstance(value, frozenset) else value
+        if name == "time":
+            shown = f"{value:%A} {value:%H:%M}"
+        wanted = ", ".join(getattr(ad, _WANTED[name]))
+        return name, f"it wants {_WANTED[name].replace('_', ' ')} {wanted}; the user's {name} is {shown}"
+    return None

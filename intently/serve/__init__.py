@@ -1,0 +1,1 @@
+"""The HTTP service: admission, deadlines, writing, keys, metrics. It holds no retrieval logic."""

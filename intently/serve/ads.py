@@ -1,0 +1,204 @@
+"""The addresses that show and change ads."""
+
+import base64
+import binascii
+import json
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from starlette.concurrency import iterate_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from intently.catalog.serving import STATUSES
+from intently.serve.bodies import body_parts, require_type
+from intently.serve.bulk import Bulk
+from intently.serve.idempotency import Answer, fingerprint_of
+from intently.serve.keys import Principal
+from intently.serve.problems import Problem, decoded
+from intently.serve.retrieval import JSON, json_answer, json_body
+from intently.serve.service import Service
+from intently.serve.wire import MAX_PAGE, AdAtPath, AdFields, AdPage, Changed, ad_of, kinds_of, patch_of
+from intently.serve.writers import etag_of, kind_of
+from intently.snapshot.listing import ads_after
+from intently.types import Change, Delete, Patch, Put
+
+audit = logging.getLogger("intently.serve.audit")
+NDJSON = "application/x-ndjson"
+_AD = msgspec.json.Decoder(AdAtPath)
+_FIELDS = msgspec.json.Decoder(AdFields)
+_PREFIX = b"/v1/ads/"
+
+
+async def get_ad(request: Request) -> Response:
+    """Show one ad as it is now."""
+    service: Service = request.app.state.service
+    principal: Principal = request.state.principal
+    ad_id = _ad_id(request)
+    ad = await service.run(partial(service.engine.ad, ad_id))
+    if ad is None or principal.key.advertiser not in ("", ad.advertiser):
+        raise Problem(404, "unknown_ad", f"there is no ad {ad_id!r}", field="ad_id")
+    return json_answer(ad, headers={"ETag": etag_of(ad)})
+
+
+async def list_ads(request: Request) -> Response:
+    """Show ads page by page, in the order of their ids."""
+    service: Service = request.app.state.service
+    principal: Principal = request.state.principal
+    given = request.query_params
+    limit = given.get("limit", "100")
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= MAX_PAGE):
+        cure = f"name a whole number from 1 to {MAX_PAGE:,}"
+        raise Problem(400, "invalid_value", f"limit is {limit[:20]!r}", field="limit", cure=cure)
+    status, advertiser = given.get("status"), given.get("advertiser")
+    if status is not None and status not in STATUSES:
+        cure = f"use one of {', '.join(STATUSES)}"
+        raise Problem(400, "invalid_value", f"unknown status {status[:20]!r}", field="status", cure=cure)
+    if scope := principal.key.advertiser:
+        if advertiser not in (None, scope):
+            raise Problem(403, "forbidden", f"the key sees ads of {scope!r} only", field="advertiser")
+        advertiser = scope
+    after = _after(given["cursor"], status, advertiser) if "cursor" in given else ""
+    engine = service.engine
+    snapshot = engine.snapshot
+    ads = await service.run(partial(ads_after, snapshot, after, limit=int(limit), status=status, advertiser=advertiser))
+    following = _cursor(ads[-1].ad_id, status, advertiser) if len(ads) == int(limit) else None
+    return json_answer(AdPage(ads, following, engine.generation, snapshot.seq))
+
+
+async def put_ad(request: Request) -> Response:
+    """Add an ad, or put it in the place of the one with its id."""
+    ad_id, body = _ad_id(request), await json_body(request, request.app.state.service)
+    told = decoded(_AD, body, kinds_of(AdAtPath))
+    if told.ad_id is not msgspec.UNSET and told.ad_id != ad_id:
+        cure = "leave it out, or give both the same id"
+        raise Problem(400, "invalid_value", f"the address names the ad {ad_id!r}", field="ad_id", cure=cure)
+    return await _changed(request, body, Put(ad_of(told, ad_id)))
+
+
+async def patch_ad(request: Request) -> Response:
+    """Change some fields of an ad."""
+    ad_id, body = _ad_id(request), await json_body(request, request.app.state.service)
+    fields = patch_of(decoded(_FIELDS, body, kinds_of(AdFields)))
+    if not fields:
+        raise Problem(400, "invalid_value", "no field to change", cure='send fields, such as {"bid": 0.5}')
+    return await _changed(request, body, Patch(ad_id, fields))
+
+
+async def delete_ad(request: Request) -> Response:
+    """Remove an ad. An ad that is not there is no error."""
+    return await _changed(request, b"", Delete(_ad_id(request)))
+
+
+async def bulk(request: Request) -> Response:
+    """Apply a stream of changes, line by line."""
+    service: Service = request.app.state.service
+    principal: Principal = request.state.principal
+    require_type(request, NDJSON, "application/ndjson", "application/jsonl", "application/json-lines", "text/plain")
+    on_error = request.query_params.get("on_error", "continue")
+    if on_error not in ("continue", "stop"):
+        cure = "use continue or stop"
+        raise Problem(400, "invalid_value", f"on_error is {on_error[:20]!r}", field="on_error", cure=cure)
+    if "idempotency-key" in request.headers:
+        raise Problem(
+            400, "invalid_value", "a bulk takes no key", field="Idempotency-Key",
+            cure="leave it out: a bulk that is sent again ends in the same state",
+        )  # fmt: skip
+    if service.bulks >= service.settings.max_bulks:
+        service.metrics.shed.labels("bulks").inc()
+        raise Problem(
+            503, "overloaded", f"{service.bulks} bulks are under way", cure="send it when one has ended",
+            headers={"Retry-After": "1", "Connection": "close"},
+        )  # fmt: skip
+    settings = service.settings
+    under_way = Bulk(
+        service.writers, principal.key.advertiser, on_error == "stop", settings.bulk_chunk, settings.max_bulk_lines
+    )
+    service.bulks += 1
+    try:
+        await under_way.read(body_parts(request.receive, settings.body_timeout_s))
+    except BaseException:
+        under_way.close()
+        raise
+    finally:
+        service.bulks -= 1
+        _audit(request, "bulk", f"{under_way.num_lines} lines", under_way.seq)
+    headers = {"Intently-Failed": str(under_way.num_failed)}
+    results = iterate_in_threadpool(under_way.results())
+    return StreamingResponse(_until_closed(results, under_way), under_way.status, headers, NDJSON)
+
+
+async def _until_closed(results: AsyncIterator[bytes], under_way: Bulk) -> AsyncIterator[bytes]:
+    try:
+        async for content in results:
+            yield content
+    finally:
+        under_way.close()
+
+
+async def _changed(request: Request, body: bytes, change: Change) -> Response:
+    """Apply one change, or answer as the equal request before was answered."""
+    service: Service = request.app.state.service
+    principal: Principal = request.state.principal
+    key, if_match = request.headers.get("idempotency-key"), request.headers.get("if-match")
+    if key is not None:
+        mark = fingerprint_of(request.method.encode(), request.scope["path"].encode(), (if_match or "").encode(), body)
+        if kept := service.replays.begin(principal.name, key, mark):
+            headers = {**dict(kept.headers), "Idempotency-Replayed": "true"}
+            return Response(kept.body, kept.status, headers, JSON)
+    try:
+        applied = await service.writers.apply(change, if_match=if_match, advertiser=principal.key.advertiser)
+    except BaseException:
+        if key is not None:
+            service.replays.give_up(principal.name, key)
+        raise
+    ad_id = _ad_id(request)
+    status = 201 if isinstance(change, Put) and not applied.existed else 200
+    answer = json_answer(Changed(ad_id, applied.seq, applied.existed), status)
+    if key is not None:
+        service.replays.end(principal.name, key, Answer(status, bytes(answer.body)))
+    _audit(request, kind_of(change), ad_id, applied.seq)
+    return answer
+
+
+def _audit(request: Request, kind: str, what: str, seq: int) -> None:
+    told = {"request_id": request.state.request_id, "principal": request.state.principal.name, "kind": kind, "seq": seq}
+    audit.info("%s %s by %s: seq %d", kind, what, told["principal"], seq, extra=told)
+
+
+def _ad_id(request: Request) -> str:
+    """Return the id in an address: everything after `/v1/ads/`, slashes included."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    try:
+        return unquote_to_bytes(raw.partition(b"?")[0][len(_PREFIX) :]).decode()
+    except UnicodeDecodeError:
+        cure = "write the id in UTF-8, percent-encoded"
+        raise Problem(400, "invalid_utf8", "the address is not UTF-8", field="ad_id", cure=cure) from None
+
+
+def _cursor(after: str, status: str | None, advertiser: str | None) -> str:
+    return base64.urlsafe_b64encode(json.dumps([after, status, advertiser]).encode()).decode().rstrip("=")
+
+
+def _after(cursor: str, status: str | None, advertiser: str | None) -> str:
+    """Return the id that a page begins after."""
+    wrong = Problem(
+        400, "invalid_cursor", "not a cursor of this listing", field="cursor",
+        cure="send `next` of the page before, with the same status and advertiser",
+    )  # fmt: skip
+    try:
+        told = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        raise wrong from None
+    if not (
+        isinstance(told, list) and len(told) == 3 and isinstance(told[0], str) and told[1:] == [status, advertiser]
+    ):
+        raise wrong
+    try:
+        told[0].encode()
+    except UnicodeEncodeError:
+        raise wrong from None
+    return told[0]
