@@ -13,7 +13,7 @@ from intently.catalog.ads import ReadResult
 from intently.catalog.catalog import Catalog
 from intently.catalog.given import NEGATIVES
 from intently.catalog.problems import ProblemKind
-from intently.catalog.serving import STATUSES
+from intently.catalog.serving_words import STATUSES
 from intently.text.normalize import normalize
 from intently.types import Ad
 

@@ -27,8 +27,9 @@ from intently.catalog.jsonl import parse_json
 from intently.catalog.payload import clean_payload
 from intently.catalog.problems import RowCheck, quote
 from intently.catalog.records import is_spans
-from intently.catalog.serving import ACTIVE, STATUSES, UNKNOWN, read_status
-from intently.catalog.targeting_values import country, device, language
+from intently.catalog.serving import read_status
+from intently.catalog.serving_words import ACTIVE, STATUSES, UNKNOWN
+from intently.catalog.targeting_values import EVERYTHING, country, device, language
 from intently.errors import InputError
 from intently.text.markup import plain_texts
 
@@ -196,6 +197,9 @@ def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
         check.had_markup[rows[had_markup]] = True
     items = pc.utf8_trim_whitespace(items)
     filled = _mask(pc.not_equal(items, ""))
+    if field.name in ("countries", "languages", "devices"):
+        is_all = _mask(pc.is_in(pc.utf8_lower(items), pa.array(sorted(EVERYTHING))))
+        filled &= ~np.isin(rows, rows[is_all])  # nothing is excluded
     items, rows = items.filter(pa.array(filled)), rows[filled]
     lengths = np.bincount(rows, minlength=len(values))
     too_many = f"over {MAX_LIST_LENGTH:,} elements"
@@ -258,12 +262,17 @@ def split_lists(values: Any, name: str) -> Any:
             continue
         lists.append([])
         for part in parts:
-            is_one = not part.strip() or not isinstance(_folded(fold, part.strip()), InputError)
+            is_one = _is_known(fold, part)
             pieces = [part] if is_one else re.split(r"[,;/，；、\n]", part)
-            known = is_one or all(not each.strip() or not isinstance(_folded(fold, each.strip()), InputError)
-                                  for each in pieces)  # fmt: skip
+            known = is_one or all(_is_known(fold, each) for each in pieces)
             lists[-1] += pieces if known else [part]
     return pa.array(lists, pa.list_(pa.string())).take(encoded.indices)
+
+
+def _is_known(fold: Callable[[str], str], text: str) -> bool:
+    """Return whether a text is empty, one element, or stands for all of them."""
+    text = text.strip()
+    return not text or text.lower() in EVERYTHING or not isinstance(_folded(fold, text), InputError)
 
 
 def _folded(fold: Callable[[str], str], text: str) -> str | InputError:

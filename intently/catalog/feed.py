@@ -6,7 +6,7 @@ bytes → lines or records (`formats`) → layout (`layouts`) → columns of fie
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads, s
 from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name, match_fields
 from intently.catalog.formats import FORMATS, Format, Table
 from intently.catalog.given import BID_MICROS, NEGATIVES, joined, said_in
+from intently.catalog.header_words import english_names, in_english
 from intently.catalog.keywords import joined_negatives, read_keywords
 from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, recognized
 from intently.catalog.payload import payload_name, rest_of, with_rest
@@ -50,7 +51,10 @@ _HARMLESS = frozenset(
      "date_sale_price_starts", "date_sale_price_ends", "availability_date", "low_stock_amount", "bidding_strategy",
      "bid_strategy", "bid_strategy_type", "country_of_origin", "stock_keeping_unit")
 )  # fmt: skip
-_NO_TITLE = r"(?i)^(-+|–+|—+|\.+|\?+|n/a|#n/a|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$"
+_NO_VALUE = r"(?i)^(null|\(null\)|\\n|#?n/a|nan|nat|none|undefined|-{2,})$"  # what tables write for nothing
+_NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{_NO_VALUE}"
+_ROUNDED_ID = r"^\d(\.\d+)?[eE]\+\d+$"  # as Excel writes long numbers
+_AS_TEXT = r"""^="(.*)"$"""  # as Excel is made to keep leading zeros
 _LOG_FIELDS = (  # of each of which a log of clicks has one
     frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
     frozenset(("ad_id", "doc_id", "product_id", "object_id", "item_id")),
@@ -154,7 +158,9 @@ def read_feed(
         tuple(
             name
             for name, what in became
-            if what in ("payload", "ignored") and smells(name) and not _is_mapped(name, reading)
+            if what in ("payload", "ignored")
+            and smells(table.reading.columns.get(fold_name(name), name))
+            and not _is_mapped(name, reading)
         ),
         tuple((*key, count) for key, count in state.held.most_common()),
         (*_notes(table, layout, reshaped), *state.notes()),
@@ -179,25 +185,29 @@ def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Tabl
         cure = f"use one of {', '.join((*FORMATS, *NAMES))}"
         raise InputError(f"unknown format {reading.format!r}", cure=cure, field="format")
     format: Format | None = next((each for each in FORMATS if each == reading.format), None)
-    mapped = set(reading.columns.values())
 
     def is_header(names: Sequence[str]) -> bool:
-        folded = {reading.columns.get(fold_name(name), fold_name(name)) for name in names}
-        return is_ads_header(names, fields) or (bool(mapped & folded) and is_ads_header(tuple(folded), fields))
+        known = tuple(reading.columns.get(fold_name(name)) or in_english(name) for name in names)
+        return is_ads_header(names, fields) or is_ads_header(known, fields)
 
-    return Table(path, format=format, reading=reading, is_header=is_header)
+    table = Table(path, format=format, reading=reading, is_header=is_header)
+    if english := english_names(table.header, fields):
+        table.reading = replace(reading, usual={**english, **reading.usual})
+        table.notes.append("columns in another language: " + ", ".join(f"{a} is {b}" for a, b in english.items()))
+    return table
 
 
 def _layout_of(table: Table, reading: Reading) -> Layout:
     """Return what the header is of; raise `InputError` for an export without ads."""
     named = next((layout for layout in (*LAYOUTS, PLAIN) if layout.name == reading.format), None)
-    names = frozenset(fold_name(name) for name in table.header)
+    columns = table.reading.columns
+    names = frozenset(columns.get(fold_name(name), fold_name(name)) for name in table.header)
     layout = named or recognized(names)
     if layout.refusal:
         raise InputError(layout.refusal[0], cure=layout.refusal[1], path=table.place, line=table.header_line)
     has_title = any(name in names for field in AD_FIELDS if field.name == "title" for name in field.columns)
     is_log = all(not names.isdisjoint(each) for each in _LOG_FIELDS)
-    if layout is PLAIN and is_log and not has_title and "title" not in reading.columns.values():
+    if layout is PLAIN and is_log and not has_title:
         problem, cure = (
             "a log of clicks or judgements, which has no titles",
             "pass it as --clicks beside the file of ads",
@@ -267,18 +277,20 @@ class _State:
         self._reading = reading
         self._decimals: dict[str, Decimals] = {}
         self._match_types: Counter[str] = Counter()
-        self._num_negatives = 0
+        self._num_negatives = self._num_unmarked_ids = 0
+        self._no_values: Counter[str] = Counter()
         self._as_text: set[str] = set()  # prices that stay text
         self._is_typed = table.format in ("jsonl", "json", "parquet")
 
     def read(self, rows: Rows, check: RowCheck) -> tuple[pa.Table, dict[str, Any]]:
         """Return the payload columns and the fields of a batch, whose status, bid and keywords have been read."""
-        columns = dict(rows.columns)
+        columns, rest = self._with_values(rows)
+        self._read_ids(columns, check)
         if self.matched.get("ad_id") == "_id":
             columns["title"] = _title_or_text(columns)
-        rest = dict(rows.rest)
         for name in SERVING_NAMES & columns.keys():
-            rest.setdefault(fold_name(self.matched.get(name, name)), self._shown(columns[name]))
+            column = fold_name(self.matched.get(name, name))
+            rest.setdefault(self._table.reading.columns.get(column, column), self._shown(columns[name]))
         if "title" in columns:
             titles = pc.utf8_trim_whitespace(pc.fill_null(columns["title"], ""))
             wrong = pc.match_substring_regex(titles, _NO_TITLE).to_numpy(zero_copy_only=False)
@@ -293,6 +305,39 @@ class _State:
         table, unfit = rest_of(rest, len(rows.lines))
         self.unfit |= unfit
         return table, columns
+
+    def _with_values(self, rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the columns of fields and the others, without what stands for no value: NULL, N/A, nan."""
+        read = []
+        for columns in (rows.columns, {} if self._is_typed else rows.rest):
+            kept = dict(columns)
+            for name, values in columns.items():
+                if name in ("ad_id", "title", *SERVING_NAMES, "status") or not pa.types.is_string(values.type):
+                    continue
+                is_none = pc.match_substring_regex(pc.utf8_trim_whitespace(values), _NO_VALUE)
+                if number := pc.sum(is_none).as_py():
+                    kept[name] = pc.if_else(is_none, "", values)
+                    self._no_values[self.matched.get(name, name)] += number
+            read.append(kept)
+        return read[0], read[1] if not self._is_typed else dict(rows.rest)
+
+    def _read_ids(self, columns: dict[str, Any], check: RowCheck) -> None:
+        """Undo what spreadsheets do to ids, and reject what they destroyed."""
+        if "ad_id" not in columns:
+            return
+        texts = pc.utf8_trim_whitespace(pc.fill_null(columns["ad_id"], ""))
+        plain = pc.replace_substring_regex(texts, _AS_TEXT, r"\1")
+        if len(plain) and pc.all(pc.match_substring_regex(plain, "^'[^']*$")).as_py():
+            plain = pc.utf8_slice_codeunits(plain, 1)
+        if number := pc.sum(pc.not_equal(plain, texts)).as_py():
+            self._num_unmarked_ids += number
+        columns["ad_id"] = plain
+        for pattern, problem, cure in (
+            (_NO_VALUE, "stands for no id", "give every row one"),
+            (_ROUNDED_ID, "is an id that a spreadsheet has rounded", "export ids as text"),
+        ):
+            wrong = pc.match_substring_regex(plain, pattern).to_numpy(zero_copy_only=False)
+            check.reject(wrong, "ad_id", _told(plain, problem), cure)
 
     def _shown(self, values: Any) -> Any:
         if not self._is_typed:
@@ -342,14 +387,18 @@ class _State:
                 continue
             shown = [None if v is None else f"{v:.10f}".rstrip("0").rstrip(".") for v in numbers.to_pylist()]
             rest = rest.set_column(rest.column_names.index(name), name, pa.array(shown, pa.string()))
-            if state.currencies and "currency" not in rest.column_names:
-                (currency,) = state.currencies
+            currency = next(iter(state.currencies), "")
+            if len(currency) == 3 and "currency" not in rest.column_names:
                 value = to_json(currency) if in_json else currency
                 rest = rest.append_column("currency", pa.array([value] * rest.num_rows, pa.string()))
         return rest
 
     def notes(self) -> Iterator[str]:
         """Yield what is worth saying about how values were read."""
+        for name, number in self._no_values.items():
+            yield f"{number:,} cells of '{name}' that stand for no value (NULL, N/A, …) read as empty"
+        if self._num_unmarked_ids:
+            yield f"{self._num_unmarked_ids:,} ids without the mark by which a spreadsheet keeps them text"
         for name, state in self._decimals.items():
             if state.was_seen:
                 yield f"'{self.matched.get(name, name)}' has a comma before decimals"
@@ -370,12 +419,18 @@ class _State:
             yield f"negative keywords of {self._num_negatives:,} ads are kept in the payload, and exclude no query"
 
 
+def _told(texts: Any, problem: str) -> Callable[[int], str]:
+    return lambda row: f"{quote(texts[row].as_py())} {problem}"
+
+
 def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[str]:
     if layout is not PLAIN:
         yield f"a {layout.title}"
     yield from table.notes
     if table.num_totals:
         yield f"{table.num_totals:,} rows of totals passed over"
+    if table.num_headers:
+        yield f"{table.num_headers:,} rows that repeat the header passed over"
     if table.num_short:
         yield f"{table.num_short:,} rows without their last fields, which were read as empty"
     if reshaped:
@@ -403,7 +458,8 @@ def _became(
             found.append((name, IGNORED))
         else:
             found.append((name, "payload" if payload_name(renamed) in kept and is_once else "ignored"))
-    known = {payload_name(name) for name in header} | {NEGATIVES, "currency"}
+    known = {payload_name(table.reading.columns.get(fold_name(name), name)) for name in header}
+    known |= {NEGATIVES, "currency"}
     later = [] if reshaped else [name for name in sorted(kept) if name not in known]  # of later objects of JSON lines
     return (*found, *((name, "payload") for name in later))
 

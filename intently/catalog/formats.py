@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.delimited import read_delimited
@@ -57,7 +58,10 @@ _UNSAID = (".txt", ".json", ".zip", "")  # suffixes that may hold several format
 _REST = "rest:"  # before the name of a column that no field is called
 _FIRST = "first cell"
 _XML = re.compile(r"<(\?xml|rss|feed|rdf:rdf|products|catalog|shop)\b", re.IGNORECASE)
-_TOTAL = r"(?i)^\s*((grand )?totals?\s*(:.*|-.*)?|总计|合计|小计|總計|合計)\s*$"
+_TOTAL = (
+    r"(?i)^\s*((grand )?totals?( général| general)?\s*(:.*|-.*)?|gesamt(summe)?\s*(:.*|-.*)?|summe|totale(:.*)?|"
+    r"(总计|合计|小计|總計|合計|汇总)\s*([:：].*)?)\s*$"
+)
 _MAX_QUOTED_LINES = 20_000  # looked at to see whether a TSV file is quoted
 
 
@@ -91,7 +95,7 @@ class Table:
         self.place = place_of(self.path)
         self.reading = reading or Reading()
         self.notes: list[str] = []
-        self.num_titles = self.num_totals = self.num_short = 0
+        self.num_titles = self.num_totals = self.num_headers = self.num_short = 0
         self._is_lenient = is_header is not None
         check_path(self.path)
         named = format or _named_format(self.path, default)
@@ -141,7 +145,8 @@ class Table:
         `header` names the columns of a TSV or TREC file that has no header line. Raises InputError for a file that
         cannot be read or lacks a required column; what is wrong with single rows is in `Rows.errors`.
         """
-        renamed = {c: t for c, t in self.reading.columns.items() if t not in {field.name for field in fields}}
+        names = {name for field in fields for name in field.columns}
+        renamed = {column: target for column, target in self.reading.columns.items() if target not in names}
         for rows in self._rows(self.mapped(fields), header, rest):
             self.num_short += rows.num_short
             if renamed and rows.rest:
@@ -154,7 +159,7 @@ class Table:
         column_of = {target: column for column, target in self.reading.columns.items()}
 
         def named(field: Field) -> Field:
-            column = column_of.get(field.name)
+            column = next((column_of[name] for name in field.columns if name in column_of), None)
             if column is None:
                 return field
             return replace(field, names=(column, *(field.columns if column in self.reading.usual else ())))
@@ -190,6 +195,7 @@ class Table:
                 (left if name.startswith(_REST) else found)[name.removeprefix(_REST)] = values
             if _FIRST in found:
                 rows, found, left = self._without_totals(rows, found, left)
+                rows, found, left = self._without_headers(rows, found, left, matched, others)
             yield replace(rows, columns=found, rest=left)
 
     def _without_totals(
@@ -201,14 +207,27 @@ class Table:
             return rows, found, left
         if "title" in found:
             is_total = pc.and_(is_total, pc.match_substring_regex(found["title"], r"^[\s-]*$"))
-        keep = pc.invert(is_total)
         self.num_totals += int(pc.sum(is_total).as_py() or 0)
-        lines = rows.lines[keep.to_numpy(zero_copy_only=False)]
-        return (
-            replace(rows, lines=lines),
-            {name: values.filter(keep) for name, values in found.items()},
-            {name: values.filter(keep) for name, values in left.items()},
-        )
+        return _filtered(pc.invert(is_total), rows, found, left)
+
+    def _without_headers(
+        self,
+        rows: Rows,
+        found: dict[str, Any],
+        left: dict[str, Any],
+        matched: Mapping[str, str],
+        others: Mapping[str, str],
+    ) -> tuple[Rows, dict[str, Any], dict[str, Any]]:
+        """Return rows without those that repeat the header, as files that were put together have them."""
+        pairs = [(found[name], matched[name]) for name in found] + [(left[name], others[name]) for name in left]
+        again = np.full(len(rows.lines), len(pairs) > 1)
+        for values, name in pairs:
+            if again.any():
+                again &= pc.equal(pc.utf8_trim_whitespace(values), name.strip()).to_numpy(zero_copy_only=False)
+        if not again.any():
+            return rows, found, left
+        self.num_headers += int(again.sum())
+        return _filtered(pa.array(~again), rows, found, left)
 
     def _delimited(
         self,
@@ -323,6 +342,17 @@ class Table:
                 raise next(iter(lines.errors))
             texts.append("\n".join(lines.text.to_pylist()))
         return json_records("\n".join(texts), self.place)
+
+
+def _filtered(
+    keep: Any, rows: Rows, found: dict[str, Any], left: dict[str, Any]
+) -> tuple[Rows, dict[str, Any], dict[str, Any]]:
+    lines = rows.lines[keep.to_numpy(zero_copy_only=False)]
+    return (
+        replace(rows, lines=lines),
+        {name: values.filter(keep) for name, values in found.items()},
+        {name: values.filter(keep) for name, values in left.items()},
+    )
 
 
 def _is_open(line: str) -> bool:

@@ -2,7 +2,7 @@
 
 The suffix says the compression (`.gz`, `.bz2`, `.xz` or `.zst`), and where there is none the first bytes do. A line
 ends with a line feed, or with a carriage return in a file that has no line feed; a carriage return before a line feed
-and a byte-order mark at the start of the file are taken off. What is not UTF-8 becomes it (see
+and byte-order marks are taken off. What is not UTF-8 becomes it (see
 `intently.catalog.encoding`); a damaged line and one that holds a NUL character is a wrong row. A zip archive is the
 file inside it.
 
@@ -42,6 +42,8 @@ FREE_BYTES = 64 << 20  # that many are read whatever the file's size
 MAX_EMPTY_LINES = 10_000_000  # in a row of blocks; more is no file that somebody made
 
 STANDARD_INPUT = Path("-")
+
+_MARK = b"\xef\xbb\xbf"  # a byte-order mark
 
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
@@ -199,7 +201,7 @@ def read_lines(path: Path, encoding: str = "", notes: list[str] | None = None) -
         for block in utf8_blocks(stream.read, BLOCK_BYTES, place, said, encoding):
             if start:
                 check_content(block, place)
-                block, start = block.removeprefix(b"\xef\xbb\xbf"), False
+                block, start = block.removeprefix(_MARK), False
             if not end and b"\n" in block:
                 end = b"\n"
             cut = block.rfind(end) if end else -1
@@ -243,6 +245,8 @@ def _split(block: bytes, end: bytes, first_number: int, place: object) -> Lines:
     text = lines.cast(pa.string())
     if b"\r" in block:
         text = pc.utf8_rtrim(text, characters="\r")
+    if _MARK in block:  # of files that were put together
+        text = pc.replace_substring(text, _MARK.decode(), "")
     return Lines(numbers, text, errors)
 
 

@@ -149,6 +149,8 @@ def _rows(
 def _in_words(error: csv.Error) -> str:
     if "field limit" in str(error):
         return f"a field of over {csv.field_size_limit():,} characters, or a quote that is never closed"
+    if "new-line character" in str(error):
+        return "not valid CSV: a carriage return inside a field without quotes"
     return f"not valid CSV: {error}"
 
 

@@ -8,7 +8,7 @@ before `active`. An empty value says nothing. A value that is not understood is 
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -19,83 +19,66 @@ import pyarrow.compute as pc
 from intently.arrays import IntArray
 from intently.catalog.fields import Field
 from intently.catalog.problems import RowCheck, quote
-
-STATUSES = ("active", "paused", "ended")
-ACTIVE, PAUSED, ENDED, UNKNOWN = 0, 1, 2, -1
-
-_STATUS_WORDS = {
-    "active": ACTIVE, "enabled": ACTIVE, "enable": ACTIVE, "eligible": ACTIVE, "running": ACTIVE, "serving": ACTIVE,
-    "eligible (limited)": ACTIVE, "eligible (learning)": ACTIVE, "limited": ACTIVE, "on": ACTIVE, "true": ACTIVE,
-    "1": ACTIVE, "yes": ACTIVE, "online": ACTIVE, "published": ACTIVE, "publish": ACTIVE, "delivering": ACTIVE,
-    "启用": ACTIVE, "已启用": ACTIVE, "有效": ACTIVE, "投放中": ACTIVE, "上架": ACTIVE, "aktiv": ACTIVE,
-    "paused": PAUSED, "pause": PAUSED, "inactive": PAUSED, "disabled": PAUSED, "draft": PAUSED, "pending": PAUSED,
-    "off": PAUSED, "false": PAUSED, "0": PAUSED, "no": PAUSED, "suspended": PAUSED, "hidden": PAUSED,
-    "not eligible": PAUSED, "incomplete": PAUSED, "campaign paused": PAUSED, "ad group paused": PAUSED,
-    "campaign_paused": PAUSED, "adset_paused": PAUSED, "staging": PAUSED, "private": PAUSED, "unpublished": PAUSED,
-    "暂停": PAUSED, "已暂停": PAUSED, "停用": PAUSED, "下架": PAUSED, "草稿": PAUSED, "pausiert": PAUSED,
-    "-1": PAUSED,
-    "ended": ENDED, "removed": ENDED, "deleted": ENDED, "archived": ENDED, "expired": ENDED, "completed": ENDED,
-    "campaign removed": ENDED, "ad group removed": ENDED, "trash": ENDED, "discontinued": ENDED, "terminated": ENDED,
-    "已删除": ENDED, "已结束": ENDED, "beendet": ENDED,
-}  # fmt: skip
-_REVIEW_WORDS = {
-    "approved": ACTIVE, "approved (limited)": ACTIVE, "approved_limited": ACTIVE, "approved limited": ACTIVE,
-    "active": ACTIVE, "activelimited": ACTIVE, "active limited": ACTIVE, "eligible": ACTIVE,
-    "area of interest only": ACTIVE, "eligible (limited)": ACTIVE, "通过": ACTIVE, "已通过": ACTIVE, "审核通过": ACTIVE,
-    "disapproved": PAUSED, "rejected": PAUSED, "not approved": PAUSED, "under review": PAUSED, "pending": PAUSED,
-    "in review": PAUSED, "pending review": PAUSED, "pending_review": PAUSED, "inactive": PAUSED, "suspended": PAUSED,
-    "approved (not serving)": PAUSED, "not serving": PAUSED, "limited by policy": PAUSED, "not eligible": PAUSED,
-    "site suspended": PAUSED, "unknown": PAUSED, "拒绝": PAUSED, "未通过": PAUSED, "审核中": PAUSED,
-}  # fmt: skip
-_STOCK_WORDS = {
-    "in stock": ACTIVE, "instock": ACTIVE, "available": ACTIVE, "preorder": ACTIVE, "pre order": ACTIVE,
-    "backorder": ACTIVE, "on backorder": ACTIVE, "onbackorder": ACTIVE, "available for order": ACTIVE,
-    "limited availability": ACTIVE, "limitedavailability": ACTIVE, "online only": ACTIVE, "true": ACTIVE, "yes": ACTIVE,
-    "1": ACTIVE, "有货": ACTIVE, "现货": ACTIVE, "auf lager": ACTIVE, "presale": ACTIVE,
-    "out of stock": PAUSED, "outofstock": PAUSED, "sold out": PAUSED, "soldout": PAUSED, "unavailable": PAUSED,
-    "not available": PAUSED, "false": PAUSED, "no": PAUSED, "0": PAUSED, "缺货": PAUSED, "无货": PAUSED,
-    "售罄": PAUSED, "nicht auf lager": PAUSED, "ausverkauft": PAUSED,
-    "discontinued": ENDED,
-}  # fmt: skip
-_FLAGS = {
-    "true": True, "1": True, "yes": True, "y": True, "t": True, "on": True, "是": True, "wahr": True, "ja": True,
-    "false": False, "0": False, "no": False, "n": False, "f": False, "off": False, "-1": False, "否": False,
-    "falsch": False, "nein": False,
-}  # fmt: skip
+from intently.catalog.serving_words import (
+    ACTIVE,
+    ENDED,
+    FLAGS,
+    NOTHING,
+    PAUSED,
+    REVIEW_WORDS,
+    STATUS_WORDS,
+    STATUSES,
+    STOCK_WORDS,
+    UNKNOWN,
+)
 
 STATUS_ALIASES = (
     "state", "ad_status", "ad_state", "item_status", "product_status", "listing_status", "effective_status",
     "configured_status", "delivery_status", "serving_status",
 )  # fmt: skip
-# Field → the names of columns that say it.
-_COLUMNS = {
-    **dict.fromkeys(STATUS_ALIASES[1:], ()),  # beside a status, each says something of its own
-    "account_status": (),
-    "campaign_status": ("campaign_state",),
-    "ad_group_status": ("adgroup_status", "ad_set_status", "adset_status", "ad_group_state"),
-    "approval_status": ("ad_approval_status", "approval", "policy_approval_status"),
-    "editorial_status": (),
-    "review_status": ("ad_review_status", "moderation_status", "ad_policy_status", "policy_status"),
-    "availability": ("stock_status", "in_stock", "stock_availability", "is_in_stock", "availability_status"),
+# What a column says → the names of such columns. Each is a field of its own, as a file may have several of them.
+_ROLES = {
+    "status": (
+        *STATUS_ALIASES[1:], "account_status", "campaign_status", "campaign_state", "ad_group_status",
+        "adgroup_status", "ad_set_status", "adset_status", "ad_group_state", "ad_set_run_status",
+        "ad_set_delivery", "campaign_delivery", "run_status",
+    ),
+    "review": (
+        "approval_status", "ad_approval_status", "approval", "policy_approval_status", "editorial_status",
+        "review_status", "ad_review_status", "moderation_status", "ad_policy_status", "policy_status",
+    ),
+    "stock": (
+        "availability", "stock_status", "in_stock", "stock_availability", "is_in_stock", "availability_status",
+        "available", "is_available", "instock", "availability_us", "product_availability",
+    ),
     "quantity": (
-        "stock", "inventory", "quantity_to_sell_on_facebook", "stock_quantity", "inventory_quantity",
-        "variant_inventory_qty", "qty", "stock_level",
+        "quantity", "stock", "inventory", "quantity_to_sell_on_facebook", "stock_quantity", "inventory_quantity",
+        "variant_inventory_qty", "qty", "stock_level", "quantity_available", "available_quantity", "stock_qty",
     ),
-    "visibility": ("visibility_in_catalog",),
-    "published": ("is_published", "active", "is_active", "enabled", "is_enabled", "visible", "is_visible"),
-    "deleted": ("is_deleted", "archived", "is_archived", "removed", "is_removed"),
-    "paused": ("is_paused", "disabled", "is_disabled", "hidden", "is_hidden", "suspended"),
-    "start_date": ("ad_start_date", "start_time", "starts_at", "valid_from", "start", "from_date"),
-    "end_date": (
-        "ad_end_date", "end_time", "ends_at", "expiration_date", "expiry_date", "expiration", "expires", "expires_at",
-        "valid_until", "valid_to", "valid_through", "to_date", "expire_date",
+    "visibility": ("visibility", "visibility_in_catalog"),
+    "published": (
+        "published", "is_published", "active", "is_active", "enabled", "is_enabled", "visible", "is_visible",
+        "published_on_online_store",
     ),
-    "campaign_start_date": (),
-    "campaign_end_date": (),
-    "excluded_destination": ("excluded_destinations",),
-    "included_destination": ("included_destinations",),
+    "deleted": ("deleted", "is_deleted", "archived", "is_archived", "removed", "is_removed", "discontinued"),
+    "paused": (
+        "paused", "is_paused", "disabled", "is_disabled", "hidden", "is_hidden", "suspended", "out_of_stock",
+        "sold_out",
+    ),
+    "start": (
+        "start_date", "ad_start_date", "start_time", "starts_at", "valid_from", "start", "from_date", "begin_date",
+        "ad_group_start_date", "campaign_start_date",
+    ),
+    "end": (
+        "end_date", "ad_end_date", "end_time", "ends_at", "expiration_date", "expiry_date", "expiration", "expires",
+        "expires_at", "valid_until", "valid_to", "valid_through", "to_date", "expire_date", "ad_group_end_date",
+        "campaign_end_date", "expiry",
+    ),
+    "excluded": ("excluded_destination", "excluded_destinations"),
+    "included": ("included_destination", "included_destinations"),
 }  # fmt: skip
-SERVING_FIELDS = tuple(Field(name, "word", aliases) for name, aliases in _COLUMNS.items())
+_ROLE_OF = {name: role for role, names in _ROLES.items() for name in names} | {"status": "status"}
+SERVING_FIELDS = tuple(Field(name, "word") for name in _ROLE_OF if name != "status")
 SERVING_NAMES = frozenset(field.name for field in SERVING_FIELDS)
 
 
@@ -115,14 +98,14 @@ def status_of(
         texts = pc.utf8_trim_whitespace(pc.fill_null(columns.pop(name), ""))
         distinct = texts.dictionary_encode()
         values = distinct.dictionary.to_pylist()
-        read = _reader(name, values, today)
+        read = _reader(_ROLE_OF[name], values, today)
         told = [ACTIVE if says_nothing(value) else read(value) for value in values]
         found: npt.NDArray[np.int8] = np.array([*told, ACTIVE], dtype=np.int8)[distinct.indices.to_numpy()]
         indices = distinct.indices.to_numpy()
         if (found == UNKNOWN).any():
             told_name = "status" if name == "status" else named.get(name, name)
             problems = [f"unknown {told_name} {quote(value)}" for value in values]
-            check.reject(found == UNKNOWN, name, _at(problems, indices), _cure(name))
+            check.reject(found == UNKNOWN, name, _at(problems, indices), _cure(_ROLE_OF[name]))
         held_codes, counts = np.unique(indices[found > ACTIVE], return_counts=True)
         for code, count in zip(held_codes.tolist(), counts.tolist(), strict=True):
             held[(named.get(name, name), values[code], STATUSES[told[code]])] += count
@@ -136,7 +119,7 @@ def _at(problems: list[str], indices: IntArray) -> Callable[[int], str]:
 
 def read_status(value: str) -> int:
     """Return what a word says about the status of an ad, `UNKNOWN` if nobody says so."""
-    return _STATUS_WORDS.get(_folded(value), UNKNOWN)
+    return STATUS_WORDS.get(_folded(value), UNKNOWN)
 
 
 def _folded(value: str) -> str:
@@ -145,25 +128,25 @@ def _folded(value: str) -> str:
 
 def says_nothing(value: str) -> bool:
     """Return whether a word stands for no value."""
-    return value.strip().lower() in ("", "--", "-", "n/a", "null", "none", "nan")
+    return value.strip().lower() in NOTHING
 
 
-def _reader(name: str, values: list[str], today: date) -> Callable[[str], int]:
-    if name in ("approval_status", "editorial_status", "review_status"):
-        return lambda value: _REVIEW_WORDS.get(_folded(value), UNKNOWN)
-    if name == "availability":
-        return lambda value: _STOCK_WORDS.get(_folded(re.sub(r"^https?://schema\.org/", "", value.strip())), UNKNOWN)
-    if name == "quantity":
+def _reader(role: str, values: list[str], today: date) -> Callable[[str], int]:
+    if role == "review":
+        return lambda value: REVIEW_WORDS.get(_folded(value), UNKNOWN)
+    if role == "stock":
+        return lambda value: STOCK_WORDS.get(_folded(re.sub(r"^https?://schema\.org/", "", value.strip())), UNKNOWN)
+    if role == "quantity":
         return _quantity
-    if name == "visibility":
-        return lambda value: _STATUS_WORDS.get(_folded(value), ACTIVE if _folded(value) in _SEEN else UNKNOWN)
-    if name in ("published", "deleted", "paused"):
-        return lambda value: _flag(name, value)
-    if name in ("excluded_destination", "included_destination"):
-        return lambda value: _destinations(value, excluded=name.startswith("excluded"))
-    if name.endswith("_date"):
+    if role == "visibility":
+        return lambda value: STATUS_WORDS.get(_folded(value), ACTIVE if _folded(value) in _SEEN else UNKNOWN)
+    if role in ("published", "deleted", "paused"):
+        return lambda value: _flag(role, value)
+    if role in ("excluded", "included"):
+        return lambda value: _destinations(value, excluded=role == "excluded")
+    if role in ("start", "end"):
         order = date_order(values)
-        return lambda value: _dated(value, order, today, is_start="start" in name)
+        return lambda value: _dated(value, order, today, is_start=role == "start")
     return read_status
 
 
@@ -174,16 +157,16 @@ def _quantity(value: str) -> int:
     try:
         return PAUSED if float(value.replace(",", "")) <= 0 else ACTIVE
     except ValueError:
-        return _STOCK_WORDS.get(_folded(value), UNKNOWN)
+        return STOCK_WORDS.get(_folded(value), UNKNOWN)
 
 
-def _flag(name: str, value: str) -> int:
-    flag = _FLAGS.get(value.strip().lower())
+def _flag(role: str, value: str) -> int:
+    flag = FLAGS.get(value.strip().lower())
     if flag is None:
-        return read_status(value) if name == "published" else UNKNOWN
-    if name == "published":
+        return read_status(value) if role == "published" else UNKNOWN
+    if role == "published":
         return ACTIVE if flag else PAUSED
-    return (ENDED if name == "deleted" else PAUSED) if flag else ACTIVE
+    return (ENDED if role == "deleted" else PAUSED) if flag else ACTIVE
 
 
 def _destinations(value: str, *, excluded: bool) -> int:
@@ -192,35 +175,60 @@ def _destinations(value: str, *, excluded: bool) -> int:
     return PAUSED if with_ads == excluded else ACTIVE
 
 
+_SHORT_DATE = r"(\d{1,2})([/-])(\d{1,2})\2(\d{4}|\d\d)(?:[ T,].*)?"
+_MONTHS = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y")  # after commas, points and hyphens
+_MS_FROM = 10**11  # a larger number of an epoch counts milliseconds
+
+
 def date_order(values: list[str]) -> str:
-    """Return whether dates with slashes have the day or the month first: "dmy", "mdy", or "" if they do not show it."""
-    pairs = [match for value in values if (match := re.match(r"\s*(\d{1,2})/(\d{1,2})/\d{4}\b", value))]
-    day_first, month_first = any(int(pair[1]) > 12 for pair in pairs), any(int(pair[2]) > 12 for pair in pairs)
+    """Return whether dates such as 1/2/2026 have the day or the month first: "dmy", "mdy", or "" if it does not show.
+
+    "same" if day and month are equal in all of them.
+    """
+    pairs = [match for value in values if (match := re.fullmatch(_SHORT_DATE, value.strip()))]
+    day_first, month_first = any(int(pair[1]) > 12 for pair in pairs), any(int(pair[3]) > 12 for pair in pairs)
     if day_first == month_first:
-        return "same" if pairs and all(pair[1] == pair[2] for pair in pairs) else ""
+        return "same" if pairs and all(pair[1] == pair[3] for pair in pairs) else ""
     return "dmy" if day_first else "mdy"
 
 
 def read_date(value: str, order: str) -> date | None:
-    """Return a date that is written in ISO 8601, with points (`31.12.2025`) or with slashes in `order`; None if not."""
+    """Return a date, None for what is none.
+
+    It may be written in ISO 8601, with points (`31.12.2025`), with the name of the month, as seconds or milliseconds
+    since 1970, or with slashes or hyphens in `order`.
+    """
     text = value.strip().partition("/")[0] if re.match(r"\s*\d{4}-\d", value) else value.strip()
+    if re.fullmatch(r"\d{10}|\d{13}", text):
+        return datetime.fromtimestamp(int(text) / (1000 if int(text) > _MS_FROM else 1), UTC).date()
     try:
         return datetime.fromisoformat(text).date()
     except ValueError:
         pass
-    if match := re.fullmatch(r"(\d{4})[./](\d{1,2})[./](\d{1,2})(?:[ T].*)?|(\d{4})年(\d{1,2})月(\d{1,2})日", text):
+    if match := re.fullmatch(r"(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?:[ T].*)?|(\d{4})年(\d{1,2})月(\d{1,2})日", text):
         year, month, day = (int(part) for part in match.groups() if part)
-    elif match := re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:[ T].*)?", text):
+    elif match := re.fullmatch(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d\d)(?:[ T,].*)?", text):
         day, month, year = map(int, match.groups())
-    elif order and (match := re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T].*)?", text)):
-        day, month, year = map(int, match.groups())
+    elif order and (match := re.fullmatch(_SHORT_DATE, text)):
+        day, month, year = int(match[1]), int(match[3]), int(match[4])
         day, month = (month, day) if order == "mdy" else (day, month)
     else:
-        return None
+        return _with_month_name(text)
     try:
-        return date(year, month, day)
+        return date(year if year > 99 else 2000 + year, month, day)
     except ValueError:
         return None
+
+
+def _with_month_name(text: str) -> date | None:
+    plain = " ".join(re.sub(r"[,.-]", " ", re.sub(r"(?i)\bsept\b", "Sep", text)).split())
+    plain = re.sub(r"( \d{1,2}:\d{2}(:\d{2})?( ?[AaPp][Mm])?)$", "", plain)
+    for form in _MONTHS:
+        try:
+            return datetime.strptime(plain, form).date()
+        except ValueError:
+            continue
+    return None
 
 
 def _dated(value: str, order: str, today: date, *, is_start: bool) -> int:
@@ -232,15 +240,13 @@ def _dated(value: str, order: str, today: date, *, is_start: bool) -> int:
     return ENDED if found < today else ACTIVE
 
 
-def _cure(name: str) -> str:
-    if name == "status":
-        return f"use one of {', '.join(STATUSES)}"
-    if name.endswith("_date"):
+def _cure(role: str) -> str:
+    if role in ("start", "end"):
         return "write dates as 2026-12-31"
-    if name in ("availability", "quantity"):
+    if role in ("stock", "quantity"):
         return "use in_stock or out_of_stock, or a number of pieces"
-    if name in ("published", "deleted", "paused"):
+    if role in ("published", "deleted", "paused"):
         return "use true or false"
-    if name in ("approval_status", "editorial_status", "review_status"):
+    if role == "review":
         return "use approved or disapproved"
-    return f"use one of {', '.join(STATUSES)}, or map the column to ignore"
+    return f"use one of {', '.join(STATUSES)}"

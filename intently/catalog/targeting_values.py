@@ -10,6 +10,7 @@
 Case and blanks around a value do not matter. A value that is not understood raises InputError; it is never dropped.
 """
 
+import re
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,12 @@ _COUNTRY_NAMES = {
     "british virgin islands": "VG", "u.s. virgin islands": "VI", "reunion": "RE", "curacao": "CW",
 }  # fmt: skip
 # Codes that cover several countries, with the cure for each.
+# What stands for no restriction.
+EVERYTHING = frozenset(
+    ("all", "any", "*", "worldwide", "world", "global", "everywhere", "all countries", "all countries and territories",
+     "all locations", "all languages", "all devices", "any device", "alle", "tous", "toutes", "todos", "todas", "tutti",
+     "全部", "所有", "不限", "全球", "すべて")
+)  # fmt: skip
 _REGIONS = {"EU": "the European Union", "EMEA": "a sales region", "APAC": "a sales region", "LATAM": "a sales region"}
 
 _DEVICE_NAMES = {
@@ -138,6 +145,8 @@ def language(text: str) -> str:
         base = None
     if base is None or not langcodes.Language.make(language=base).is_valid():
         base = _language_names().get(" ".join(text.split()).casefold(), base)
+    if base is None and (match := re.fullmatch(r"\s*([^()（）]+?)\s*[(（][^()（）]*[)）]\s*", text)):
+        return language(match[1])  # English (US)
     if base is None or base in _NO_LANGUAGE or not langcodes.Language.make(language=base).is_valid():
         raise InputError(problem, cure=_LANGUAGE_CURE, field="language")
     return _SAME_LANGUAGE.get(base, base)

@@ -11,7 +11,7 @@ import numpy as np
 
 from intently.arrays import Mask
 from intently.catalog.columns import AD_FIELDS
-from intently.catalog.serving import STATUSES
+from intently.catalog.serving_words import STATUSES
 from intently.catalog.targeting_values import country, device, language
 from intently.errors import InputError
 from intently.filters import AllOf, AnyOf, Compare, Expression, Has, IsMissing, Not, OneOf

@@ -135,7 +135,11 @@ WRONG_ROWS = [
     ("ad_id\ttitle\tbid", b"b\tc\tinf", "field 'bid': 'inf' is not a number"),
     ("ad_id\ttitle\tbid", b"b\tc\t1e999", "field 'bid': inf is not finite"),
     ("ad_id\ttitle\tbid", b"b\tc\t1,250", "field 'bid': '1,250' may be a thousand and more, or one with decimals"),
-    ("ad_id\ttitle\tstatus", b"b\tc\tlive", "field 'status': unknown status 'live'; use one of active, paused, ended"),
+    (
+        "ad_id\ttitle\tstatus",
+        b"b\tc\tgone",
+        "field 'status': unknown status 'gone'; use one of active, paused, ended",
+    ),
     ("ad_id\ttitle\tcountries", b"b\tc\tDE|GER", "field 'countries': 'GER' is not a country; use a two-letter code"),
     (
         "ad_id\ttitle\tlanguages",

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from intently.catalog.layouts.google_ads import Group
 from intently.catalog.layouts.layout import Reshaped, Row, first_of
-from intently.catalog.serving import ACTIVE, read_status
+from intently.catalog.serving import read_status
+from intently.catalog.serving_words import ACTIVE
 
 
 def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
-from intently.catalog.serving import ACTIVE, read_status
+from intently.catalog.serving import read_status
+from intently.catalog.serving_words import ACTIVE
 
 _MAX_ID = 200
 

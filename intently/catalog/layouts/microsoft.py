@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from intently.catalog.layouts.google_ads import Group, bare
 from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
-from intently.catalog.serving import ACTIVE, read_status
+from intently.catalog.serving import read_status
+from intently.catalog.serving_words import ACTIVE
 
 _TEXTS = {
     "type", "status", "id", "title", "title_part_1", "title_part_2", "title_part_3", "text", "text_part_2", "headline",
