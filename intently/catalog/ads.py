@@ -154,6 +154,9 @@ def _duplicate(table: pa.Table, feeds: Sequence[Feed], starts: Any, row: int, ea
     cure = "give every ad an id of its own"
     mine, other = (dict(table["payload"][at].as_py()) for at in (row, earlier))
     differ = [name for name in mine if mine[name] != other.get(name)]
-    if differ and table["title"][row].as_py() == table["title"][earlier].as_py():
+    same_title = table["title"][row].as_py() == table["title"][earlier].as_py()
+    if same_title and table["keywords"][row].as_py() != table["keywords"][earlier].as_py():
+        cure = "these look like one ad with several keywords: write them in one row, separated by |"
+    elif differ and same_title:
         cure = f"these look like variants ({', '.join(differ[:3])}): {cure}, and put {ad_id!r} into item_group_id"
     return InputError(f"ad {ad_id!r} is {where} already", cure=cure, path=feed.place, line=line, field="ad_id")

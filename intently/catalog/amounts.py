@@ -19,10 +19,12 @@ _BOTH = r"^-?[1-9][0-9]{0,2}[.,][0-9]{3}$"  # 1.234: a thousand and more, or one
 _SYMBOLS = {
     "$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "zł": "PLN",
     "CN¥": "CNY", "元": "CNY", "RMB": "CNY", "円": "JPY", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD",
-    "R$": "BRL", "HK$": "HKD", "NT$": "TWD", "S$": "SGD", "CHF": "CHF", "Kč": "CZK", "₫": "VND", "฿": "THB",
+    "Rs": "INR", "Rs.": "INR", "руб": "RUB", "руб.": "RUB", "Euro": "EUR", "euro": "EUR", "euros": "EUR",
+    "yuan": "CNY", "US $": "USD", "人民币": "CNY", "美元": "USD", "欧元": "EUR", "R$": "BRL", "HK$": "HKD",
+    "NT$": "TWD", "S$": "SGD", "CHF": "CHF", "Kč": "CZK", "₫": "VND", "฿": "THB",
 }  # fmt: skip
 _OPEN = {"¥": "JPY or CNY", "￥": "JPY or CNY", "kr": "a krone", "Kr": "a krone"}  # symbols of several currencies
-_UNIT = r"[A-Z]{3}|[A-Z]{0,3}[$€£¥￥₹₩₽₺₫฿]|zł|Kč|[Kk]r\.?|元|円"
+_UNIT = r"US \$|Rs\.?|руб\.?|[Ee]uros?|yuan|人民币|美元|欧元|[A-Z]{3}|[A-Z]{0,3}[$€£¥￥₹₩₽₺₫฿]|zł|Kč|[Kk]r\.?|元|円"
 _AMOUNT = re.compile(
     rf"(-?)\s*(?P<before>{_UNIT})?\s*(-?[0-9][0-9.,' \u00a0\u202f\u2009’]*|-?[.,][0-9]+)\s*(?P<after>{_UNIT})?"
 )

@@ -139,6 +139,7 @@ def read_feed(
         problems.settle(rows.errors + check.errors)
         if progress is not None:
             progress(num_rows)
+    state.check_currencies()
     ads = concat_ads(tables)
     rests = [rest.select([name for name in rest.column_names if name not in state.unfit]) for rest in rests]
     typed = table.format in ("jsonl", "json", "parquet") and not reshaped
@@ -308,18 +309,17 @@ class _State:
 
     def _with_values(self, rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the columns of fields and the others, without what stands for no value: NULL, N/A, nan."""
-        read = []
-        for columns in (rows.columns, {} if self._is_typed else rows.rest):
-            kept = dict(columns)
-            for name, values in columns.items():
-                if name in ("ad_id", "title", *SERVING_NAMES, "status") or not pa.types.is_string(values.type):
+        columns, rest = dict(rows.columns), dict(rows.rest)
+        others = {"ad_id", "title", "status", *SERVING_NAMES}
+        for kept, names in ((columns, columns.keys() - others), (rest, filter(_PRICES.search, list(rest)))):
+            for name in sorted(names):
+                if not pa.types.is_string(kept[name].type):
                     continue
-                is_none = pc.match_substring_regex(pc.utf8_trim_whitespace(values), _NO_VALUE)
+                is_none = pc.match_substring_regex(pc.utf8_trim_whitespace(kept[name]), _NO_VALUE)
                 if number := pc.sum(is_none).as_py():
-                    kept[name] = pc.if_else(is_none, "", values)
+                    kept[name] = pc.if_else(is_none, "", kept[name])
                     self._no_values[self.matched.get(name, name)] += number
-            read.append(kept)
-        return read[0], read[1] if not self._is_typed else dict(rows.rest)
+        return columns, rest
 
     def _read_ids(self, columns: dict[str, Any], check: RowCheck) -> None:
         """Undo what spreadsheets do to ids, and reject what they destroyed."""
@@ -392,6 +392,14 @@ class _State:
                 value = to_json(currency) if in_json else currency
                 rest = rest.append_column("currency", pa.array([value] * rest.num_rows, pa.string()))
         return rest
+
+    def check_currencies(self) -> None:
+        """Raise `InputError` for bids in several currencies, which cannot be compared."""
+        for name in ("bid", BID_MICROS):
+            if name in self._decimals and len(found := self._decimals[name].currencies) > 1:
+                told = ", ".join(f"{currency} ({number:,})" for currency, number in found.items())
+                problem = f"'{self.matched.get(name, name)}' is in several currencies: {told}"
+                raise InputError(problem, cure="convert bids to one", path=self._table.place, field="bid")
 
     def notes(self) -> Iterator[str]:
         """Yield what is worth saying about how values were read."""

@@ -9,7 +9,7 @@ from typing import Any
 from intently.catalog.fields import Field, Rows
 from intently.catalog.lines import Lines, read_lines
 from intently.catalog.problems import Errors
-from intently.catalog.records import Records, json_type, rows_of
+from intently.catalog.records import Records, json_type, rows_of, unwrapped
 from intently.errors import InputError
 from intently.files import atomic_write
 
@@ -72,7 +72,7 @@ def _parse_object(line: str, path: object, number: int) -> dict[str, Any]:
         raise InputError(f"not valid JSON: {error}", cure=cure, path=path, line=number) from None
     if not isinstance(value, dict):
         raise InputError(f"a JSON {json_type(value)} where an object is expected", path=path, line=number)
-    return value
+    return unwrapped(value)
 
 
 def jsonl_keys(batches: Iterable[Lines], path: object) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Rows out of records, which map names of columns to values of JSON: what JSON, XML and whole exports become."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,10 +62,42 @@ def json_type(value: object) -> str:
     return names.get(type(value), "number")
 
 
+_INSIDE = ("_source", "product", "item", "resource", "node", "attributes", "productAttributes")
+_WRAPPING = frozenset(("_index", "_type", "_score", "_version", "_seq_no", "_primary_term", "cursor", "name"))
+
+
+def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record of JSON wraps, as search engines and interfaces of shops do, with the values beside it.
+
+    A record that has a title wraps nothing.
+    """
+    if "title" in record:
+        return record
+    inside = next((record[name] for name in _INSIDE if isinstance(record.get(name), dict)), None)
+    if inside is None or {"title", "name", "text"}.isdisjoint(inside):
+        return record
+    beside = {name: value for name, value in record.items() if value is not inside and name not in _WRAPPING}
+    return {**beside, **inside}
+
+
 def _flat(value: Any) -> Any:
-    """Return an amount of money, as Google's Content API writes it, as text: {"value": "9.9", "currency": "USD"}."""
-    if isinstance(value, dict) and len(value) == 2 and "currency" in value and ("value" in value or "amount" in value):
-        return f"{value.get('value', value.get('amount'))} {value['currency']}"
+    """Return an amount of money as text, "9.9 USD": interfaces write an object of it."""
+    if not isinstance(value, dict) or len(value) != 2:
+        return value
+    currency = value.get("currency", value.get("currencyCode", value.get("currency_code")))
+    amount = value.get("value", value.get("amount"))
+    micros = value.get("amountMicros", value.get("amount_micros"))
+    if micros is not None and re.fullmatch(r"-?\d+", str(micros)):
+        amount = f"{int(micros) / 1e6:.6f}".rstrip("0").rstrip(".")
+    return value if currency is None or amount is None else f"{amount} {currency}"
+
+
+def _in_words(value: Any, field: Field) -> Any:
+    """Return the name of an object, and of a list of texts the first as category or brand, else all of them."""
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return value["name"]
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return value[0] if field.name in ("category", "advertiser") else "\n".join(value)
     return value
 
 
@@ -77,6 +110,8 @@ def _column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
         values = [int(value) if isinstance(value, bool) else value for value in values]
     elif field.kind == "word" or field.name == "status":
         values = [str(value).lower() if isinstance(value, bool) else value for value in values]
+    elif field.name in ("category", "advertiser", "description", "landing_text"):
+        values = [_in_words(value, field) for value in values]
     fits, wanted, arrow_type = _KINDS[field.kind]
     is_text = field.kind in ("number", "list") and any(isinstance(value, str) for value in values)
     wrong = np.array(

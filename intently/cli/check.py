@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from intently.catalog.check import Check
+from intently.catalog.check import Check, FileFound
 from intently.cli.shared import (
     ColumnMap,
     Decimal,
@@ -89,6 +89,7 @@ def report(found: Check) -> list[Part]:
         lines = [f"{file.num_rows:,} rows, {file.num_ads:,} ads", *file.notes]
         loud = [
             *file.warnings,
+            *(f"'{name}' is not read: it is there twice, or holds what no payload can" for name in _unread(file)),
             *(
                 f"'{name}' decides nothing, but its name says that it may have to; "
                 f'say what it is: --map "{name}=FIELD", or =ignore'
@@ -124,6 +125,10 @@ def report(found: Check) -> list[Part]:
     return parts
 
 
+def _unread(file: FileFound) -> list[str]:
+    return list(dict.fromkeys(name for name, what in file.columns if what == "ignored"))
+
+
 def short_report(found: Check) -> list[str]:
     """Return the report in a few lines, as a build prints it first."""
     lines = [f"{found.num_ads:,} ads, {found.statuses['active']:,} of them active"]
@@ -132,6 +137,7 @@ def short_report(found: Check) -> list[str]:
         lines.append(f"{file.path}: {file.format}, {file.layout}; {became}")
         kept = [name for name, what in file.columns if what == "payload"]
         lines += [f"  kept as payload: {', '.join(kept)}"] if kept else []
+        lines += [f"  warning: not read: {', '.join(_unread(file))}"] if _unread(file) else []
         lines += [f"  {note}" for note in file.notes]
         lines += [f"  {number:,} {status}: {column} is {value!r}" for column, value, status, number in file.held[:5]]
         lines += [f"  warning: {warning}" for warning in file.warnings]

@@ -23,7 +23,7 @@ def slow_lines(data: bytes) -> list[tuple[int, str | None]]:
         except UnicodeDecodeError:
             numbered.append((number, None))
         else:
-            numbered.append((number, None if "\0" in text else text.rstrip("\r")))
+            numbered.append((number, None if "\0" in text else text.rstrip("\r").replace("\ufeff", "")))
     return numbered
 
 

@@ -32,7 +32,7 @@ LAYOUTS = (
     Layout(
         "shopify", "Shopify product export",
         marks("handle title variant_sku", "handle title option1_name", "id title variant_sku option1_name",
-              "handle title body_html"),
+              "handle title body_html", "url_handle title sku", "url_handle title option1_name"),
         reshape=shops.reshape_shopify,
     ),
     Layout(

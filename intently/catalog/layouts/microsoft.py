@@ -1,6 +1,7 @@
 """Microsoft Advertising bulk files: a row for every campaign, ad group, ad and keyword, told apart by `Type`."""
 
 import json
+import re
 from collections.abc import Sequence
 
 from intently.catalog.layouts.google_ads import Group, bare
@@ -56,8 +57,14 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
             "bid": first_of(group_row, "bid", "search_bid", "cpc_bid"),
             "status": first_of(row, "status"),
             "ad_group_status": first_of(group_row, "status"),
+            "ad_group_start_date": first_of(group_row, "start_date"),
+            "ad_group_end_date": first_of(group_row, "end_date"),
+            "languages": first_of(group_row, "language") or first_of(campaign, "language"),
             "campaign_status": first_of(campaign, "status"),
         })  # fmt: skip
+    targeting = [kind for kind in done.others if re.search("Criterion|Target", kind)]
+    if targeting:
+        done.notes.append(f"targeting in rows of their own is not used: {', '.join(targeting)}")
     if num := sum(group.num_bids for group in groups.values()):
         done.notes.append(f"bids of {num:,} keywords are not used: an ad has one bid, that of its ad group")
     return done

@@ -10,13 +10,20 @@ from typing import Any
 
 from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
 
+_QUANTITY = ("variant_inventory_qty", "inventory_quantity")
+# Columns of a product that are read, or belong to its variants; exports of Shopify from 2025 on have the later names.
+_OF_VARIANTS = (
+    "handle", "url_handle", "body_html", "id", "sku", "barcode", "price", "inventory_tracker", *_QUANTITY,
+    "continue_selling_when_out_of_stock", "weight_value_grams", "weight_unit_for_display", "requires_shipping",
+)  # fmt: skip
+
 
 def reshape_shopify(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
     """Return the products of a Shopify export."""
     done = Reshaped()
     products: dict[str, tuple[int, Row, list[Row]]] = {}
     for line, row in zip(lines, rows, strict=True):
-        handle = first_of(row, "handle", "id", "ad_id")
+        handle = first_of(row, "handle", "url_handle", "id", "ad_id")
         if handle in products:
             products[handle][2].append(row)
             done.others["rows of further variants or images, joined to their products"] += 1
@@ -27,9 +34,9 @@ def reshape_shopify(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         record: dict[str, Any] = {
             name: cell for name, cell in row.items()
             if cell.strip() and not name.startswith(("variant_", "option"))
-            and name not in ("handle", "body_html", "id")
+            and name not in _OF_VARIANTS
         }  # fmt: skip
-        prices = [cell for each in all_rows if (cell := first_of(each, "variant_price"))]
+        prices = [cell for each in all_rows if (cell := first_of(each, "variant_price", "price"))]
         record |= {
             "ad_id": handle,
             "description": first_of(row, "body_html", "body", "description"),
@@ -44,20 +51,21 @@ def reshape_shopify(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
 
 def _variant(row: Row) -> dict[str, str]:
     """Return what tells a variant from the others."""
-    found = {"sku": first_of(row, "variant_sku"), "price": first_of(row, "variant_price")}
+    found = {"sku": first_of(row, "variant_sku", "sku"), "price": first_of(row, "variant_price", "price")}
     options = [first_of(row, f"option{number}_value", f"option_{number}_value") for number in (1, 2, 3)]
-    found |= {"options": " / ".join(filter(None, options)), "quantity": first_of(row, "variant_inventory_qty")}
+    found |= {"options": " / ".join(filter(None, options)), "quantity": first_of(row, *_QUANTITY)}
     return {name: value for name, value in found.items() if value} if found["sku"] or any(options) else {}
 
 
 def _is_sold_out(rows: Sequence[Row]) -> bool:
     quantities = []
     for row in rows:
-        quantity = first_of(row, "variant_inventory_qty")
-        is_tracked = first_of(row, "variant_inventory_tracker") != ""
-        if first_of(row, "variant_sku", "option1_value", "option_1_value") == "" and not quantity:
+        quantity = first_of(row, *_QUANTITY)
+        is_tracked = first_of(row, "variant_inventory_tracker", "inventory_tracker") != ""
+        if first_of(row, "variant_sku", "sku", "option1_value", "option_1_value") == "" and not quantity:
             continue  # a row of an image
-        sells_on = first_of(row, "variant_inventory_policy").lower() == "continue"
+        policy = first_of(row, "variant_inventory_policy", "continue_selling_when_out_of_stock").lower()
+        sells_on = policy in ("continue", "true")
         try:
             quantities.append(float(quantity) if is_tracked and not sells_on else 1.0)
         except ValueError:
