@@ -1,5 +1,6 @@
 """Everything behind one answer, and everything behind one ad: for people who want to know why."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -75,6 +76,11 @@ class Inspection:
     verdicts: tuple[Verdict, ...] = ()
     places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     depth: int = 0  # ads that each channel gives to the fusion
+
+    @property
+    def weighed(self) -> tuple[tuple[str, float], ...]:
+        """The intentions that the ranking shows, with their probabilities."""
+        return tuple((each.text, math.exp(each.log_prob)) for each in self.ranking.intentions)
 
 
 @dataclass(frozen=True)

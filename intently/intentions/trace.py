@@ -1,5 +1,6 @@
 """A record of one search: which choices the trie allowed at each step, what spoke for each, and which were kept."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,11 @@ class Choice:
     model_share: float
     prior_share: float | None
     is_kept: bool
+
+    @property
+    def probability(self) -> float:
+        """The probability of everything chosen so far."""
+        return math.exp(self.log_prob)
 
 
 @dataclass(frozen=True)
