@@ -113,7 +113,8 @@ def test_an_ad_is_told_as_the_indexes_hold_it(engine):
         expected = {}
         for key, text in enumerate(engine.intentions.texts):
             rows, weights = postings.of(key)
-            expected |= {text: float(weight) for at, weight in zip(rows, weights, strict=True) if at == row}
+            if row in rows:
+                expected[text] = float(weights[rows.tolist().index(row)])
         assert dict(told.intentions) == expected
         assert [weight for _, weight in told.intentions] == sorted(expected.values(), reverse=True)
         for term, weight in told.terms:

@@ -26,8 +26,10 @@ HOSTILE = [
     "扫地机器人 ﷽ مرحبا 👩‍👩‍👧‍👦",
 ]
 VOID = {"meta", "link", "input", "br", "img", "rect", "line", "circle", "polyline"}
-PAGES = ["/", "/?q=red+robot+vacuum", "/?q=%E7%BA%A2%E8%89%B2&k=3&channel=lexical", "/ads/robot", "/live", "/live?every=5",
-         "/ads/robot?q=red", "/ads/none", "/?q=red&vs_channel=dense&vs_beams=2", "/?q=red&k=0", "/?q=%3F!"]  # fmt: skip
+PAGES = [
+    "/", "/?q=red+robot+vacuum", "/?q=%E7%BA%A2%E8%89%B2&k=3&channel=lexical", "/ads/robot", "/ads/robot?q=red",
+    "/live", "/live?every=5", "/ads/none", "/?q=red&vs_channel=dense&vs_beams=2", "/?q=red&k=0", "/?q=%3F!",
+]  # fmt: skip
 
 
 class Page(HTMLParser):

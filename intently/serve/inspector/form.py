@@ -61,7 +61,7 @@ class Form:
             frozenset(_listed(self.audiences)) if self.audiences else None, self.time_zone or None,
         )  # fmt: skip
         checked_user(user)
-        request = Request(
+        return Request(
             self.q,
             _number(self.k, "k", MAX_K),
             user,
@@ -71,7 +71,6 @@ class Form:
             filters=self.filters or None,
             max_per={name: _number(most, "max_per", MAX_K) for name, most in map(_cap, _listed(self.max_per))},
         )
-        return request
 
     def other_request(self, request: Request) -> Request:
         """Return the request that is answered beside the first; raise `InputError` for an unknown channel."""

@@ -1,4 +1,4 @@
-"""Pages from templates. Titles, queries and ids come from strangers: every value is escaped, and bidi controls shown."""
+"""Pages from templates. Titles, queries and ids come from strangers: all is escaped, and hidden characters shown."""
 
 import re
 from functools import lru_cache

@@ -22,7 +22,7 @@ from intently.serve.inspector import drawings
 from intently.serve.inspector.form import Form
 from intently.serve.inspector.history import EVERY_S, History, Interval
 from intently.serve.inspector.pages import page, static
-from intently.serve.keys import Keys, Principal, Role
+from intently.serve.keys import Principal, Role
 from intently.serve.problems import TITLES, Problem
 from intently.serve.retrieval import refuse_scoped
 from intently.serve.service import Service
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 Handler = Callable[["Inspector", Request], Awaitable[Response]]
 _PREFIX = b"/ads/"
 _EVERY = ("2", "5", "15", "60")  # seconds between refreshes of the live page, if asked for
-_SHOWN_BRANCHES = 400
 
 
 @dataclass
