@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from intently.catalog import checked_user
-from intently.engine.settings import RetrievalSettings
 from intently.errors import InputError, SettingsError
 from intently.serve.wire import MAX_K
 from intently.types import Channel, Request, UserContext
+
+if TYPE_CHECKING:  # the engine loads everything that runs models
+    from intently.engine.settings import RetrievalSettings
 
 _USER = ("country", "language", "device", "time", "time_zone", "audiences")
 
@@ -79,7 +82,7 @@ class Form:
         except InputError as error:
             raise InputError(error.problem, cure=error.cure, field="vs_channel") from None
 
-    def other_settings(self, settings: RetrievalSettings) -> RetrievalSettings:
+    def other_settings(self, settings: "RetrievalSettings") -> "RetrievalSettings":
         """Return the settings of the answer beside the first."""
         if not self.vs_beams:
             return settings

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from intently.engine.inspection import HEAD_DEPTH, NUM_FOUND, NUM_LOOKED_AT, Inspection
 from intently.errors import ArtifactError, InputError, IntentlyError
 from intently.serve.bodies import check_parameters
 from intently.serve.inspector import drawings
@@ -28,8 +27,9 @@ from intently.serve.retrieval import refuse_scoped
 from intently.serve.service import Service
 from intently.types import MAX_QUERY_LENGTH, Channel
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the engine loads everything that runs models
     from intently.engine.engine import Engine
+    from intently.engine.inspection import Inspection
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Side:
 
     name: str
     told: str
-    inspection: Inspection | None = None
+    inspection: "Inspection | None" = None
     problem: str = ""
     spent_ms: float = 0.0
 
@@ -93,6 +93,8 @@ class Side:
 
 async def query_page(inspector: Inspector, request: Request) -> Response:
     """Show the form and, beside each other, what became of one query or two."""
+    from intently.engine.inspection import NUM_FOUND, NUM_LOOKED_AT
+
     service = inspector.service
     form = Form.of(request.query_params)
     generations = [each.id for each in await service.generations()]
@@ -165,6 +167,8 @@ def _told(form: Form, is_other: bool) -> str:
 
 async def ad_page(inspector: Inspector, request: Request) -> Response:
     """Show an ad as the engine knows it and, for a query, why it is shown or why not."""
+    from intently.engine.inspection import HEAD_DEPTH
+
     service, form, ad_id = inspector.service, Form.of(request.query_params), _ad_id(request)
     engine = service.engine
     began = perf_counter()
