@@ -386,15 +386,22 @@ class Engine:
         self._check_process()
         return inspect_ad(self, ad_id, self._live.snapshot)
 
-    def varied(self, settings: RetrievalSettings, *, learned: bool = True) -> "Engine":
+    def varied(self, settings: RetrievalSettings, *, learned: bool = True, decoded: bool = False) -> "Engine":
         """Return an engine that answers with other settings, and shares everything else with this one, changes too.
 
-        Without `learned` it fuses by reciprocal ranks. Runtime and threads stay as they are. Cost: none.
+        Without `learned` it fuses by reciprocal ranks. With `decoded` it reads queries as it reads ads, without the
+        query cache: a build may have found that queries are read better by nearness alone. Runtime and threads stay as
+        they are. Raises `InputError` for `decoded` if the student was not trained to speak. Cost: none.
         """
-        other = copy.copy(self)
+        other, near = copy.copy(self), self.intentions.near
         other.settings, other.pace = settings, Pace()
         if not learned:
             other.fusion = None
+        if decoded:
+            if near.of_ads.model_temperature is None:
+                raise InputError("the student of this engine was not trained to decode", field="decoded")
+            reader = replace(self._models.intention_reader, guidance=near.of_ads)
+            other._models, other.cache = replace(self._models, intention_reader=reader), None
         return other
 
     def _row(self, snapshot: Snapshot, ad_id: str) -> int | None:

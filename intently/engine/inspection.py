@@ -213,10 +213,10 @@ def _first_without_rules(engine: "Engine", searched: Searched, request: Request,
 
 def _understanding(engine: "Engine", text: QueryText) -> tuple[Branch | None, tuple[tuple[str, float], ...]]:
     """Return how the student decodes a query, whether the cache knows it or not, and the intentions near it."""
-    settings, near, trace = engine.settings, engine.intentions.near, Trace()
+    settings, reader, trace = engine.settings, engine._models.intention_reader, Trace()
     reading = engine.student.read([text.for_models], settings.max_query_tokens)
-    decoded = engine._models.intention_reader.read(reading, settings.num_near, settings.decode, trace)[0]
-    closest = near.of(reading.embeddings[0], settings.num_near, near.guidance.prior_temperature)
+    decoded = reader.read(reading, settings.num_near, settings.decode, trace)[0]
+    closest = reader.near.of(reading.embeddings[0], settings.num_near, reader.guidance.prior_temperature)
     shares = zip(closest.intention_ids[:NUM_NEAR].tolist(), np.exp(closest.log_shares())[:NUM_NEAR], strict=True)
     told = tuple((engine.intentions.texts[each], float(share)) for each, share in shares)
     if not trace.steps:

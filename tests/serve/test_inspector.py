@@ -131,8 +131,11 @@ def test_an_engine_that_decodes_nothing_shows_what_is_near(make_student, tmp_pat
     served = Served(tmp_path)
     try:
         told = assert_safe(served.get("/?q=red"))
-        assert "This engine decodes nothing" in told.text
+        assert "Nothing was decoded: these are nearest" in told.text
         assert "The search for intentions" not in told.text
+        told = assert_safe(served.get("/?q=red&vs_reading=decoded"))
+        assert "All channels, fused, decoded by the student" in told.text
+        assert "The search for intentions" in told.text
     finally:
         served.close()
 
@@ -147,7 +150,7 @@ def test_two_answers_stand_beside_each_other(make_student, tmp_path):
         told = assert_safe(
             served.get(f"/?q=red+pan&vs_generation={before}&vs_channel=lexical&vs_beams=3&vs_fusion=reciprocal")
         )
-        assert f"channel lexical, generation {before} as it was built, 3 beams, fused by reciprocal ranks" in told.text
+        assert f"Channel lexical, generation {before} as it was built, 3 beams, fused by reciprocal ranks" in told.text
         sides = told.text.split("How the query was read")[1:]
         assert len(sides) == 2
         assert f"generation {now}" in sides[0] and "Red pan, later" in sides[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from intently.types import Channel, Ranking
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 720, 60, 430, 34, 30
+_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 640, 56, 350, 34, 30
 _MAX_LINES = 10
 
 

@@ -36,6 +36,7 @@ class Form:
     vs_channel: str = ""
     vs_beams: str = ""
     vs_fusion: str = ""
+    vs_reading: str = ""
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> "Form":
@@ -50,7 +51,7 @@ class Form:
     @property
     def compares(self) -> bool:
         """Whether a second answer is wanted beside the first."""
-        return bool(self.vs_generation or self.vs_channel or self.vs_beams or self.vs_fusion)
+        return any(getattr(self, each.name) for each in fields(self) if each.name.startswith("vs_"))
 
     def request(self) -> Request:
         """Return the request; raise `InputError` naming the field that is wrong."""
@@ -78,7 +79,7 @@ class Form:
     def other_request(self, request: Request) -> Request:
         """Return the request that is answered beside the first; raise `InputError` for an unknown channel."""
         try:
-            return replace(request, channel=self.vs_channel) if self.vs_channel else request
+            return replace(request, channel=self.vs_channel or request.channel)  # type: ignore[arg-type]
         except InputError as error:
             raise InputError(error.problem, cure=error.cure, field="vs_channel") from None
 

@@ -117,7 +117,6 @@ async def query_page(inspector: Inspector, request: Request) -> Response:
         channels=list(Channel),
         generations=generations,
         served=service.engine.generation,
-        has_fusion=service.engine.fusion is not None,
         max_query=MAX_QUERY_LENGTH,
         num_found=NUM_FOUND,
         num_looked_at=NUM_LOOKED_AT,
@@ -131,7 +130,11 @@ async def _other_side(inspector: Inspector, request: Request, form: Form) -> Sid
 
     def engine() -> "Engine":
         other = inspector.engine_of(form.vs_generation)
-        return other.varied(form.other_settings(other.settings), learned=form.vs_fusion != "reciprocal")
+        settings, learned = form.other_settings(other.settings), form.vs_fusion != "reciprocal"
+        try:
+            return other.varied(settings, learned=learned, decoded=form.vs_reading == "decoded")
+        except InputError as error:
+            raise InputError(error.problem, cure=error.cure, field="vs_reading") from None
 
     try:
         return await _side(inspector, request, "b", form, query, engine)
@@ -154,7 +157,7 @@ async def _side(
 def _told(form: Form, is_other: bool) -> str:
     """Return what distinguishes one answer from the other, in words."""
     channel = form.vs_channel if is_other and form.vs_channel else form.channel
-    parts = [f"channel {channel or Channel.FUSED}"]
+    parts = ["All channels, fused" if channel in ("", Channel.FUSED) else f"Channel {channel}"]
     if is_other:
         if form.vs_generation:
             parts.append(f"generation {form.vs_generation} as it was built")
@@ -162,6 +165,8 @@ def _told(form: Form, is_other: bool) -> str:
             parts.append(f"{form.vs_beams} beams")
         if form.vs_fusion:
             parts.append("fused by reciprocal ranks")
+        if form.vs_reading:
+            parts.append("decoded by the student")
     return ", ".join(parts)
 
 
@@ -317,8 +322,8 @@ def routes(inspector: Inspector, admit: Callable[[Role, Service, Request, str | 
             return page("problem.html", problem.status, headers=headers, problem=problem, titles=TITLES, nav="")
         except IntentlyError as error:
             logger.exception("a page of the inspector could not be made")
-            problem = Problem(500, "internal", str(error))
-            return page("problem.html", 500, problem=problem, titles=TITLES, nav="")
+            told = Problem(500, "internal", "its log tells more", cure="give the request_id to its operator")
+            return page("problem.html", 500, problem=told, titles=TITLES, nav="")
 
     async def asset(name: str, request: Request) -> Response:
         request.state.route = f"GET /{name}"
