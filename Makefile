@@ -57,10 +57,10 @@ browser: .venv/dev
 	$(CHROMIUM) || apt-get install --yes --no-install-recommends chromium fonts-dejavu-core fonts-wqy-zenhei
 	$(BIN)/pytest tests/serve/test_inspector_browser.py
 
-# The README's picture of the inspector, over the demo's engine.
+# The pictures of the inspector in README and docs, of the demo's engine.
 screenshot: .venv/dev
 	test -e demo/engine/CURRENT || $(BIN)/intently demo demo
-	$(BIN)/python docs/figures/inspector.py demo/engine docs/figures/inspector.png
+	$(BIN)/python docs/figures/inspector.py demo/engine docs/figures
 
 # Wheel and sdist in dist/. The wheel is then installed and used where nothing but its base dependencies is.
 package:

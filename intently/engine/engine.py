@@ -393,7 +393,7 @@ class Engine:
         The request's deadline does not count. Cost: about five answers, one of them `why.DEPTH` ads deep.
         """
         self._check_process()
-        return inspect(self, request, ad_ids, self._live.snapshot, _names(request.channel))
+        return inspect(self, request, ad_ids, self._live.snapshot)
 
     def inspect_ad(self, ad_id: str) -> AdInspection | None:
         """Return an ad as the engine knows it, with the head queries that reach it; None if it is not there.
@@ -415,10 +415,11 @@ class Engine:
         if not learned:
             other.fusion = None
         if decoded:
-            if near.of_ads.model_temperature is None:
+            models = self.query_models
+            if near is None or near.of_ads.model_temperature is None:
                 raise InputError("the student of this engine was not trained to decode", field="decoded")
-            reader = replace(self._models.intention_reader, guidance=near.of_ads)
-            other._models, other.cache = replace(self._models, intention_reader=reader), None
+            reader = replace(models.intention_reader, guidance=near.of_ads)
+            other._models, other.cache = replace(models, intention_reader=reader), None
         return other
 
     def _row(self, snapshot: Snapshot, ad_id: str) -> int | None:

@@ -95,7 +95,8 @@ class HeadQuery:
 class AdInspection:
     """One ad as the engine knows it.
 
-    `read_as` is what the student reads of it. `intentions` and `terms` lead to it, with their weights, largest first.
+    `read_as` is what the student reads of it, empty without one. `intentions` and `terms` lead to it, with their
+    weights, largest first.
     `num_reaching` head queries mean one of its intentions; the first of them were asked. None: there is no query cache.
     """
 
@@ -109,10 +110,9 @@ class AdInspection:
     seq: int
 
 
-def inspect(
-    engine: "Engine", request: Request, ad_ids: Sequence[str], snapshot: Snapshot, names: tuple[Channel, ...]
-) -> Inspection:
-    """Return everything behind the answer to a request over `names` of channels. See `Engine.inspect`."""
+def inspect(engine: "Engine", request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> Inspection:
+    """Return everything behind the answer to a request. See `Engine.inspect`."""
+    names = engine._names(request.channel)
     request = replace(request, explain=True, deadline_ms=None)
     ranking = engine._answered(request, snapshot)
     text = snapshot.reader.read(request.query)
@@ -121,7 +121,7 @@ def inspect(
     if text.says_nothing:
         verdicts = engine._verdicts(request, ad_ids, snapshot) if ad_ids else ()
         return Inspection(request, text, ranking, titles.known, verdicts=verdicts)
-    understood = understand([text], names, engine._models, engine.cache, engine.settings)[0]
+    understood = understand([text], names, engine.intentions, engine._models, engine.cache, engine.settings)[0]
     eligible = engine._eligible(request, snapshot)
     searched = engine._searched(text, understood, snapshot, names, eligible)
     found = {name: _first(searched, name, snapshot) for name in names}
@@ -169,7 +169,7 @@ def inspect_ad(engine: "Engine", ad_id: str, snapshot: Snapshot) -> AdInspection
         head = tuple(HeadQuery(*pair) for pair in pairs)
     return AdInspection(
         ad,
-        ad_texts(Catalog.from_ads([ad]))[0],
+        ad_texts(Catalog.from_ads([ad]))[0] if engine._models else "",
         tuple((engine.intentions.texts[keys[each]], float(weights[each])) for each in order.tolist()),
         segment.lexical.terms_of(at),
         head,
@@ -213,8 +213,10 @@ def _first_without_rules(engine: "Engine", searched: Searched, request: Request,
 
 def _understanding(engine: "Engine", text: QueryText) -> tuple[Branch | None, tuple[tuple[str, float], ...]]:
     """Return how the student decodes a query, whether the cache knows it or not, and the intentions near it."""
+    if engine._models is None:
+        return None, ()
     settings, reader, trace = engine.settings, engine._models.intention_reader, Trace()
-    reading = engine.student.read([text.for_models], settings.max_query_tokens)
+    reading = engine._models.student.read([text.for_models], settings.max_query_tokens)
     decoded = reader.read(reading, settings.num_near, settings.decode, trace)[0]
     closest = reader.near.of(reading.embeddings[0], settings.num_near, reader.guidance.prior_temperature)
     shares = zip(closest.intention_ids[:NUM_NEAR].tolist(), np.exp(closest.log_shares())[:NUM_NEAR], strict=True)
@@ -223,7 +225,7 @@ def _understanding(engine: "Engine", text: QueryText) -> tuple[Branch | None, tu
         return None, told
     assert trace.trie is not None
     best = set(decoded.intention_ids[: settings.decode.num_beams].tolist())
-    return _tree(trace, engine.intentions.texts, engine.student.tokenizer.spelled, best), told
+    return _tree(trace, engine.intentions.texts, engine._models.student.tokenizer.spelled, best), told
 
 
 def _tree(trace: Trace, texts: Sequence[str], spelled: Callable[[Sequence[int]], str], found: set[int]) -> Branch:

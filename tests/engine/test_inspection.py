@@ -8,6 +8,7 @@ from intently.catalog import checked_user
 from intently.engine.fill_cache import fill_cache
 from intently.engine.inspection import NUM_FOUND, Branch
 from intently.engine.understand import understand
+from intently.errors import InputError
 from intently.types import Channel, Request, UserContext
 from tests.engine.small_engine import ADS, CHANNELS, QUERIES, SAY_NOTHING, make_engine
 
@@ -72,7 +73,7 @@ def test_places_are_those_of_a_ranking_of_all_eligible_ads_and_itself(engine, qu
     told = engine.inspect(Request(query, user=user), ad_ids)
     snapshot = engine.snapshot
     eligible = snapshot.eligible(checked_user(user))
-    understood = understand([told.text], CHANNELS, engine._models, engine.cache, engine.settings)[0]
+    understood = understand([told.text], CHANNELS, engine.intentions, engine._models, engine.cache, engine.settings)[0]
     for row, ad_id in enumerate(ad_ids):
         admitted = eligible.copy()
         admitted[row] = True
@@ -141,3 +142,18 @@ def test_another_setting_beside_it_changes_nothing(engine):
     assert other.answer(request).ads != before
     assert engine.answer(request).ads == before
     assert other.snapshot is engine.snapshot
+
+
+def test_an_engine_without_models_is_inspected_by_words():
+    from tests.engine.test_without_models import make
+
+    engine = make()
+    told = engine.inspect(Request("red robot vacuum", 3), ["robot", "lamp"])
+    assert (told.tree, told.near) == (None, ())
+    assert list(told.found) == [Channel.INTENTION, Channel.LEXICAL]
+    assert [place.rank for place in told.places["lamp"]] == [None, None]
+    assert engine.inspect_ad("robot").read_as == ""
+    with pytest.raises(InputError, match="no channel 'dense'"):
+        engine.inspect(Request("red", channel=Channel.DENSE))
+    with pytest.raises(InputError, match="no models"):
+        engine.varied(engine.settings, decoded=True)

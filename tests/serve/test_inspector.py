@@ -140,6 +140,24 @@ def test_an_engine_that_decodes_nothing_shows_what_is_near(make_student, tmp_pat
         served.close()
 
 
+def test_an_engine_without_models_is_told_by_words(tmp_path):
+    from tests.engine.test_without_models import make
+
+    engine = make()
+    save(engine, tmp_path)
+    served = Served(tmp_path)
+    try:
+        told = assert_safe(served.get("/?q=red+robot+vacuum"))
+        assert "There is no model: the query names these word by word" in told.text
+        assert not [attrs for attrs in told.all("option") if attrs["value"] == "dense"]
+        assert "This engine has no model" in assert_safe(served.get("/ads/robot?q=red")).text
+        wrong = served.get("/?q=red&channel=dense")
+        assert wrong.status_code == 400
+        assert "no channel 'dense'" in assert_safe(wrong).text
+    finally:
+        served.close()
+
+
 def test_two_answers_stand_beside_each_other(make_student, tmp_path):
     save(make_engine(make_student(4)), tmp_path)
     save(make_engine(make_student(3)), tmp_path)

@@ -114,7 +114,7 @@ async def query_page(inspector: Inspector, request: Request) -> Response:
         form=form,
         problem=problem,
         sides=sides,
-        channels=list(Channel),
+        channels=[*service.engine.channels, Channel.FUSED],
         generations=generations,
         served=service.engine.generation,
         max_query=MAX_QUERY_LENGTH,
@@ -194,7 +194,7 @@ async def ad_page(inspector: Inspector, request: Request) -> Response:
         asked=asked,
         form=form,
         problem=problem,
-        channels=list(Channel),
+        channels=[*engine.channels, Channel.FUSED],
         depth=HEAD_DEPTH,
         max_query=MAX_QUERY_LENGTH,
         link=ad_link,
@@ -320,7 +320,7 @@ def routes(inspector: Inspector, admit: Callable[[Role, Service, Request, str | 
             if problem.status == 401:
                 headers["WWW-Authenticate"] = 'Basic realm="Intently: any name, and a key as password", charset="UTF-8"'
             return page("problem.html", problem.status, headers=headers, problem=problem, titles=TITLES, nav="")
-        except IntentlyError as error:
+        except IntentlyError:
             logger.exception("a page of the inspector could not be made")
             told = Problem(500, "internal", "its log tells more", cure="give the request_id to its operator")
             return page("problem.html", 500, problem=told, titles=TITLES, nav="")
