@@ -18,7 +18,8 @@ from playwright.sync_api import sync_playwright
 
 QUERY = "giggleton fibre broabdand"
 WIDTH, HEIGHT = 1280, 1240
-COLORS = 128
+COLORS = 256
+TREE_HEIGHT = 1000
 MOST_BYTES = 300_000
 
 
@@ -42,7 +43,7 @@ def main() -> None:
                 page.goto(f"{address}/?{urlencode(asked)}")
             _write(given.out / "inspector.png", page.screenshot())
             page.goto(f"{address}/?{urlencode(asked | {'vs_reading': 'decoded'})}")
-            _write(given.out / "inspector-tree.png", page.locator(".tree").last.screenshot())
+            _write(given.out / "inspector-tree.png", page.locator(".tree").last.screenshot(), TREE_HEIGHT)
             browser.close()
     finally:
         service.terminate()
@@ -57,10 +58,11 @@ def _address(service: "subprocess.Popen[str]") -> str:
     raise SystemExit("the service did not start")
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a picture with few colors, as pages have."""
-    image = Image.open(io.BytesIO(content)).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
-    image.save(path, optimize=True)
+def _write(path: Path, content: bytes, height: int = HEIGHT) -> None:
+    """Write the upper part of a picture with few colors, as pages have."""
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    image = image.crop((0, 0, image.width, min(height, image.height)))
+    image.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
     if (size := path.stat().st_size) > MOST_BYTES:
         raise SystemExit(f"{path} has {size:,} bytes, over {MOST_BYTES:,}")
 
