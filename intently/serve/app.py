@@ -44,7 +44,7 @@ def make_app(service: Service) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await service.start()
-        looking = asyncio.create_task(inspector.history.run())
+        looking = asyncio.create_task(inspector.run())
         yield
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -1,7 +1,10 @@
 """The inspector's pages: what they tell, whatever titles and queries hold, and for whom."""
 
+import asyncio
 import base64
+import json
 import re
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -9,9 +12,10 @@ import pytest
 
 from intently.engine.fill_cache import fill_cache
 from intently.serve.inspector.drawings import bump, spark, waterfall
-from intently.serve.inspector.history import quantile_ms
+from intently.serve.inspector.history import History, quantile_ms
 from intently.serve.inspector.pages import short, whole
-from intently.serve.inspector.routes import ad_link
+from intently.serve.inspector.routes import Inspector, ad_link
+from intently.serve.problems import Problem
 from intently.types import Channel, Ranking, Reason, ScoredAd
 from tests.engine.small_engine import ADS, make_engine, save
 from tests.serve.serving import Served
@@ -209,8 +213,6 @@ def test_head_queries_of_an_ad_lead_to_their_verdicts(make_student, tmp_path):
 @pytest.mark.parametrize("ad_id", ["a/b c", "ä?#&", "100%25", "<b>", ".", ".."])
 def test_every_id_has_a_page(served, ad_id):
     line = {"op": "put", "ad": {"ad_id": ad_id, "title": "Red gizmo"}}
-    import json
-
     done = served.post("/v1/ads:bulk", json.dumps(line).encode(), headers={"Content-Type": "application/x-ndjson"})
     assert done.status_code == 200, done.text
     for answer in (served.get(ad_link(ad_id)), served.get("/ads", params={"ad_id": ad_id, "q": "red"})):
@@ -265,6 +267,41 @@ def test_texts_are_shown_with_what_they_hide():
     assert short("x" * 1_000, 10) == "x" * 9 + "…"
     assert whole("y" * 20_005).endswith("… (5 characters more)")
     assert short("👩‍👧") == "👩‍👧"
+
+
+def test_another_generation_is_forgotten(make_student, tmp_path):
+    save(make_engine(make_student(4)), tmp_path)
+    save(make_engine(make_student(3)), tmp_path)
+    served = Served(tmp_path)
+    try:
+        now = [0.0]
+        inspector = Inspector(served.service, History(served.service.metrics), lambda: now[0])
+        before = served.get("/v1/generations").json()["generations"][1]["id"]
+        assert inspector.engine_of("") is inspector.engine_of(served.service.engine.generation) is served.service.engine
+        loaded = inspector.engine_of(before)
+        now[0] = 299.0
+        inspector.forget_unused()
+        assert inspector.engine_of(before) is loaded
+        now[0] = 600.0
+        inspector.forget_unused()
+        assert inspector.engine_of(before) is not loaded
+    finally:
+        served.close()
+
+
+def test_inspections_that_would_wait_long_are_refused(served):
+    inspector, stop = Inspector(served.service, History(served.service.metrics)), threading.Event()
+
+    async def story():
+        looks = [asyncio.create_task(inspector.look(stop.wait)) for _ in range(8)]
+        await asyncio.sleep(0)
+        with pytest.raises(Problem, match="8 inspections wait"):
+            await inspector.look(stop.wait)
+        stop.set()
+        await asyncio.gather(*looks)
+        assert await inspector.look(lambda: 7) == 7
+
+    served.run(story())
 
 
 # Wrong requests.

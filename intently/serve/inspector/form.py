@@ -67,7 +67,7 @@ class Form:
         checked_user(user)
         return Request(
             self.q,
-            _number(self.k, "k", MAX_K),
+            _number(self.k or "10", "k", MAX_K),
             user,
             self.channel,  # type: ignore[arg-type]  # which Request reads
             True,

@@ -1,6 +1,5 @@
 """The last minutes of the service's metrics, for the live page."""
 
-import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -53,17 +52,11 @@ class Interval:
 
 @dataclass
 class History:
-    """Samples of the metrics, taken every `EVERY_S` seconds while `run` runs."""
+    """Samples of the metrics, to be taken every `EVERY_S` seconds."""
 
     metrics: Metrics
     clock: Callable[[], float] = time
     samples: deque[Figures] = field(default_factory=lambda: deque(maxlen=_KEPT))
-
-    async def run(self) -> None:
-        """Take samples until cancelled."""
-        while True:
-            self.take()
-            await asyncio.sleep(EVERY_S)
 
     def take(self) -> Figures:
         """Take one sample. Cost: a millisecond."""

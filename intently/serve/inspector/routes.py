@@ -1,14 +1,15 @@
 """The inspector's addresses: the query page, the page of an ad, live figures, and the files they refer to."""
 
+import asyncio
 import base64
 import binascii
 import logging
-import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, fields
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from functools import partial
-from time import perf_counter
-from typing import TYPE_CHECKING
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.requests import Request
@@ -34,38 +35,78 @@ if TYPE_CHECKING:  # the engine loads everything that runs models
 logger = logging.getLogger(__name__)
 
 Handler = Callable[["Inspector", Request], Awaitable[Response]]
+T = TypeVar("T")
 _PREFIX = b"/ads/"
+_MAX_WAITING = 8  # inspections at once, the running one included
+_KEPT_S = 300.0  # that another generation stays in memory after it was last asked for
 _EVERY = ("2", "5", "15", "60")  # seconds between refreshes of the live page, if asked for
 
 
 @dataclass
 class Inspector:
-    """What the pages share: the service, its last minutes, and another generation beside the one that answers."""
+    """What the pages share: the service, its last minutes, and another generation beside the one that answers.
+
+    Inspections run on one thread of their own, so that they hold up each other and nothing else.
+    """
 
     service: Service
     history: History
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    clock: Callable[[], float] = monotonic
     _other: "Engine | None" = None
+    _other_used: float = 0.0
+    _num_waiting: int = 0
+
+    def __post_init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inspect")
+
+    async def run(self) -> None:
+        """Keep the last minutes, and forget another generation that nobody asks for, until cancelled."""
+        try:
+            while True:
+                self.history.take()
+                self.forget_unused()
+                await asyncio.sleep(EVERY_S)
+        finally:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def look(self, work: Callable[[], T]) -> T:
+        """Return the result of work on the thread of inspections; raise `Problem` 503 if many wait for it."""
+        if self._num_waiting >= _MAX_WAITING:
+            self.service.metrics.shed.labels("inspections").inc()
+            raise Problem(
+                503, "overloaded", f"{self._num_waiting} inspections wait", cure="try again later",
+                headers={"Retry-After": "5"},
+            )  # fmt: skip
+        self._num_waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._num_waiting -= 1
 
     def engine_of(self, generation: str) -> "Engine":
-        """Return the engine of a generation: the one that answers, or another, as it was built.
+        """Return the engine of a generation: the one that answers, or another, as it was built. For `look` alone.
 
-        One other generation stays in memory, until a third is asked for. Raises `InputError` for one that cannot be
-        loaded. Cost: a load.
+        One other generation stays in memory, until a third is asked for, or none for `_KEPT_S` seconds. Raises
+        `InputError` for one that cannot be loaded. Cost: a load.
         """
         engine = self.service.engine
         if generation in ("", engine.generation):
             return engine
-        with self._lock:
-            if self._other is None or self._other.generation != generation:
-                from intently.engine.engine import Engine
+        self._other_used = self.clock()
+        if self._other is None or self._other.generation != generation:
+            from intently.engine.engine import Engine
 
-                self._other = None
-                try:
-                    self._other = Engine.load(self.service.directory, generation=generation)
-                except (ArtifactError, InputError) as error:
-                    raise InputError(str(error), field="vs_generation") from None
-            return self._other
+            self._other = None  # before the next one is loaded: two of them at most
+            try:
+                self._other = Engine.load(self.service.directory, generation=generation)
+            except (ArtifactError, InputError) as error:
+                raise InputError(str(error), field="vs_generation") from None
+        return self._other
+
+    def forget_unused(self) -> None:
+        """Let go of the other generation if nobody has asked for it for long."""
+        if self._other is not None and self.clock() - self._other_used > _KEPT_S:
+            self._other = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +189,7 @@ async def _side(
     inspector: Inspector, request: Request, name: str, form: Form, query: object, engine: Callable[[], "Engine"]
 ) -> Side:
     began = perf_counter()
-    found = await inspector.service.run(lambda: engine().inspect(query))  # type: ignore[arg-type]
+    found = await inspector.look(lambda: engine().inspect(query))  # type: ignore[arg-type]
     spent_ms = (perf_counter() - began) * 1000
     _charge(request, spent_ms)
     return Side(name, _told(form, name == "b"), found, spent_ms=spent_ms)
@@ -177,13 +218,13 @@ async def ad_page(inspector: Inspector, request: Request) -> Response:
     service, form, ad_id = inspector.service, Form.of(request.query_params), _ad_id(request)
     engine = service.engine
     began = perf_counter()
-    known = await service.run(partial(engine.inspect_ad, ad_id))
+    known = await inspector.look(partial(engine.inspect_ad, ad_id))
     if known is None:
         raise Problem(404, "unknown_ad", f"there is no ad {ad_id!r}", field="ad_id")
     asked, problem = None, None
     if form.q:
         try:
-            asked = await service.run(partial(engine.inspect, form.request(), [ad_id]))
+            asked = await inspector.look(partial(engine.inspect, form.request(), [ad_id]))
         except InputError as error:
             problem = error
     _charge(request, (perf_counter() - began) * 1000)
