@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 QUERY = "giggleton fibre broabdand"
-WIDTH, HEIGHT = 1280, 1240
+WIDTH, HEIGHT = 1280, 1210
 COLORS = 256
 TREE_HEIGHT = 1000
 MOST_BYTES = 300_000
