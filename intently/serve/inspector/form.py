@@ -77,7 +77,10 @@ class Form:
         )
 
     def other_request(self, request: Request) -> Request:
-        """Return the request that is answered beside the first; raise `InputError` for an unknown channel."""
+        """Return the request that is answered beside the first; raise `InputError` for an unknown choice."""
+        for name, known in (("vs_fusion", "reciprocal"), ("vs_reading", "decoded")):
+            if getattr(self, name) not in ("", known):
+                raise InputError(f"{getattr(self, name)[:20]!r} is not a choice", cure=f"use {known}", field=name)
         try:
             return replace(request, channel=self.vs_channel or request.channel)  # type: ignore[arg-type]
         except InputError as error:
