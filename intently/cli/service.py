@@ -44,7 +44,7 @@ def serve(
     threads: Annotated[int | None, typer.Option(help="Threads of one query, in place of the engine's setting.")] = None,
     settings: SettingsFile = None,
 ) -> None:
-    """Serve an engine over HTTP until a signal comes; the address /docs describes it."""
+    """Serve an engine over HTTP until a signal comes: for people at /, for programs as /docs tells."""
     need_models()
     _need_service()
     from intently.serve.server import serve as run_server
@@ -121,6 +121,7 @@ def push(
 def _need_service() -> None:
     """Raise MissingDependencyError unless what serves is installed."""
     try:
+        import jinja2  # noqa: F401
         import msgspec  # noqa: F401
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
