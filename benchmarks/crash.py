@@ -3,9 +3,10 @@
     python benchmarks/crash.py ENGINE [--kills 200] [--log postgresql://…] [--seed 0] [--threads 4]
 
 Works on a copy of the engine. Each round starts a process, whose threads put, patch and delete ads of their own while
-its main thread compacts the log and backs it up, and kills it (SIGKILL) after a random time. Then the log must hold
-every batch that was acknowledged, and of each thread's last batch all or nothing; and the next process must show
-exactly the ads of the log without letting a model read. Prints one JSON object; exits with 1 if anything was lost.
+its main thread compacts the log and backs it up, and kills it (SIGKILL) after a random number of batches and a random
+time. Then the log must hold every batch that was acknowledged, and of each thread's last batch all or nothing; and the
+next process must show exactly the ads of the log without letting a model read. Prints one JSON object; exits with 1 if
+anything was lost.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from intently.types import Ad, Change, Delete, Patch, Put
 
 WORDS = ("red", "blue", "gizmo", "lamp", "扫地机器人", "水壶", "drill", "pan")
 ADS_OF_A_THREAD = 12
+MOST_TOLD, LONGEST_S = 80, 0.1  # before a kill: lines, of which a batch writes two, and then seconds
 Ads = dict[str, Ad]
 
 
@@ -97,9 +99,10 @@ def kill_often(root: Path, place: str, num_kills: int, seed: int, num_threads: i
         os.close(writer)
         with os.fdopen(reader, "rb") as lines:
             first = lines.readline()  # once the log is replayed
-            time.sleep(rng.random() ** 2 * 0.4)
+            told = [lines.readline() for _ in range(rng.randrange(MOST_TOLD))]  # however slow the machine is
+            time.sleep(rng.random() ** 2 * LONGEST_S)
             os.kill(child, signal.SIGKILL)
-            rest = lines.read().splitlines()
+            rest = b"".join((*told, lines.read())).splitlines()
         _, status = os.waitpid(child, 0)
         counts.kills += 1
         if not first or not os.WIFSIGNALED(status):

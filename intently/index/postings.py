@@ -59,10 +59,11 @@ class Postings:
     def contributions(self, keys: IntArray, key_weights: NDArray[np.floating], ad_row: int) -> list[tuple[int, float]]:
         """Return (position in `keys`, share of the ad's score) of every key that reaches the ad, largest first."""
         found = []
+        row = np.int32(ad_row)  # another type would have each key's rows converted before they are searched
         for position, (key, weight) in enumerate(zip(keys.tolist(), key_weights.tolist(), strict=True)):
             rows, weights = self.of(key)
-            at = int(np.searchsorted(rows, ad_row))
-            if at < len(rows) and rows[at] == ad_row:
+            at = int(rows.searchsorted(row))
+            if at < len(rows) and rows[at] == row:
                 found.append((position, float(weights[at]) * weight))
         return sorted(found, key=lambda entry: (-entry[1], entry[0]))
 
@@ -109,6 +110,10 @@ class Postings:
 
 def top_rows(scores: Float32Array, k: int, eligible: Mask | None = None, above: float = -np.inf) -> IntArray:
     """Return the rows of the `k` highest scores above `above` among the eligible, best first, ties by row."""
+    if above > -np.inf:  # which sorts out most ads, where a query has few words
+        admitted = scores > above
+        rows = np.flatnonzero(admitted if eligible is None else admitted & eligible)
+        return rows[top_rows(scores[rows], k)]
     if eligible is not None:
         scores = np.where(eligible, scores, -np.inf)
     k = min(k, len(scores))
@@ -116,5 +121,5 @@ def top_rows(scores: Float32Array, k: int, eligible: Mask | None = None, above: 
         return np.empty(0, dtype=np.int64)
     # Ties at the cut are all kept until the sort, so that the lowest rows win there too.
     cut = np.partition(scores, len(scores) - k)[len(scores) - k]
-    rows = np.flatnonzero((scores >= cut) & (scores > above))
+    rows = np.flatnonzero((scores >= cut) & (scores > -np.inf))
     return rows[np.lexsort((rows, -scores[rows]))[:k]]

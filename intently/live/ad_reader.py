@@ -44,6 +44,15 @@ class IndexSettings:
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
 
 
+@dataclass(frozen=True, eq=False)
+class ReadAds:
+    """Ads that models have read: as a catalog, as a segment, and what the models made of them."""
+
+    catalog: Catalog
+    segment: Segment
+    parts: AdParts
+
+
 @dataclass(frozen=True)
 class AdReader:
     """Makes segments of new ads with an engine's models, vocabulary, statistics and settings."""

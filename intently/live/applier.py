@@ -18,22 +18,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from intently.catalog import Catalog
 from intently.errors import BehindError, InputError, LogError, LogRewoundError, ReplacedError
-from intently.live.ad_reader import AdReader
-from intently.live.changes import Effect, Fields, Full, Gone, as_catalog, checked_ads, fold, is_attribute
+from intently.live.ad_reader import AdReader, ReadAds
+from intently.live.changes import Effect, Fields, Full, Gone, Replaced, as_catalog, checked_ads, fold, is_attribute
 from intently.live.difference import Difference
 from intently.live.feeds import effects_of
 from intently.live.log.base import ChangeLog, Reading
-from intently.live.log.entries import Entry, Kind, attributes_of, body_of, body_of_ad, digest_of_content
+from intently.live.log.entries import Entry, digest_of_content
+from intently.live.logged import logged
 from intently.live.merger import Merger
+from intently.live.numbers import AdNumbers
+from intently.live.overtaken import Overtaken
 from intently.live.parts import AdParts
 from intently.live.replaying import unfold
-from intently.snapshot.attributes import ATTRIBUTE_FIELDS
-from intently.snapshot.segment import CONTENT_FIELDS, Segment
+from intently.snapshot.segment import CONTENT_FIELDS
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Ad, Change
 
@@ -41,14 +40,6 @@ logger = logging.getLogger(__name__)
 
 _REPLAYED_AT_ONCE = 10_000  # ads of the log that become a segment together
 _POLL_S = 0.02  # between two looks at the log, while somebody waits for a change
-
-
-@dataclass
-class _Overtaken:
-    """The newest change of each ad and field since the oldest unfinished reading began."""
-
-    whole: dict[str, int]  # ad_id → number of the newest put or delete
-    fields: dict[tuple[str, str], tuple[int, Any]]  # (ad_id, field) → number and value of the newest patch
 
 
 class Applier:
@@ -71,14 +62,9 @@ class Applier:
         self._lock = threading.RLock()  # held while the next snapshot is made; readers do not need it
         self._settled = threading.Condition(self._lock)  # notified when a reading has ended, or something is shown
         self._entered = 0  # number of changes that have come, shown or not
-        self._next_number = snapshot.num_rows
-        self._number_of: dict[str, int] = {}
-        self._numbered: Snapshot | None = None  # the snapshot that `_number_of` describes
-        self._being_read: dict[str, int] = {}  # ad_id → number of its unfinished readings
-        self._overtaken = _Overtaken({}, {})
+        self._numbers = AdNumbers(snapshot)
+        self._overtaken = Overtaken()
         self._merger = Merger(self._lock, lambda: self._head, self._show_merged)
-        with self._lock:
-            self._numbers()
 
     def apply(self, changes: Iterable[Change]) -> int:
         """Apply a batch of changes, all or none, and return its number once queries see it.
@@ -116,8 +102,10 @@ class Applier:
     def number_from(self, seq: int) -> None:
         """Number further changes from `seq` on. All changes must have finished."""
         with self._lock:
-            self._numbers()
-            self.snapshot = self._head = self._numbered = replace(self._head, seq=seq)
+            self._describe()
+            before = self._head
+            self.snapshot = self._head = replace(before, seq=seq)
+            self._numbers.moved(before, self._head)
 
     # The log. Without one, changes last as long as the process.
 
@@ -188,20 +176,7 @@ class Applier:
 
     def rows_in(self, snapshot: Snapshot, ad_ids: Iterable[str]) -> list[int]:
         """Return the rows of those ads that are in `snapshot`, which may be an older one."""
-        rows, elsewhere = [], []
-        for ad_id in ad_ids:
-            number = self._number_of.get(ad_id)
-            row = None if number is None else snapshot.row_of(number)
-            if row is None:
-                elsewhere.append(ad_id)
-            else:
-                rows.append(row)
-        if elsewhere and snapshot is not self._head:  # replaced or removed since
-            wanted = pa.array(elsewhere, pa.string())
-            for start, segment in zip(snapshot.starts, snapshot.segments, strict=False):
-                found = pc.is_in(segment.content.column("ad_id"), value_set=wanted).to_numpy(zero_copy_only=False)
-                rows += [start + row for row in np.flatnonzero(found).tolist() if snapshot.alive[start + row]]
-        return rows
+        return self._numbers.rows_in(snapshot, ad_ids)
 
     def wait(self) -> None:
         """Wait until every merge has finished."""
@@ -215,7 +190,8 @@ class Applier:
     def _apply(self, effects: Mapping[str, Effect], *, must_be_new: bool = False, must_be_there: bool = False) -> int:
         if not effects:
             return self.snapshot.seq
-        unchanged = self._unchanged([effect.ad for effect in effects.values() if isinstance(effect, Full)])
+        put = [effect.ad for effect in effects.values() if isinstance(effect, Full)]
+        unchanged = self._unchanged(put) if put else {}
         with self._lock:
             self._begin()
             self._check(effects, must_be_new, must_be_there)
@@ -224,8 +200,7 @@ class Applier:
             numbered = [replace(effect, seq=first + effect.seq) for effect in resolved]
             to_read = [effect for effect in numbered if isinstance(effect, Full)]
             age = self._age
-            for effect in to_read:
-                self._being_read[effect.ad.ad_id] = self._being_read.get(effect.ad.ad_id, 0) + 1
+            self._overtaken.begin(to_read)
             done = None if to_read else self._publish(numbered, None)
         if to_read:
             try:
@@ -236,15 +211,10 @@ class Applier:
                     self._begin()
                     if age != self._age:
                         raise LogError("changes before this one could not be written to the log", cure="try again")
-                    done = self._publish(numbered, _Read(catalog, segment, parts))
+                    done = self._publish(numbered, ReadAds(catalog, segment, parts))
             finally:
                 with self._lock:
-                    for effect in to_read:
-                        left = self._being_read.pop(effect.ad.ad_id) - 1
-                        if left:
-                            self._being_read[effect.ad.ad_id] = left
-                    if not self._being_read:
-                        self._overtaken = _Overtaken({}, {})
+                    self._overtaken.end(to_read)
                     self._settled.notify_all()
         assert done
         self._wait_for(done)
@@ -252,7 +222,7 @@ class Applier:
 
     def _begin(self) -> None:
         """Make the newest snapshot the one that the next change builds on. Call with the lock held."""
-        self._numbers()
+        self._describe()
         if self._replaced_by:
             raise ReplacedError(self._replaced_by, cure="bring the change to CurrentEngine.apply")
         if self._log is None:
@@ -301,17 +271,17 @@ class Applier:
             self._unshown.clear()
             self._head = self.snapshot
             self._age += 1
-            self._overtaken = _Overtaken({}, {})
+            self._overtaken.forget()
             self._settled.notify_all()
 
     def _check(self, effects: Mapping[str, Effect], must_be_new: bool, must_be_there: bool) -> None:
         """Raise `InputError` unless all effects are possible; wait for ads being read. Call with the lock held."""
         while any(self._must_wait(effect, ad_id, must_be_there) for ad_id, effect in effects.items()):
             self._settled.wait()
-            self._numbers()
+            self._describe()
         for ad_id, effect in effects.items():
-            there = self._row(ad_id) is not None
-            if must_be_new and (there or ad_id in self._being_read):
+            there = ad_id in self._numbers
+            if must_be_new and (there or ad_id in self._overtaken.being_read):
                 raise InputError(f"ad {ad_id!r} already exists", cure="pass replace=True to replace it")
             if must_be_there and not there:
                 raise InputError(f"there is no ad {ad_id!r} to remove", cure="pass ids of ads that are there")
@@ -322,51 +292,45 @@ class Applier:
 
     def _must_wait(self, effect: Effect, ad_id: str, must_be_there: bool) -> bool:
         """Return whether an effect builds on an ad that models are still reading. Call with the lock held."""
-        if ad_id not in self._being_read:
+        if ad_id not in self._overtaken.being_read:
             return False
         if isinstance(effect, Fields) and not all(map(is_attribute, effect.values)):
             return True  # a patch of text, which is one of the text on its way
-        return (isinstance(effect, Fields) or must_be_there) and self._row(ad_id) is None
+        return (isinstance(effect, Fields) or must_be_there) and ad_id not in self._numbers
 
     def _unchanged(self, ads: Sequence[Ad]) -> dict[str, int]:
         """Return the numbers, by id, of those ads that are there with the same text. Slow: call without the lock."""
         snapshot = self.snapshot
-        found: dict[str, int] = {}
-        for ad in ads:
-            number = self._number_of.get(ad.ad_id)
-            row = None if number is None else snapshot.row_of(number)
-            if number is not None and row is not None and _same_text(snapshot, row, ad):
-                found[ad.ad_id] = number
-        return found
+        numbers = [self._numbers.number(ad.ad_id) for ad in ads]
+        each = zip(ads, numbers, snapshot.rows_of(np.array(numbers, dtype=np.int64)).tolist(), strict=True)
+        return {ad.ad_id: number for ad, number, row in each if row >= 0 and _same_text(snapshot, row, ad)}
 
     def _resolved(self, effect: Effect, unchanged: Mapping[str, int]) -> Effect:
         """Return the lightest equal effect: models read only new text. Call with the lock held."""
-        if isinstance(effect, Gone):
+        if isinstance(effect, Gone) or (isinstance(effect, Fields) and all(map(is_attribute, effect.values))):
             return effect
-        ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
-        row = self._row(ad_id)
+        row = self._row(effect.ad_id)
+        if row is None:
+            return effect
         if isinstance(effect, Fields):
-            if row is None or all(map(is_attribute, effect.values)):
-                return effect
             effect = Full(replace(self._head.ad(row), **effect.values), effect.seq)
-        number = self._number_of.get(ad_id)
-        if row is None or not (unchanged.get(ad_id) == number or _same_text(self._head, row, effect.ad)):
+        is_unchanged = unchanged.get(effect.ad_id) == self._numbers.number(effect.ad_id)
+        if not is_unchanged and not _same_text(self._head, row, effect.ad):
             return effect
-        return _replaced(effect.ad, effect.seq)
+        return Replaced.by(effect.ad, effect.seq)
 
-    def _publish(self, effects: Sequence[Effect], read: "_Read | None") -> "_Published":
+    def _publish(self, effects: Sequence[Effect], read: ReadAds | None) -> "_Published":
         """Log the effects that no later change has overtaken, and make the snapshot with them the newest.
 
         Call with the lock held. Computes everything first; then one assignment makes it the newest.
         """
-        left = self._not_overtaken(effects)
+        left = self._overtaken.left(effects, self._numbers)
         head, numbers = self._after(self._head, left, read)
         head = replace(head, seq=self._head.seq + len(left))
         commit = None
-        if self._being_read:
-            self._remember(effects)
+        self._overtaken.remember(effects)
         if self._log is not None and left:
-            batch, readings = _logged(left, self._head.seq, read, self._generation)
+            batch, readings = logged(left, self._head.seq, read, self._generation)
             commit = self._log.append(batch, readings, self._models)
             self._unshown.append(head)
         elif self._log is None:
@@ -377,44 +341,20 @@ class Applier:
             commit = self._log.append([], {}, "")  # what overtook this batch has to be on disk
         return _Published(head.seq, commit)
 
-    def _not_overtaken(self, effects: Sequence[Effect]) -> list[tuple[Effect, int]]:
-        """Return the effects that still count, as they are now, each with its place among those that were read."""
-        overtaken, left = self._overtaken, []
-        place = -1
-        for effect in effects:
-            place += isinstance(effect, Full)
-            ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
-            if overtaken.whole.get(ad_id, 0) > effect.seq:
-                continue
-            if isinstance(effect, Fields):
-                newer = overtaken.fields
-                values = {
-                    name: value
-                    for name, value in effect.values.items()
-                    if newer.get((ad_id, name), (0, None))[0] < effect.seq
-                }
-                if self._row(ad_id) is None or not values:
-                    continue
-                effect = replace(effect, values=values)
-            elif isinstance(effect, Full) and (fields := self._newer_fields(effect)):
-                effect = Full(replace(effect.ad, **fields), effect.seq)
-            left.append((effect, place))
-        return left
-
     def _after(
-        self, snapshot: Snapshot, effects: Sequence[tuple[Effect, int]], read: "_Read | None"
+        self, snapshot: Snapshot, effects: Sequence[tuple[Effect, int]], read: ReadAds | None
     ) -> tuple[Snapshot, dict[str, int]]:
         """Return the snapshot with some effects, and the numbers of the ads that came. Call with the lock held."""
         patched: dict[int, Mapping[str, Any]] = {}
         removed: list[int] = []
         arrived: list[tuple[int, Full]] = []
-        for effect, place in effects:
-            row = self._row(effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id)
+        rows = self._numbers.rows(snapshot, [effect.ad_id for effect, _ in effects])
+        for (effect, place), row in zip(effects, rows.tolist(), strict=True):
             if isinstance(effect, Fields):
-                if row is not None:
+                if row >= 0:
                     patched[row] = effect.values
                 continue
-            if row is not None:
+            if row >= 0:
                 removed.append(row)
             if isinstance(effect, Full):
                 arrived.append((place, effect))
@@ -428,12 +368,8 @@ class Applier:
         return snapshot, numbers
 
     def _note(self, effects: Sequence[tuple[Effect, int]], numbers: Mapping[str, int]) -> None:
-        """Let `_number_of` describe the newest snapshot, and merge. Call with the lock held."""
-        for effect, _ in effects:
-            if isinstance(effect, Gone):
-                self._number_of.pop(effect.ad_id, None)
-        self._number_of.update(numbers)
-        self._numbered = self._head
+        """Let `_numbers` describe the newest snapshot, and merge. Call with the lock held."""
+        self._numbers.change(self._head, (effect.ad_id for effect, _ in effects if isinstance(effect, Gone)), numbers)
         self._merger.merge_if_needed()
 
     def _replay(self, pages: Iterable[Sequence[tuple[Entry, Reading | None]]], last: int) -> None:
@@ -443,7 +379,7 @@ class Applier:
         """
         effects = unfold(pages)
         for start in range(0, len(effects), _REPLAYED_AT_ONCE):
-            self._numbers()
+            self._describe()
             some: list[tuple[Effect, int]] = []
             full: list[Full] = []
             dumped: list[Reading | None] = []
@@ -452,7 +388,7 @@ class Applier:
                 if not isinstance(effect, Full):
                     some.append((effect, -1))
                 elif each.new_to != self._generation and self._has_text(effect.ad):
-                    some.append((_replaced(effect.ad, effect.seq), -1))
+                    some.append((Replaced.by(effect.ad, effect.seq), -1))
                 else:
                     some.append((effect, len(full)))
                     full.append(effect)
@@ -460,8 +396,9 @@ class Applier:
             head, numbers = self._after(self._head, some, self._read_from(full, dumped) if full else None)
             self._make_newest(head)
             self._note(some, numbers)
-        self._make_newest(replace(self._head, seq=last))
-        self._numbered = self._head
+        before = self._head
+        self._make_newest(replace(before, seq=last))
+        self._numbers.moved(before, self._head)
         self._settled.notify_all()
 
     def _make_newest(self, head: Snapshot) -> None:
@@ -473,7 +410,7 @@ class Applier:
         row = self._row(ad.ad_id)
         return row is not None and _same_text(self._head, row, ad)
 
-    def _read_from(self, full: Sequence[Full], dumped: Sequence[Reading | None]) -> "_Read":
+    def _read_from(self, full: Sequence[Full], dumped: Sequence[Reading | None]) -> ReadAds:
         """Return ads with what the log says that models read in them; models read those that it does not know."""
         catalog = as_catalog([effect.ad for effect in full])
         unknown = [at for at, each in enumerate(dumped) if each is None]
@@ -487,67 +424,36 @@ class Applier:
                     {digest_of_content(full[at].ad): reading for at, reading in readings.items()}, self._models
                 )
         parts = AdParts.load([each for each in dumped if each is not None])
-        return _Read(catalog, self._reader.segment(catalog, parts), parts)
+        return ReadAds(catalog, self._reader.segment(catalog, parts), parts)
 
     def _appended(
-        self, snapshot: Snapshot, arrived: Sequence[tuple[int, Full]], read: "_Read"
+        self, snapshot: Snapshot, arrived: Sequence[tuple[int, Full]], read: ReadAds
     ) -> tuple[Snapshot, dict[str, int]]:
         """Return the snapshot with the ads that arrived after it, and their numbers."""
         kept = np.zeros(read.segment.num_rows, dtype=np.bool_)
         kept[[at for at, _ in arrived]] = True
-        segment = read.segment.kept(kept).numbered(self._next_number)
+        segment = read.segment.kept(kept).numbered(self._numbers.next)
         # Attributes may have been patched since the models began to read.
         catalog = as_catalog([effect.ad for _, effect in sorted(arrived, key=lambda each: each[0])])
         snapshot = snapshot.appended(segment, catalog)
-        self._next_number += segment.num_rows
+        self._numbers.next += segment.num_rows
         return snapshot, dict(zip(catalog.strings("ad_id"), segment.numbers.tolist(), strict=True))
-
-    def _newer_fields(self, effect: Full) -> dict[str, Any]:
-        """Return the values of patches that came after a put and were shown before it."""
-        fields = self._overtaken.fields
-        return {
-            name: newer[1]
-            for name in ATTRIBUTE_FIELDS
-            if (newer := fields.get((effect.ad.ad_id, name))) and newer[0] > effect.seq
-        }
-
-    def _remember(self, effects: Sequence[Effect]) -> None:
-        """Note the effects that were shown, for unfinished readings that came before them."""
-        for effect in effects:
-            if isinstance(effect, Fields) and not isinstance(effect, _Replaced):
-                for name, value in effect.values.items():
-                    key = effect.ad_id, name
-                    if self._overtaken.fields.get(key, (0, None))[0] < effect.seq:
-                        self._overtaken.fields[key] = effect.seq, value
-            else:
-                ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
-                self._overtaken.whole[ad_id] = max(effect.seq, self._overtaken.whole.get(ad_id, 0))
 
     def _show_merged(self, snapshot: Snapshot) -> None:
         """Make a snapshot of the same ads, merged, the newest. Call with the lock held."""
-        is_whole = self._numbered is self._head
-        self._head = snapshot
+        before, self._head = self._head, snapshot
         if not self._unshown:
             self.snapshot = snapshot
-        if is_whole:  # a merge moves rows, not numbers
-            self._numbered = snapshot
+        self._numbers.moved(before, snapshot)
 
     def _row(self, ad_id: str) -> int | None:
-        number = self._number_of.get(ad_id)
-        return None if number is None else self._head.row_of(number)
+        return self._numbers.row(self._head, ad_id)
 
-    def _numbers(self) -> None:
-        """Make `_number_of` describe the newest snapshot, also after a change that was interrupted."""
+    def _describe(self) -> None:
+        """Let `_numbers` describe the newest snapshot, also after a change that was interrupted."""
         if self._log is None:
             self._head = self.snapshot
-        if self._numbered is self._head:
-            return
-        numbers: dict[str, int] = {}
-        for segment in self._head.segments:
-            numbers.update(zip(segment.content.column("ad_id").to_pylist(), segment.numbers.tolist(), strict=True))
-            self._next_number = max(self._next_number, int(segment.numbers[-1]) + 1 if segment.num_rows else 0)
-        self._number_of = numbers
-        self._numbered = self._head
+        self._numbers.describe(self._head)
 
 
 def _same_text(snapshot: Snapshot, row: int, ad: Ad) -> bool:
@@ -559,51 +465,8 @@ def _same_text(snapshot: Snapshot, row: int, ad: Ad) -> bool:
 
 
 @dataclass(frozen=True)
-class _Replaced(Fields):
-    """A put whose text did not change: it sets all attributes, and no older put may overwrite it."""
-
-    ad: Ad | None = None
-
-
-def _replaced(ad: Ad, seq: int) -> _Replaced:
-    return _Replaced(ad.ad_id, attributes_of(ad), seq, ad)
-
-
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """Ads that models have read: as a catalog, as a segment, and what the models made of them."""
-
-    catalog: Catalog
-    segment: Segment
-    parts: AdParts
-
-
-@dataclass(frozen=True)
 class _Published:
     """A batch that is in the newest snapshot: its number, and what is done once it is on disk."""
 
     seq: int
     commit: "Future[None] | None"
-
-
-def _logged(
-    effects: Sequence[tuple[Effect, int]], after: int, read: _Read | None, generation: str
-) -> tuple[list[Entry], dict[bytes, Reading]]:
-    """Return effects as one batch of entries behind the number `after`, and the readings of new texts."""
-    batch, at_ms = after + len(effects), time.time_ns() // 1_000_000
-    entries, readings = [], {}
-    for seq, (effect, place) in enumerate(effects, start=after + 1):
-        ad = effect.ad if isinstance(effect, Full | _Replaced) else None
-        if ad is not None:
-            content = digest_of_content(ad)
-            if isinstance(effect, Full) and read:
-                readings[content] = read.parts.dump(place)
-            if isinstance(effect, _Replaced):
-                ad = replace(ad, **effect.values)
-            new_to = generation if isinstance(effect, Full) else ""
-            entries.append(Entry(seq, batch, at_ms, ad.ad_id, Kind.PUT, content, body_of_ad(ad), new_to))
-        elif isinstance(effect, Fields):
-            entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.PATCH, None, body_of(effect.values)))
-        elif isinstance(effect, Gone):
-            entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.DELETE))
-    return entries, readings

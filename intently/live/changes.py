@@ -16,6 +16,7 @@ from intently.catalog.ad_columns import columns_of
 from intently.catalog.columns import AD_FIELDS, SCHEMA
 from intently.catalog.payload import checked_payload, payload_of
 from intently.errors import InputError
+from intently.live.log.entries import attributes_of
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.types import Ad, Change, Delete, Patch, Put, Span
 
@@ -30,6 +31,11 @@ class Full:
     ad: Ad
     seq: int = 0
 
+    @property
+    def ad_id(self) -> str:
+        """The id of the ad."""
+        return self.ad.ad_id
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -38,6 +44,18 @@ class Fields:
     ad_id: str
     values: Mapping[str, Any]
     seq: int = 0
+
+
+@dataclass(frozen=True)
+class Replaced(Fields):
+    """The effect of a put of an ad whose text is there already: it sets all attributes, and no older put undoes it."""
+
+    ad: Ad | None = None
+
+    @classmethod
+    def by(cls, ad: Ad, seq: int) -> "Replaced":
+        """Return the effect of putting this ad."""
+        return cls(ad.ad_id, attributes_of(ad), seq, ad)
 
 
 @dataclass(frozen=True)

@@ -101,12 +101,22 @@ class Snapshot:
 
     def row_of(self, number: int) -> int | None:
         """Return the row of the ad with this number, None if it was removed."""
-        for segment, start in zip(reversed(self.segments), reversed(self.starts[:-1]), strict=True):
-            if segment.num_rows and segment.numbers[0] <= number:
-                at = int(np.searchsorted(segment.numbers, number))
-                found = at < segment.num_rows and segment.numbers[at] == number and self.alive[start + at]
-                return start + at if found else None
-        return None
+        row = int(self.rows_of(np.array([number]))[0])
+        return None if row < 0 else row
+
+    def rows_of(self, numbers: IntArray) -> IntArray:
+        """Return the rows (M,) of the ads with these numbers (M,), −1 for those that were removed.
+
+        Cost: a binary search in each segment for all numbers together, so ask once for many ads.
+        """
+        rows = np.full(len(numbers), -1, dtype=np.int64)
+        for segment, start in zip(self.segments, self.starts, strict=False):
+            if segment.num_rows:
+                at = np.searchsorted(segment.numbers, numbers).clip(max=segment.num_rows - 1)
+                rows = np.where(segment.numbers[at] == numbers, start + at, rows)
+        there = rows >= 0
+        there[there] = self.alive[rows[there]]
+        return np.where(there, rows, -1)
 
     def eligible(self, user: CheckedUser) -> Mask:
         """Return which rows (N,) may be shown: living, active, and wanting this user."""
@@ -175,11 +185,10 @@ class Snapshot:
 
         Cost: a copy of all that is kept, and a coarse stage if the segment is large enough for one.
         """
-        merged: Segment | None = None
-        for at in range(first, last):
-            part = self.segments[at].kept(self.alive[self.starts[at] : self.starts[at + 1]])
-            merged = part if merged is None else merged.concatenated(part)
-        assert merged is not None
+        parts = [self.segments[at].kept(self.alive[self.starts[at] : self.starts[at + 1]]) for at in range(first, last)]
+        merged = parts.pop()
+        for part in reversed(parts):  # from the youngest, as older ones are larger: so each is copied once, or nearly
+            merged = part.concatenated(merged)
         return merged.warmed()
 
     def rebased(self, before: "Snapshot", first: int, last: int, merged: Segment) -> "Snapshot":

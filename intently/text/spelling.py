@@ -4,6 +4,7 @@ The speller only ever suggests words to add. The word as typed is searched too, 
 catalogue does not have, a model number, a word of the language.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from rapidfuzz import process
@@ -35,23 +36,31 @@ class WordTable:
         """`counts` has words as they are written, without accents; `stem` tells which are forms of one."""
         self.num_words = sum(counts.values())
         self._of_stem: dict[str, int] = {}
-        self._by_length: dict[int, list[str]] = {}
+        by_length: dict[int, list[tuple[str, str]]] = {}
         for word, count in counts.items():
             term = stem(word)
             self._of_stem[term] = self._of_stem.get(term, 0) + count
             if len(word) <= _MAX_LETTERS and word.isalpha() and not has_han(word):
-                self._by_length.setdefault(len(word), []).append(word)
+                by_length.setdefault(len(word), []).append((word, term))
+        self._by_length: dict[int, tuple[list[str], list[int]]] = {}  # words, the frequent first; counts, negated
+        for length, words in by_length.items():
+            words.sort(key=lambda each: -self._of_stem[each[1]])
+            self._by_length[length] = [word for word, _ in words], [-self._of_stem[term] for _, term in words]
 
     def count(self, stem: str) -> int:
         """Return how often the forms of a stem occur."""
         return self._of_stem.get(stem, 0)
 
-    def near(self, word: str, edits: int) -> list[tuple[int, str]]:
-        """Return (distance, other word) within some edits; a swap of neighbours is one."""
+    def near(self, word: str, edits: int, min_count: int = 1) -> list[tuple[int, str]]:
+        """Return (distance, other word) within some edits; a swap of neighbours is one.
+
+        Only words whose stem has `min_count` or more are compared, which are few if that is much.
+        """
         found: list[tuple[int, str]] = []
         for length in range(len(word) - edits, len(word) + edits + 1):
-            words = self._by_length.get(length, [])
-            near = process.extract(word, words, scorer=OSA.distance, score_cutoff=edits, limit=None)
+            words, counts = self._by_length.get(length, ([], []))
+            frequent = words[: bisect_right(counts, -min_count)]
+            near = process.extract(word, frequent, scorer=OSA.distance, score_cutoff=edits, limit=None)
             found += [(int(distance), other) for other, distance, _ in near]
         return found
 
@@ -125,8 +134,9 @@ class Speller:
         edits = 1 if len(word) < _MIN_LETTERS_TWO else edits
         min_count = max(min_count, self._min_count)
         near: list[tuple[int, int, str]] = []
+        in_one = -(-min_count // len(self._tables))  # or more: what a word that has so many has in one table at least
         for table in self._tables:
-            for distance, other in table.near(word, edits):
+            for distance, other in table.near(word, edits, in_one):
                 cost = distance + (other[0] != word[0])
                 if other == word or cost > edits or (count := self.count(other)) < min_count:
                     continue

@@ -22,8 +22,9 @@ from intently.live import merging as live
 from intently.live.ad_reader import IndexSettings
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon
 from intently.snapshot.segment import CONTENT_FIELDS
+from intently.snapshot.snapshot import Snapshot
 from intently.text.ocr_cleaning import OcrCleaner, OcrSettings
-from intently.types import Ad, Channel, Span, UserContext
+from intently.types import Ad, Channel, Delete, Span, UserContext
 from tests.engine.small_engine import ADS, QUERIES, SETTINGS, TEXTS, USERS, ids, make_engine
 
 INDEXING = IndexSettings(PostingSettings(num_near=6, num_beams=4, max_ad_tokens=20), OcrSettings(high=0.4, low=0.4))
@@ -271,6 +272,19 @@ def test_wrong_ids_are_refused_and_nothing_is_half_removed(engine, ad_ids, probl
     engine.remove_ads(["pan"])
     with pytest.raises(InputError, match="no ad 'pan'"):
         engine.remove_ads(["pan"])
+
+
+def test_deleting_many_looks_their_rows_up_at_once(engine, monkeypatch):
+    asked, real = [], Snapshot.rows_of
+
+    def counted(self, numbers):
+        asked.append(len(numbers))
+        return real(self, numbers)
+
+    monkeypatch.setattr(Snapshot, "rows_of", counted)
+    engine.apply([Delete(ad.ad_id) for ad in ADS])
+    assert asked == [len(ADS)]
+    assert not engine.snapshot.alive.any()
 
 
 def test_nothing_to_do(engine):

@@ -205,7 +205,7 @@ class Machine(RuleBasedStateMachine):
         entered = threading.Event()
         future = self.pool.submit(self._enter, [Put(ad)], entered)
         assert entered.wait(300)
-        while not future.done() and self.engine._live._being_read.get(ad.ad_id, 0) <= sum(
+        while not future.done() and self.engine._live._overtaken.being_read.get(ad.ad_id, 0) <= sum(
             one.ad.ad_id == ad.ad_id for one in self.pending
         ):
             pass

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from intently.live.applier import Applier
+from intently.live.overtaken import Overtaken
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Ad, Delete, Patch, Put
@@ -15,7 +16,7 @@ PLACES = [
     (Attributes, "concatenated"),
     (Snapshot, "without"),
     (Snapshot, "appended"),
-    (Applier, "_remember"),
+    (Overtaken, "remember"),
     (Applier, "_appended"),
 ]
 CHANGES = [Put(Ad("new", "Red gizmo")), Put(Ad("robot", "Red lamp")), Patch("pan", {"bid": 9.0}), Delete("kettle")]
@@ -81,7 +82,8 @@ def test_a_change_that_is_interrupted_is_not_there(engine, monkeypatch, kind, na
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 def test_a_change_that_is_interrupted_after_it_was_shown_is_there(engine, error):
-    engine._live._number_of = FailsOnce(engine._live._number_of, error)
+    numbers = engine._live._numbers
+    numbers._of = FailsOnce(numbers._of, error)
     with pytest.raises(error):
         engine.apply(CHANGES)
     engine.apply([Patch("lamp", {"bid": 1.0})])  # whoever writes next mends what was left behind

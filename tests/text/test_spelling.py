@@ -138,3 +138,13 @@ def test_equals_looking_at_every_word(counts, word):
     near = sorted((edits(word, other) + (word[0] != other[0]), -count, other) for other, count in counts.items())
     near = [entry for entry in near if entry[0] <= (1 if len(word) < 9 else 2)]
     assert found == ((near[0][2],) if near else ())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(words, st.lists(st.integers(0, 120), min_size=3, max_size=3), max_size=12), words)
+def test_words_in_several_tables_count_together(counts, word):
+    tables = [{each: parts[at] for each, parts in counts.items() if parts[at]} for at in range(3)]
+    whole = {each: sum(parts) for each, parts in counts.items() if any(parts)}
+    apart, together = Speller([WordTable(table) for table in tables]), Speller([WordTable(whole)])
+    for asked in (word, *counts):
+        assert apart.suggest(asked) == together.suggest(asked)
