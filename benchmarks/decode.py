@@ -60,10 +60,10 @@ from intently.intentions.decode import ConstrainedDecoder, DecodeSettings, Score
 from intently.intentions.decode import Prompt as PromptProtocol
 from intently.intentions.live import LiveTrie
 from intently.intentions.trie import Trie
-from intently.models.device import intra_op_threads
 from intently.models.output import OutputRows
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Runtime, Student
+from intently.models.threads import intra_op_threads
 
 NUM_BEAMS, MAX_QUERY_TOKENS, BATCH_SIZE = 50, 32, 32
 

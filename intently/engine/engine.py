@@ -119,7 +119,7 @@ class Engine:
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads)
         self.encoder = encoder.use(settings.runtime, num_threads) if encoder else None
-        decoder, near = student.decoder(intentions.trie), intentions.near
+        decoder, near = self.student.decoder(intentions.trie), intentions.near
         intention_reader = IntentionReader(decoder, near, near.guidance)
         self._models = Models(self.student, self.encoder, intention_reader, intentions)
         reader = AdReader(

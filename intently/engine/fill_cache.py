@@ -6,8 +6,8 @@ from pathlib import Path
 from intently.engine.cache import QueryCache
 from intently.engine.engine import Engine
 from intently.intentions.decode import Decoded, DecodeSettings
-from intently.models.device import intra_op_threads
 from intently.models.intention_reader import IntentionReader
+from intently.models.threads import intra_op_threads
 
 
 def fill_cache(

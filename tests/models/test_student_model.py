@@ -6,8 +6,9 @@ from safetensors.torch import load_file, save_file
 from intently.errors import ArtifactError
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.student import Student
+from intently.models.weights import BackboneConfig
 from tests.conftest import assert_damage_is_refused
 
 TEXTS = ["red robot vacuum", "红色扫地机器人", "", "drill bit for red lamp led " * 3, "pan"]

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from intently.models.onnx_runner import OnnxRunner
 
 from intently.errors import SettingsError
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
 from intently.models import onnx_graph
-from intently.models.backbone import Backbone, BackboneConfig
-from intently.models.onnx_runner import OnnxRunner
+from intently.models.backbone import Backbone
 from intently.models.student import Runtime, Student
+from intently.models.weights import BackboneConfig
 
 TEXTS = ["red robot vacuum", "红色扫地机器人", "", "drill bit for red lamp", "pan"]
 
