@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from intently.cli.shared import EngineDirectory, SettingsFile, SkipBad, err, need_models, out
+from intently.cli.shared import EngineDirectory, SettingsFile, SkipBad, err, need_engine, out
 from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.types import Ad
 
@@ -25,7 +25,7 @@ def serve(
     settings: SettingsFile = None,
 ) -> None:
     """Serve an engine over HTTP until a signal comes; the address /docs describes it."""
-    need_models()
+    need_engine()
     _need_service()
     from intently.serve.server import serve as run_server
     from intently.serve.settings import ServeSettings

@@ -6,14 +6,24 @@ this protocol (`intently.models.student`).
 Shape letters: B batch, P positions, K past positions, W beams, D hidden size.
 """
 
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from intently.arrays import Float32Array, IntArray, Mask
+from intently.errors import MissingDependencyError, install_hint
 from intently.intentions.decode import OutputLayer, States
 
 # Keys and values of positions that were read already, one (keys, values) pair a layer, each (B, H, K, E). Of arrays or
 # of tensors: only the network that made them reads them.
 Past = list[tuple[Any, Any]]
+
+
+def need_torch() -> None:
+    """Raise `MissingDependencyError` where PyTorch, which is about to be imported, is not installed."""
+    if find_spec("torch") is None:
+        raise MissingDependencyError(
+            "PyTorch trains models, and runs them with runtime 'torch', and it is missing; " + install_hint("models")
+        )
 
 
 class Network(Protocol):

@@ -23,7 +23,7 @@ from intently.files import write_text
 from intently.intentions.decode import ConstrainedDecoder, States
 from intently.intentions.trie import Trie
 from intently.models.files import read_prefixes
-from intently.models.network import Network, Past
+from intently.models.network import Network, Past, need_torch
 from intently.models.prompt import Ancestry
 from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.models.weights import BackboneConfig, BackboneWeights
@@ -93,6 +93,7 @@ class Student:
     def backbone(self) -> "Backbone":
         """The backbone as PyTorch has it. Cost: a copy of the weights, if only these were loaded."""
         if isinstance(self._held, BackboneWeights):
+            need_torch()
             from intently.models.backbone import Backbone
 
             self._held = Backbone.of(self._held).eval()

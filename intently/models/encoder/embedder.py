@@ -25,6 +25,7 @@ from intently.index.token_vectors import TokenVectors
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.encoder.stored import StoredEncoder
 from intently.models.files import map_weights
+from intently.models.network import need_torch
 from intently.models.student import Runtime, Student
 from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import from_mapping
@@ -84,6 +85,7 @@ class Embedder:
     def encoder(self) -> "BridgeEncoder":
         """The encoder as PyTorch has it. Cost: a copy of the weights, if only these were loaded."""
         if isinstance(self._held, StoredEncoder):
+            need_torch()
             from intently.models.encoder.model import BridgeEncoder
 
             self._held = BridgeEncoder.of(self._held, self._directory / _WEIGHTS).eval()
@@ -275,6 +277,7 @@ class Embedder:
             stored = StoredEncoder(settings, feature_size, student.weights, map_weights(path))
             stored.check(path)
             return cls(stored, student.tokenizer, directory=directory)
+        need_torch()
         from intently.models.encoder.hugging_face import HuggingFaceBackbone
         from intently.models.encoder.model import BridgeEncoder
 
