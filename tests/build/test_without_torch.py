@@ -19,7 +19,7 @@ from test_cli import write_checkpoint
 from intently.build.settings import BuildSettings
 from intently.engine.engine import Engine
 from intently.models.student import Runtime
-from intently.types import Ad, Delete, Span, Patch, Put
+from intently.types import Ad, Delete, Patch, Put, Span
 from tests.conftest import unigram
 
 QUERIES = ["red drill", "家用水壶", "heavy vacuum lamp", "红色 跑鞋"]
