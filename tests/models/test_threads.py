@@ -1,7 +1,10 @@
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,3 +97,10 @@ def in_threads(*functions: Callable[[], None]) -> None:
     with ThreadPoolExecutor(len(functions)) as pool:
         for future in [pool.submit(function) for function in functions]:
             future.result()
+
+
+def test_without_pytorch_there_is_nothing_to_set_and_it_is_not_imported():
+    code = "import sys\nfrom intently.models.threads import intra_op_threads\n"
+    code += "with intra_op_threads(3): print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (ran.stdout.strip(), ran.stderr) == ("False", "")
