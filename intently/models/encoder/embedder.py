@@ -272,8 +272,9 @@ class Embedder:
         path, place = directory / _WEIGHTS, directory / _BACKBONE
         if kind == _COMPACT:
             student = Student.load(place)
-            with _config_named(directory):
-                settings.check_heads(student.dimension)
+            if settings.cross_attention:
+                with _config_named(directory):
+                    settings.check_heads(student.dimension)
             stored = StoredEncoder(settings, feature_size, student.weights, map_weights(path))
             stored.check(path)
             return cls(stored, student.tokenizer, directory=directory)

@@ -57,7 +57,7 @@ class EncoderSettings:
 
     def check_heads(self, hidden_size: int) -> None:
         """Raise `SettingsError` unless the cross-attention's heads share states of this size."""
-        if self.cross_attention and hidden_size % self.num_heads:
+        if hidden_size % self.num_heads:
             raise SettingsError(
                 f"'num_heads' is {self.num_heads}; it takes a divisor of the backbone's hidden size {hidden_size}"
             )
