@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intently.cli.shared import EngineDirectory, SkipBad, err, need_files, need_models, out, print_json
+from intently.cli.shared import EngineDirectory, SkipBad, err, need_files, need_engine, out, print_json
 from intently.progress import StageProgress
 
 
@@ -26,7 +26,7 @@ def update(
 ) -> None:
     """Let today's ads change an engine without training: ads come, go and change; publish its next generation."""
     need_files(ads=ads)
-    need_models()
+    need_engine()
     from intently.build.update import update_engine
 
     with StageProgress(err) as progress:
