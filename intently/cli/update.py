@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intently.cli.shared import EngineDirectory, SkipBad, err, need_files, need_engine, out, print_json
+from intently.cli.shared import EngineDirectory, SkipBad, err, need_engine, need_files, out, print_json
 from intently.progress import StageProgress
 
 
