@@ -60,10 +60,10 @@ from intently.intentions.decode import ConstrainedDecoder, DecodeSettings, Score
 from intently.intentions.decode import Prompt as PromptProtocol
 from intently.intentions.live import LiveTrie
 from intently.intentions.trie import Trie
-from intently.models.device import intra_op_threads
 from intently.models.output import OutputRows
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Runtime, Student
+from intently.models.threads import intra_op_threads
 
 NUM_BEAMS, MAX_QUERY_TOKENS, BATCH_SIZE = 50, 32, 32
 
@@ -208,13 +208,13 @@ def constraint(options: argparse.Namespace) -> Tables:
 def _unconstrained(student: Student, prompt: PromptProtocol) -> Tensor:
     """Return the log-probabilities of an ordinary beam search over the whole token vocabulary."""
     weight, bias = student.backbone.word_embeddings.weight, student.backbone.head_bias
-    states, log_prob = prompt.first(), torch.zeros(1)
+    states, log_prob = torch.as_tensor(prompt.first()), torch.zeros(1)
     for left in range(NUM_TOKENS, 0, -1):
         continued = log_prob[:, None] + F.linear(states, weight, bias).log_softmax(dim=1)
         log_prob, best = continued.flatten().topk(NUM_BEAMS)
         if left > 1:
             parents, tokens = (best // len(weight)).numpy(), (best % len(weight)).numpy()
-            states = prompt.advance(parents[None], tokens[None])[0]
+            states = torch.as_tensor(prompt.advance(parents[None], tokens[None])[0])
     return log_prob
 
 

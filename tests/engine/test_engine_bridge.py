@@ -27,7 +27,7 @@ from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.live import ad_reader as new_ads
 from intently.live.ad_reader import IndexSettings
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.encoder.backbone import CompactBackbone
 from intently.models.encoder.embedder import Embedder
 from intently.models.encoder.model import BridgeEncoder
@@ -35,6 +35,7 @@ from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.student import Runtime
 from intently.models.tokenizer import StudentTokenizer
+from intently.models.weights import BackboneConfig
 from intently.text.analyze import Analyzer
 from intently.text.chunk import ChunkSettings
 from intently.types import Ad, Channel, Span
