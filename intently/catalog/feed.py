@@ -193,7 +193,8 @@ def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Tabl
 
     table = Table(path, format=format, reading=reading, is_header=is_header)
     if english := english_names(table.header, fields):
-        table.reading = replace(reading, usual={**english, **reading.usual})
+        said = {column: target for column, target in reading.columns.items() if column not in reading.usual}
+        table.reading = replace(reading, columns=said, usual={**english, **reading.usual})
         table.notes.append("columns in another language: " + ", ".join(f"{a} is {b}" for a, b in english.items()))
     return table
 
