@@ -12,6 +12,7 @@ from intently.market.days import local_hour, zone_named
 SLOT_S = 900  # seconds; all offsets of time zones are multiples of it
 LOOK_BACK_SLOTS = 96  # slots that tell how today compares with the forecast
 _SECONDS_A_HOUR = 3600
+_MOST_SHARES = 64
 
 
 class Traffic:
@@ -35,14 +36,24 @@ class Traffic:
         self._seen: dict[int, int] = {}  # slot → requests
         self._weights: dict[int, float] = {}  # slot → forecast, as it is asked for again and again
         self._levels: tuple[int, float] | None = None  # slot → its level, as it is the same for a whole slot
+        self._shares: dict[tuple[float, float, float], float] = {}  # of this moment: many campaigns ask for the same
 
     def count(self, at_s: float, num_requests: int = 1) -> None:
         """Note requests. Cost: O(1)."""
         slot = int(at_s // SLOT_S)
         self._seen[slot] = self._seen.get(slot, 0) + num_requests
+        self._shares.clear()
 
     def share(self, start_s: float, end_s: float, at_s: float) -> float:
         """Return which share, 0 to 1, of the requests between two instants is over at `at_s`."""
+        key = start_s, end_s, at_s
+        if key not in self._shares:
+            if len(self._shares) >= _MOST_SHARES:
+                self._shares.clear()
+            self._shares[key] = self._share(start_s, end_s, at_s)
+        return self._shares[key]
+
+    def _share(self, start_s: float, end_s: float, at_s: float) -> float:
         if at_s <= start_s:
             return 0.0
         if at_s >= end_s:
@@ -87,3 +98,4 @@ class Traffic:
         """Take over what `state` returned."""
         self._seen = {int(slot): count for slot, count in state["seen"].items()}
         self._levels = None
+        self._shares.clear()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from intently.arrays import Float64Array, IntArray, Mask
-from intently.market.clicks.sessions import Sessions, ratio
+from intently.market.clicks.sessions import Sessions, item_sums, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ def fit_position_based(sessions: Sessions, *, iterations: int = 500, tolerance: 
     shown = np.bincount(place.ravel()).astype(np.float64)
     clicked = np.bincount(place.ravel(), weights=sessions.clicks.ravel())
     examination, attraction = np.full(num_positions, 0.5), np.full(num_items, 0.5)
-    shown_at = np.bincount(position, weights=shown, minlength=num_positions)
-    clicks_of = np.bincount(item, weights=clicked, minlength=num_items)
+    shown_at = item_sums(position, shown, num_positions)
+    clicks_of = item_sums(item, clicked, num_items)
     for _ in range(iterations):
         looks, attracts = examination[position], attraction[item]
         # Expected looks: a click is one; without a click, as far as the item explains the silence.
         looked = clicked + (shown - clicked) * looks * (1 - attracts) / (1 - looks * attracts)
-        new_attraction = ratio(clicks_of, np.bincount(item, weights=looked, minlength=num_items), 0.5)
-        new_examination = ratio(np.bincount(position, weights=looked, minlength=num_positions), shown_at, 0.5)
+        new_attraction = ratio(clicks_of, item_sums(item, looked, num_items), 0.5)
+        new_examination = ratio(item_sums(position, looked, num_positions), shown_at, 0.5)
         moved = max(np.abs(new_examination - examination).max(), np.abs(new_attraction - attraction).max())
         examination, attraction = new_examination, new_attraction
         if moved < tolerance:

@@ -76,7 +76,7 @@ def perplexity(model: ClickModel, sessions: Sessions) -> Float64Array:
 
 def item_sums(items: IntArray, values: Float64Array, num_items: int) -> Float64Array:
     """Return the sum (I,) of `values` over each item."""
-    return np.bincount(items.ravel(), weights=values.ravel(), minlength=num_items)
+    return np.asarray(np.bincount(items.ravel(), weights=values.ravel(), minlength=num_items), np.float64)
 
 
 def ratio(part: Float64Array, whole: Float64Array, unknown: float) -> Float64Array:

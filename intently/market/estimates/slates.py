@@ -33,7 +33,12 @@ def position_based_ips(
         cure = "estimate examinations by a click model, and leave out positions that nobody sees"
         raise InputError("shown ads need an examination above 0", cure=cure, field="logged_examination")
     weights = target / logged
-    return estimated("position-based IPS", (weights * rewards).sum(axis=1), weights.mean(axis=1), confidence=confidence)
+    return estimated(
+        "position-based IPS",
+        (weights * rewards).sum(axis=1),
+        np.asarray(weights.mean(axis=1), np.float64),
+        confidence=confidence,
+    )
 
 
 def cascade_ips(
