@@ -45,6 +45,7 @@ class OnlineSettings:
     """What is built, and the traffic that it meets."""
 
     build: BuildSettings = SETTINGS
+    engine: str = ""  # directory of an engine of these ads; empty: one is built
     traffic: TrafficSettings = field(default_factory=TrafficSettings)
 
 
@@ -59,13 +60,15 @@ def run_online(
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     # The traffic may change without the systems being asked anew.
-    steps = Steps(out / "systems", fingerprint_of(inputs, settings.build), queries.ids)
-    catalog = read_ads(files.ads).catalog
-    engine_path = steps.work("engine") / "engine"
-    steps.facts(
-        "build", lambda: build_engine(files.ads, files.clicks, engine_path, settings.build, progress=progress).facts
+    steps = Steps(
+        out / "systems", fingerprint_of(inputs, {"build": settings.build, "engine": settings.engine}), queries.ids
     )
-    engine = Engine.load(engine_path, num_threads=2)
+    catalog = read_ads(files.ads).catalog
+    directory = Path(settings.engine) if settings.engine else steps.work("engine") / "engine"
+    if not settings.engine:
+        build = partial(build_engine, files.ads, files.clicks, directory, settings.build, progress=progress)
+        steps.facts("build", lambda: build().facts)
+    engine = Engine.load(directory, num_threads=2)
     functions: dict[str, Callable[[], Answers]] = {
         CONTROL: partial(keyword_answers, catalog, queries.texts, settings.traffic.depth),
         "BM25": partial(bm25, catalog, queries.texts),

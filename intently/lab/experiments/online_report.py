@@ -112,6 +112,9 @@ def sentence(found: Verdicts, arm: str = "RARE") -> str:
     parts = []
     for metric, name in (("consumption", "consumption"), ("gmv", "GMV")):
         each = found.differences[arm][metric]
+        if math.isnan(each.estimate):
+            parts.append(f"{name}: the control has none")
+            continue
         low, high = each.interval
         word = (
             "no proven difference" if not found.is_significant(arm, metric) else "more" if each.estimate > 0 else "less"

@@ -22,6 +22,7 @@ from intently.market import (
     Ledger,
     Pace,
     Pacer,
+    PacingSettings,
     Traffic,
     run_auction,
 )
@@ -40,7 +41,7 @@ class TrafficSettings:
     shoppers: ShopperSettings = field(default_factory=ShopperSettings)
     depth: int = 50  # ads that a system hands to the auction
     reserve: float = 0.05  # least price of a click
-    budget_a_visit: float = 0.25  # all daily budgets together, for each visit of a day
+    budget_a_visit: float = 1.0  # all daily budgets together, for each visit of a day
     slot_clicks: tuple[float, ...] = (1.0, 0.75, 0.55, 0.4)
 
 
@@ -86,7 +87,8 @@ class _Arm:
         micros = np.maximum(np.rint(budgets * MICROS).astype(np.int64), 1).tolist()
         self.ledger = Ledger(Budget(str(number), each) for number, each in enumerate(micros))
         self.traffic = Traffic(HOURS)
-        self.pacer = Pacer(self.ledger, self.traffic)
+        # Most of these budgets are a few clicks a day: nothing is throttled before its rate is known.
+        self.pacer = Pacer(self.ledger, self.traffic, PacingSettings(first_probability=1.0))
         self.by_shopper = np.zeros((num_shoppers, len(METRICS)))
         self.by_query = np.zeros((len(offer.grades), len(METRICS)))
         self.spent = np.zeros(len(budgets))

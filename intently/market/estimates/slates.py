@@ -35,7 +35,7 @@ def position_based_ips(
     weights = target / logged
     return estimated(
         "position-based IPS",
-        (weights * rewards).sum(axis=1),
+        np.asarray((weights * rewards).sum(axis=1), np.float64),
         np.asarray(weights.mean(axis=1), np.float64),
         confidence=confidence,
     )
@@ -53,7 +53,12 @@ def cascade_ips(
     rewards, _, target, logged = _same_shape(rewards, rewards, target, logged)
     ratios = weights_of(target.ravel(), logged.ravel()).reshape(target.shape)
     weights = np.cumprod(ratios, axis=1)
-    return estimated("cascade IPS", (weights * rewards).sum(axis=1), weights[:, -1], confidence=confidence)
+    return estimated(
+        "cascade IPS",
+        np.asarray((weights * rewards).sum(axis=1), np.float64),
+        np.asarray(weights[:, -1], np.float64),
+        confidence=confidence,
+    )
 
 
 def _same_shape(*columns: Float64Array) -> tuple[Float64Array, ...]:
