@@ -1,5 +1,6 @@
 """The experiment in simulated traffic: an A/A pair shows nothing, a better system is found, rerun byte for byte."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,22 @@ pytest.importorskip("torch")
 from intently.catalog import Catalog, Run
 from intently.catalog.qrels import Qrels
 from intently.errors import InputError
+from intently.lab.experiments import online as online_module
+from intently.lab.experiments.data import Files
 from intently.lab.experiments.keywords import KeywordMatcher
-from intently.lab.experiments.online import AGAIN, CONTROL, keyword_answers, segments, simulate
+from intently.lab.experiments.online import (
+    AGAIN,
+    CONTROL,
+    OnlineSettings,
+    keyword_answers,
+    run_online,
+    segments,
+    simulate,
+)
 from intently.lab.experiments.online_report import Online, sections, sentence, verdicts
 from intently.lab.experiments.online_traffic import TrafficSettings
 from intently.lab.experiments.report_markdown import markdown
+from intently.lab.experiments.runner import Answers
 from intently.lab.world.shoppers import ShopperSettings
 from intently.types import Ad
 
@@ -144,3 +156,40 @@ def test_segments_share_out_the_queries(online):
 def test_a_control_is_needed():
     with pytest.raises(InputError, match=CONTROL):
         simulate(CATALOG, IDS, {"RARE": runs()["RARE"]}, QRELS, TRAFFIC, progress=lambda *_: None)
+
+
+def test_the_command_is_resumable_and_writes_its_report(tmp_path, monkeypatch):
+    """All but the models: what the engine finds is given here."""
+    pytest.importorskip("bm25s")
+    (tmp_path / "ads.jsonl").write_text(
+        "".join(
+            json.dumps(
+                {"ad_id": f"ad{row}", "title": f"query{row % 30} ad", "keywords": [f"query{row % 30}"], "bid": 0.5}
+            )
+            + "\n"
+            for row in range(NUM_ADS)
+        )
+    )
+    (tmp_path / "clicks.tsv").write_text("query\tad_id\tclicks\nquery1\tad1\t2\n")
+    judged = "".join(f"q{query}\tquery{query}\tad{row}\t{grade}\n" for query, row, grade in PAIRS)
+    (tmp_path / "test.tsv").write_text("query_id\tquery\tad_id\trelevance\n" + judged)
+    (tmp_path / "results.md").write_text("# Results\n\n<!-- online -->\n<!-- /online -->\n")
+    asked: list[str] = []
+
+    def answer(engine, texts, channel, *, progress):
+        asked.append(str(channel))
+        return Answers([([f"ad{int(text[5:])}"], [1.0]) for text in texts])
+
+    monkeypatch.setattr(online_module, "answer", answer)
+    monkeypatch.setattr(online_module.Engine, "load", lambda directory, num_threads: None)
+    files = Files(tmp_path / "ads.jsonl", tmp_path / "clicks.tsv", tmp_path / "test.tsv", tmp_path / "test.tsv")
+    settings = OnlineSettings(engine=str(tmp_path / "engine"), traffic=TRAFFIC)
+    reports = []
+    for _ in range(2):
+        told = run_online(files, tmp_path / "out", settings, progress=lambda *_: None, results=tmp_path / "results.md")
+        reports.append((told.read_bytes(), (tmp_path / "results.md").read_bytes()))
+    assert asked == ["dense", "intention", "fused"]  # not again
+    assert reports[0] == reports[1]
+    for report in reports[0]:
+        assert b"RARE against keywords" in report
+        assert b"BM25" in report
