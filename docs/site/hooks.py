@@ -17,7 +17,7 @@ _PAGES = {"README.md": "index.md", "CHANGELOG.md": "CHANGELOG.md", "CONTRIBUTING
           "SECURITY.md": "SECURITY.md"}  # fmt: skip
 _SHOWN = ("examples", "benchmarks", "operation")  # whose files are shown on pages of their own
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".service": "ini", "": "docker"}
-_LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^(```.*?^```)", re.M | re.S)
 
 
@@ -53,8 +53,6 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
     parts = _FENCE.split(markdown)
     return "".join(part if at % 2 else _LINK.sub(lambda found: _linked(found, source, here), part)
                    for at, part in enumerate(parts))  # fmt: skip
-
-
 
 
 def _rooms() -> list[str]:

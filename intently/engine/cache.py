@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.arrays import Float64Array
 from intently.engine.cache_statistics import CacheStatistics, Counter
 from intently.errors import ArtifactError, InputError
 from intently.files import atomic_write
@@ -118,6 +119,19 @@ class QueryCache:
         found = self._find(_key(query))
         self._counter.count(found is not None)
         return found
+
+    def reaching(self, weights: Float64Array, num: int) -> tuple[list[str], int]:
+        """Return the `num` queries that mean most of some intentions, best first, and how many mean any of them.
+
+        `weights (I,)` say how much each intention counts. Cost: one pass over all entries.
+        """
+        shares = np.exp(self._log_probs.astype(np.float64)) * weights[self._ids]
+        totals = np.add.reduceat(np.append(shares, 0.0), self._entry_bounds[:-1].astype(np.int64))
+        totals[np.diff(self._entry_bounds.astype(np.int64)) == 0] = 0.0
+        order = np.lexsort((np.arange(len(totals)), -totals))
+        best = order[: min(num, int((totals > 0).sum()))].tolist()
+        texts = [self._texts[self._text_bounds[at] : self._text_bounds[at + 1]].tobytes().decode() for at in best]
+        return texts, int((totals > 0).sum())
 
     def _find(self, key: bytes) -> Decoded | None:
         number = np.uint64(_hash(key))

@@ -6,6 +6,7 @@ query ─ read once ┬─ student reads ─┬─ decode intentions → posting
                   └─ terms → BM25 ───────────────────────────────────┘
 """
 
+import copy
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from intently.engine.caps import Caps
 from intently.engine.channels import ALL_CHANNELS
 from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
+from intently.engine.inspection import AdInspection, Inspection, inspect, inspect_ad
 from intently.engine.learned_fusion import Features, LearnedFusion
 from intently.engine.pace import Clock, Pace
 from intently.engine.parts import check_parts
@@ -383,7 +385,52 @@ class Engine:
         not count.
         """
         self._check_process()
-        snapshot = self._live.snapshot
+        return self._verdicts(request, ad_ids, self._live.snapshot)
+
+    def inspect(self, request: Request, ad_ids: Sequence[str] = ()) -> Inspection:
+        """Return everything behind the answer to a request, and where each of some ads stands in every channel.
+
+        The request's deadline does not count. Cost: about five answers, one of them `why.DEPTH` ads deep.
+        """
+        self._check_process()
+        return inspect(self, request, ad_ids, self._live.snapshot)
+
+    def inspect_ad(self, ad_id: str) -> AdInspection | None:
+        """Return an ad as the engine knows it, with the head queries that reach it; None if it is not there.
+
+        Cost: one pass over all postings, and the answers to `inspection.NUM_HEAD_QUERIES` queries.
+        """
+        self._check_process()
+        return inspect_ad(self, ad_id, self._live.snapshot)
+
+    def varied(self, settings: RetrievalSettings, *, learned: bool = True, decoded: bool = False) -> "Engine":
+        """Return an engine that answers with other settings, and shares everything else with this one, changes too.
+
+        Without `learned` it fuses by reciprocal ranks. With `decoded` it reads queries as it reads ads, without the
+        query cache: a build may have found that queries are read better by nearness alone. Runtime and threads stay as
+        they are. Raises `InputError` for `decoded` if the student was not trained to speak. Cost: none.
+        """
+        other, near = copy.copy(self), self.intentions.near
+        other.settings, other.pace = settings, Pace()
+        if not learned:
+            other.fusion = None
+        if decoded:
+            models = self.query_models
+            if near is None or near.of_ads.model_temperature is None:
+                raise InputError("the student of this engine was not trained to decode", field="decoded")
+            reader = replace(models.intention_reader, guidance=near.of_ads)
+            other._models, other.cache = replace(models, intention_reader=reader), None
+        return other
+
+    def _row(self, snapshot: Snapshot, ad_id: str) -> int | None:
+        return next(iter(self._live.rows_in(snapshot, [ad_id])), None)
+
+    def _answered(self, request: Request, snapshot: Snapshot) -> Ranking:
+        check_columns(request, snapshot)
+        checked_user(request.user)
+        return next(self._answer_batch([request], snapshot, Clock()))
+
+    def _verdicts(self, request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> tuple[Verdict, ...]:
         deep = replace(request, k=max(request.k, DEPTH), explain=True, deadline_ms=None)
         user = checked_user(request.user)
         check_columns(request, snapshot)
@@ -391,8 +438,8 @@ class Engine:
         uncapped = ranking
         if request.max_per:
             uncapped = next(self._answer_batch([replace(deep, max_per=EMPTY)], snapshot, Clock()))
-        numbers = {ad_id: next(iter(self._live.rows_in(snapshot, [ad_id])), None) for ad_id in ad_ids}
-        return tuple(verdict(request, user, ad_id, numbers[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
+        rows = {ad_id: self._row(snapshot, ad_id) for ad_id in ad_ids}
+        return tuple(verdict(request, user, ad_id, rows[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
 
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.

@@ -1,11 +1,15 @@
 """Why one ad is in an answer, or the first rule or stage that kept it out."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
+import numpy as np
+
+from intently.arrays import Mask
 from intently.catalog import CheckedUser
+from intently.engine.search import NUM_EVIDENCE, Searched
 from intently.filters import Expression
 from intently.snapshot.snapshot import Snapshot
-from intently.types import Ad, Ranking, Request, Verdict
+from intently.types import Ad, Channel, Ranking, Request, Verdict
 
 DEPTH = 1_000  # ads deep that a place in the ranking is looked for
 
@@ -16,6 +20,44 @@ _WANTED = {
     "time": "day_parts",
     "audiences": "audiences",
 }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one ad stands in one channel, whether the channel found it or not.
+
+    `rank` is its place among all eligible ads and itself, by `score`, which an ad that nothing leads to does not have.
+    `was_found`: the channel gave it to the fusion. `evidence` is as in a `Reason`.
+    """
+
+    channel: Channel
+    rank: int | None
+    score: float
+    was_found: bool
+    evidence: tuple[tuple[str, float], ...] = ()
+
+
+def places(searched: Searched, eligible: Mask, ad_row: int) -> tuple[Place, ...]:
+    """Return one ad's place in each channel that was searched, by the scores of all ads. `eligible (N,)`: of the query.
+
+    Cost: the scores of all ads in each channel, for the dense one with late interaction if its encoder has that.
+    """
+    reasons = {reason.channel: reason for reason in searched.reasons(ad_row)}
+    rows = np.arange(len(eligible))
+    found = []
+    for name, hits in searched.found.items():
+        if reason := reasons.get(name):
+            found.append(Place(name, reason.rank, reason.score, True, reason.evidence))
+            continue
+        scores = hits.scores_of(rows)
+        score = float(scores[ad_row])
+        if score <= 0 and name is not Channel.DENSE:
+            found.append(Place(name, None, score, False))
+            continue
+        before = (scores > score) | ((scores == score) & (rows < ad_row))
+        rank = 1 + int((before & eligible).sum())
+        found.append(Place(name, rank, score, False, hits.evidence(ad_row, score)[:NUM_EVIDENCE]))
+    return tuple(found)
 
 
 def verdict(

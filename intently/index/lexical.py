@@ -162,6 +162,12 @@ class LexicalIndex:
         starts, rows = self.postings.offsets, self.postings.ad_rows
         return len(reduce(np.intersect1d, (rows[starts[each] : starts[each + 1]] for each in ids if each is not None)))
 
+    def terms_of(self, ad_row: int) -> tuple[tuple[str, float], ...]:
+        """Return the terms of one ad with their BM25 weights, largest first. Cost: one pass over all postings."""
+        keys, weights = self.postings.of_ad(ad_row)
+        pairs = zip(keys.tolist(), weights.tolist(), strict=True)
+        return tuple((self._terms[key], weight) for key, weight in sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
     def __contains__(self, term: str) -> bool:
         return term in self._term_ids
 

@@ -39,6 +39,11 @@ class Postings:
         part = slice(self.offsets[key], self.offsets[key + 1])
         return self.ad_rows[part], self.weights[part]
 
+    def of_ad(self, ad_row: int) -> tuple[IntArray, Float32Array]:
+        """Return the keys that lead to one ad, ascending, and their weights. Cost: one pass over all entries."""
+        at = np.flatnonzero(self.ad_rows == ad_row)
+        return np.searchsorted(self.offsets, at, side="right") - 1, self.weights[at]
+
     def counts(self) -> IntArray:
         """Return the number of ads (K,) of every key."""
         return np.diff(self.offsets)

@@ -39,6 +39,7 @@ from torch import Tensor
 from intently.arrays import Float64Array, IntArray, Mask
 from intently.errors import InputError, SettingsError
 from intently.intentions.prior import LeafOrder, Near, Prior
+from intently.intentions.trace import Trace
 from intently.intentions.trie import Trie
 from intently.settings import check_choice, check_range
 
@@ -216,10 +217,18 @@ class ConstrainedDecoder:
         """The order of the trie's intentions that a prior needs."""
         return LeafOrder(self.trie)
 
-    def decode(self, prompt: Prompt, settings: DecodeSettings, near: Sequence[Near] | None = None) -> list[Decoded]:
+    def decode(
+        self,
+        prompt: Prompt,
+        settings: DecodeSettings,
+        near: Sequence[Near] | None = None,
+        *,
+        trace: Trace | None = None,
+    ) -> list[Decoded]:
         """Return the `num_beams` best intentions of each prompt (all, if there are fewer).
 
-        `near` are the intentions near each prompt, by which a prior guides the search. Mode `full` takes none.
+        `near` are the intentions near each prompt, by which a prior guides the search. Mode `full` takes none. `trace`
+        records the search, which then has to be of one prompt.
         """
         if settings.value_weight and self._log_values is None:
             raise SettingsError("'value_weight' is set, but the decoder was given no values")
@@ -227,6 +236,8 @@ class ConstrainedDecoder:
             raise SettingsError("a prior guides mode 'trie' alone; set 'mode' to 'trie', or give no near intentions")
         states = prompt.first()
         num_prompts, num_beams = states.shape[0], settings.num_beams
+        if trace is not None and num_prompts != 1:
+            raise InputError(f"there are {num_prompts} prompts", cure="trace one prompt at a time", field="trace")
         prior = None
         if near is not None and settings.prior_weight:
             if len(near) != num_prompts:
@@ -235,7 +246,7 @@ class ConstrainedDecoder:
         live, finished = self._start(num_prompts), self._start(0)
         depth = 0
         while True:
-            options = self._continue(live, states, depth, settings, prior)
+            options = self._continue(live, states, depth, settings, prior, trace)
             if settings.mode is ScoreMode.TRIE:
                 best = _best(finished.concatenated(options), num_beams, num_prompts)
                 live, finished = best.take(~best.done), best.take(best.done)
@@ -244,6 +255,8 @@ class ConstrainedDecoder:
                 finished = _best(finished.concatenated(ended.take(ended.done)), num_beams, num_prompts)
                 live = _best(options.take(~options.done), num_beams, num_prompts)
                 live = live.take(live.rank_by >= _worst(finished, num_beams, num_prompts)[live.prompt])
+            if trace is not None:
+                trace.keep(np.concatenate((live.node, finished.node)))
             depth += 1
             if not len(live.prompt):
                 break
@@ -268,7 +281,13 @@ class ConstrainedDecoder:
         return _Beams(np.arange(num_prompts), certain, certain, zeros + self.trie.root, zeros, zeros > 0, zeros)
 
     def _continue(
-        self, live: _Beams, states: Tensor, depth: int, settings: DecodeSettings, prior: Prior | None
+        self,
+        live: _Beams,
+        states: Tensor,
+        depth: int,
+        settings: DecodeSettings,
+        prior: Prior | None,
+        trace: Trace | None,
     ) -> _Beams:
         """Return every continuation of the live beams: their children, and their end where one is allowed."""
         trie = self.trie
@@ -300,8 +319,10 @@ class ConstrainedDecoder:
             scores = scores / settings.temperature
         if not np.isfinite(scores).all():
             raise InputError("the model's scores are not finite; check its weights, and that temperature is not tiny")
+        model_scores, prior_scores = scores, None
         if prior is not None:
-            scores = scores + settings.prior_weight * prior.log_masses(live.prompt[rows], nodes, is_end)
+            prior_scores = prior.log_masses(live.prompt[rows], nodes, is_end)
+            scores = scores + settings.prior_weight * prior_scores
         best = np.maximum.reduceat(scores, starts[:-1])
         if settings.mode is ScoreMode.TRIE:
             normalizer = best + np.log(np.add.reduceat(np.exp(scores - best[rows]), starts[:-1]))
@@ -309,6 +330,8 @@ class ConstrainedDecoder:
             normalizer = self._output.log_normalizer(states, settings.temperature)
         # A choice is never more than certain, whatever rounding says: what is dropped by its bound must stay dropped.
         log_prob = live.log_prob[rows] + np.minimum(scores - normalizer[rows], 0.0)
+        if trace is not None:
+            trace.offer(trie, live.node[rows], nodes, is_end, log_prob, model_scores, prior_scores)
         if settings.truncation is not None:
             kept = scores >= best[rows] - settings.truncation
             rows, nodes, is_end, log_prob = rows[kept], nodes[kept], is_end[kept], log_prob[kept]

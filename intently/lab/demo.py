@@ -88,7 +88,8 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
     for text in _examples(world / "queries.tsv"):
         show_ranking(out, engine.catalog, engine.retrieve(text, k=3), explain=True)
     out.print(f'\nAsk it yourself:  intently query {directory / "engine"} "…" --explain', soft_wrap=True)
-    out.print(f"Serve it:         intently serve {directory / 'engine'}", soft_wrap=True)
+    out.print(f"Serve it:         intently serve {directory / 'engine'}   (or: make serve)", soft_wrap=True)
+    out.print("                  then http://127.0.0.1:8080/ shows why an ad was shown, or why not", soft_wrap=True)
 
 
 def _is_there(world: Path, num_ads: int, seed: int) -> bool:

@@ -23,9 +23,10 @@ from tokenizers import Tokenizer
 
 from intently.arrays import IntArray
 from intently.errors import ArtifactError
-from intently.text.normalize import normalize
+from intently.text.normalize import has_han, normalize
 
 METASPACE = "▁"  # stands for the space before a word in a Unigram vocabulary
+_GOES_ON = "##"  # before a token of a WordPiece vocabulary that goes on with a word
 # Put before the names of special tokens, so that no text can say them: `normalize` leaves no control character.
 _UNSAYABLE = "\0"
 # The names of marks that BERT's and XLM-R's tokenizers have, for definitions that do not say which marks they put.
@@ -157,6 +158,19 @@ class StudentTokenizer:
         """
         normalized = [normalize(text) for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(normalized, add_special_tokens=False)]
+
+    def spelled(self, token_ids: Sequence[int]) -> str:
+        """Return tokens as text, also those that end within a word; Chinese words stand without blanks."""
+        text = ""
+        for name in (self.tokens[token_id] for token_id in token_ids):
+            if self.is_unigram:
+                text += name.replace(METASPACE, " ")
+            elif name.startswith(_GOES_ON):
+                text += name.removeprefix(_GOES_ON)
+            else:
+                joins = not text or (has_han(text[-1]) and has_han(name[:1]))
+                text += name if joins else f" {name}"
+        return text.strip()
 
     def extended_by(self, texts: Iterable[str], min_count: int = 2) -> "StudentTokenizer":
         """Return a tokenizer that also knows every character standing alone `min_count` times in `texts`.

@@ -1,5 +1,7 @@
 """The ASGI application: routes, and the gate that every request passes."""
 
+import asyncio
+import contextlib
 import logging
 import re
 import secrets
@@ -10,7 +12,7 @@ from math import ceil
 from time import perf_counter
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders, State
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -20,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from intently.errors import IntentlyError
 from intently.serve.api import ENDPOINTS, Endpoint
 from intently.serve.bodies import check_parameters
+from intently.serve.inspector.history import History
+from intently.serve.inspector.routes import Inspector, routes
 from intently.serve.keys import Role
 from intently.serve.openapi import description, page
 from intently.serve.problems import CONTENT_TYPE, Problem
@@ -35,15 +39,23 @@ _GONE = 499  # what logs and metrics say of a request whose client hung up
 def make_app(service: Service) -> ASGIApp:
     """Return the application that serves a service."""
 
+    inspector = Inspector(service, History(service.metrics))
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await service.start()
+        looking = asyncio.create_task(inspector.run())
         yield
+        looking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await looking
         await service.stop()
 
-    routes = [*_routes(), Route("/openapi.json", _openapi, methods=["GET"]), Route("/docs", _docs, methods=["GET"])]
+    about = [Route("/openapi.json", _openapi, methods=["GET"]), Route("/docs", _docs, methods=["GET"])]
     handlers = {Problem: _told_problem, HTTPException: _told_http, Exception: _told_failure}
-    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(
+        routes=[*_routes(), *about, *routes(inspector, _admit)], exception_handlers=handlers, lifespan=lifespan
+    )
     app.router.redirect_slashes = False
     app.state.service = service
     return Gate(app, service)
@@ -116,7 +128,7 @@ async def _admitted(endpoint: Endpoint, request: Request) -> Response:
     state, service = request.state, request.app.state.service
     state.route = f"{endpoint.method} {endpoint.path}"
     if endpoint.role is not None:
-        _admit(endpoint.role, service, request, state)
+        _admit(endpoint.role, service, request, request.headers.get("authorization"))
     check_parameters(request, [each.name for each in endpoint.parameters if each.place == "query"])
     try:
         return await endpoint.handler(request)
@@ -127,9 +139,9 @@ async def _admitted(endpoint: Endpoint, request: Request) -> Response:
         raise Problem(500, "internal", str(error)) from error
 
 
-def _admit(role: Role, service: Service, request: Request, state: State) -> None:
-    principal = service.keys.principal(request.headers.get("authorization"))
-    state.principal = principal
+def _admit(role: Role, service: Service, request: Request, authorization: str | None) -> None:
+    """Note who asks; raise `Problem` unless the key may do what `role` may, and has some of its quota left."""
+    principal = request.state.principal = service.keys.principal(authorization)
     principal.require(role)
     if principal.bucket is not None and principal.bucket.left_ms <= 0 and role is Role.READ:
         service.metrics.shed.labels("quota_dry_run" if principal.key.dry_run else "quota").inc()

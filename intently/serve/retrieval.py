@@ -64,7 +64,7 @@ async def explain(request: Request) -> Response:
     """Say why ads are in the answer to a query, or why not."""
     service: Service = request.app.state.service
     principal: Principal = request.state.principal
-    _refuse_scoped(principal)
+    refuse_scoped(principal)
     body: ExplainBody = decoded(_EXPLAIN, await json_body(request, service), kinds_of(ExplainBody))
     query = _query(body, "")
     await service.until_seq(body.min_seq, _deadline_ms(service, [body], True))
@@ -83,7 +83,7 @@ def _scoped(query: Query, advertiser: str) -> Query:
     return replace(query, filters=own if query.filters is None else own & as_expression(query.filters))
 
 
-def _refuse_scoped(principal: Principal) -> None:
+def refuse_scoped(principal: Principal) -> None:
     """Raise `Problem` for a key that may see one advertiser's ads only: verdicts tell of everybody's."""
     if principal.key.advertiser:
         raise Problem(

@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import logging
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,15 @@ class DrainingServer(uvicorn.Server):
         finally:
             for each in signals:
                 loop.remove_signal_handler(each)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and tell people where."""
+        await super().startup(sockets)
+        for server in getattr(self, "servers", ()):
+            for one in server.sockets:
+                host, port = one.getsockname()[:2]
+                shown = f"[{host}]" if ":" in host else host
+                logger.info("people begin at http://%s:%d/, programs at /docs", shown, port)
 
     def drain(self) -> None:
         """Begin to drain; called again, stop listening at once."""

@@ -23,6 +23,8 @@ def main() -> None:
     """Run the command line, read a catalogue, search it by words, evaluate a run, and meet a missing extra."""
     assert Path(intently.__file__).is_relative_to(sysconfig.get_path("purelib")), "this is not the installed package"
     assert find_spec("torch") is None, "this environment is not empty"
+    pages = Path(intently.__file__).parent / "serve" / "inspector"
+    assert (pages / "templates" / "base.html").is_file() and (pages / "static" / "inspector.css").is_file()
     with TemporaryDirectory() as directory:
         folder = Path(directory)
         (folder / "qrels.trec").write_text(QRELS)

@@ -252,6 +252,13 @@ def test_a_signal_drains_and_no_request_is_lost(directory, tmp_path):
         socket.create_connection(("127.0.0.1", process.port), timeout=2).close()
 
 
+def test_people_are_told_where_to_begin(process):
+    [told] = [each["message"] for each in process.logged if "people begin at" in each["message"]]
+    assert told == f"people begin at {process.address}/, programs at /docs"
+    page = httpx2.get(f"{process.address}/", params={"q": "red"})
+    assert "How the query was read" in page.text
+
+
 def test_without_keys_only_this_machine_is_served(tmp_path):
     with pytest.raises(InputError, match="no keys"):
         serve(tmp_path, "0.0.0.0", 8080, ServeSettings())
