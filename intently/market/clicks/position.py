@@ -45,7 +45,7 @@ def fit_position_based(sessions: Sessions, *, iterations: int = 500, tolerance: 
     known, place = np.unique(pairs, return_inverse=True)
     item, position = known // num_positions, known % num_positions
     shown = np.bincount(place.ravel()).astype(np.float64)
-    clicked = np.bincount(place.ravel(), weights=sessions.clicks.ravel())
+    clicked = item_sums(place, sessions.clicks.astype(np.float64), len(known))
     examination, attraction = np.full(num_positions, 0.5), np.full(num_items, 0.5)
     shown_at = item_sums(position, shown, num_positions)
     clicks_of = item_sums(item, clicked, num_items)
