@@ -198,7 +198,7 @@ def _advertiser_table(online: Online) -> Table:
 
 
 def _budget_use(arm: ArmOutcome) -> Sequence[float]:
-    tail: Float64Array = np.argsort(arm.budget, kind="stable")[: len(arm.budget) // 2]
+    tail: IntArray = np.argsort(arm.budget, kind="stable")[: len(arm.budget) // 2]
     return (
         100 * float(arm.spent.sum() / arm.budget.sum()),
         100 * float(arm.spent[tail].sum() / max(arm.budget[tail].sum(), 1e-12)),
