@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intently.arrays import Float64Array, IntArray, Mask
+from intently.arrays import IntArray, Mask
 from intently.lab.experiments.online_traffic import METRICS, ArmOutcome, TrafficOutcome, TrafficSettings
 from intently.lab.experiments.report import Cell, Row, Section, Table
 from intently.market.experiments import (
