@@ -173,7 +173,7 @@ def build_engine(
                 draft = Engine(
                     catalog,
                     content.student,
-                    replace(draft_intentions, near=content.near),
+                    content.index_without_clicks(catalog, settings.postings),
                     vectors,
                     lexical,
                     replace(settings.retrieval, num_threads=torch.get_num_threads()),

@@ -56,10 +56,7 @@ class IntentionIndex:
 
     def given(self, title: str, keywords: Iterable[str]) -> IntArray:
         """Return the ids of the intentions that an ad names itself: those in its title, and those it bids on."""
-        found = dict.fromkeys(self.phrases.within(title).tolist())
-        bid_on = [self.phrases.exact(keyword) for keyword in keywords]
-        found.update(dict.fromkeys(each for each in bid_on if each is not None))
-        return np.array(list(found), dtype=np.int64)
+        return self.phrases.given(title, keywords)
 
     def save(self, directory: Path) -> None:
         """Write the texts, the trie, postings, statistics and embeddings into `directory`."""
