@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
 from intently.files import write_text
