@@ -13,7 +13,7 @@ is published as a generation, which does not disturb processes that have an earl
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from intently.build.augmentation.augmentation import Augmentation
 from intently.build.augmentation.ocr_repair import OcrRepairer
 from intently.build.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
 from intently.build.encoder_teacher import Guide
+from intently.build.estimate import Amounts, estimate_build
 from intently.build.fusion import Learned, held_out_queries, learn_fusion
 from intently.build.guidance import learn_guidance
 from intently.build.intentions import build_intentions
@@ -34,8 +35,9 @@ from intently.build.settings import BuildSettings
 from intently.build.start import choose_start
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
-from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
+from intently.build.work import ENCODER, STUDENT, Fingerprints, clear, fingerprints_of, is_finished, prepare
 from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_judgements, read_queries
+from intently.catalog.check import Check, check_ads
 from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
 from intently.catalog.texts import ad_texts, brand_words, searchable_texts
@@ -69,6 +71,8 @@ from intently.types import Progress
 
 logger = logging.getLogger(__name__)
 
+_NO_MODEL = "there is no model, as 'checkpoint' is empty: no dense channel, and intentions are found word by word"
+
 
 @dataclass(frozen=True)
 class BuildReport:
@@ -81,7 +85,7 @@ class BuildReport:
 
 
 def build_engine(
-    ads: str | Path,
+    ads: str | Path | Sequence[str | Path],
     clicks: str | Path | None,
     out: str | Path,
     settings: BuildSettings | None = None,
@@ -92,17 +96,19 @@ def build_engine(
     skip_bad: bool = False,
     keep: int = KEEP,
     progress: Progress | None = None,
+    tell: Callable[[Check], None] | None = None,
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`, as its next generation.
 
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages.
     `click_columns` says of columns of clicks what they are, as `columns` of `read_judgements`. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
-    newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
-    another build writes; `SettingsError` for a device that this machine lacks and
-    for settings that do not fit the models, before anything long starts.
+    newest of all stay. `tell` is called with what was understood of the ads, before anything long starts. Raises
+    `InputError` for wrong input, for an `out` that holds something else or into which another build writes;
+    `SettingsError` for a device that this machine lacks and for settings that do not fit the models.
     """
-    ads, out = Path(ads), Path(out)
+    ads_files = [Path(path) for path in (ads if isinstance(ads, list | tuple) else [ads])]  # type: ignore[arg-type]
+    out = Path(out)
     clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
@@ -112,16 +118,18 @@ def build_engine(
     read: ReadResult | None = None
     chosen: tuple[str, ...] = ()
     if settings.checkpoint == AUTO:
-        read = _read(ads, skip_bad, show)
+        read = _read(ads_files, settings, skip_bad, show)
         start = choose_start(read.catalog.strings("title"))
         settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
     check_models(settings)
-    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad, click_columns)
+    fingerprints = fingerprints_of([*ads_files, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
     check_devices(settings)
-    read = read or _read(ads, skip_bad, show)
+    read = read or _read(ads_files, settings, skip_bad, show)
+    if tell is not None:
+        tell(check_ads(read, skip_bad=skip_bad))
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
@@ -137,15 +145,30 @@ def build_engine(
         _check_held_out(Path(settings.bridge.augmentation_file), settings.fusion)
     with build_lock(out):
         work = prepare(out, fingerprints)
+        amounts = Amounts(
+            catalog.num_ads,
+            len(set(texts)),
+            len(learnt.clicks),
+            int(aside.sum()),
+            is_finished(work.student / STUDENT),
+            is_finished(work.encoder / ENCODER),
+        )
+        show("Estimating", 0, 1, "")
+        estimate = estimate_build(catalog, learnt, amounts, settings)
+        show("Estimating", 1, 1, str(estimate))
+        logger.info("%s: the build takes %s", out, estimate, extra={"seconds": dict(estimate.seconds)})
         content = build_intentions(catalog, texts, learnt, interactions.of_queries(aside), settings, work.student, show)
         analyzer = Analyzer(settings.lexical.stemmer)
         landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
         show("Indexing", 0, 0, "")
         lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
         titles = TitleTerms.build(catalog.strings("title"), analyzer)
-        encoder, embeddings, tokens = None, content.embeddings, None
-        if settings.bridge.enabled:
-            file, reader = settings.bridge.augmentation_file, content.student.on(settings.device)
+        said = content.by_student
+        student, known_words = (said.student, said.student.tokenizer.whole_words) if said else (None, frozenset())
+        query_texts = query_reader([lexical], known_words | brand_words(catalog)).read
+        encoder, embeddings, tokens = None, said.embeddings if said else None, None
+        if said and settings.bridge.enabled:
+            file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
             material = EncoderMaterial(
                 tuple(read_by_encoder(catalog, landing.texts, learnt, reader, settings.bridge, show)),
                 tuple(catalog.strings("title")),
@@ -154,25 +177,26 @@ def build_engine(
                 chosen_augmentation(Augmentation.load(Path(file), catalog), settings.bridge) if file else None,
                 lexical,
                 settings.checkpoint,
-                Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), content.embeddings),
+                Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), said.embeddings),
             )
             built = build_encoder(material, settings.bridge, work.encoder, show, device=settings.device)
             encoder, tokens = built.embedder, built.ads.tokens
-            embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
-        vectors = VectorIndex.build(embeddings, settings.coarse, show)
-        query_texts = query_reader([lexical], content.student.tokenizer.whole_words | brand_words(catalog)).read
+            embeddings = concatenate_embeddings(said.embeddings, built.ads.embeddings)
+        vectors = None if embeddings is None else VectorIndex.build(embeddings, settings.coarse, show)
         learned = Learned(None, {})
-        told = dict(content.facts)
+        told = dict(said.facts) if said else {}
         if aside.any():
-            draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
-            guided = learn_guidance(content.student, draft_intentions, query_texts, held_out, settings.retrieval, show)
-            content = replace(content, near=replace(content.near, guidance=guided.guidance))
-            told |= guided.facts
+            if said:
+                draft_intentions = content.index(learnt, settings.postings)
+                guided = learn_guidance(said.models, draft_intentions, query_texts, held_out, settings.retrieval, show)
+                said = replace(said, near=replace(said.near, guidance=guided.guidance))
+                content = replace(content, by_student=said)
+                told |= guided.facts
             if settings.fusion.learned:
                 draft = Engine(
                     catalog,
-                    content.student,
+                    student,
                     content.index_without_clicks(catalog, settings.postings),
                     vectors,
                     lexical,
@@ -198,7 +222,12 @@ def build_engine(
             **learned.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
-        notes = (*_notes(read, judgements, interactions, num_strange), *chosen, *content.notes, *learned.notes)
+        notes = (
+            *_notes(read, judgements, interactions, num_strange),
+            *chosen,
+            *(said.notes if said else (_NO_MODEL,)),
+            *learned.notes,
+        )
         for note in notes:
             logger.info("%s: %s", out, note)
         about = About(
@@ -214,7 +243,7 @@ def build_engine(
             write_engine(
                 unpublished,
                 catalog,
-                content.student,
+                student,
                 intentions,
                 vectors,
                 lexical,
@@ -231,8 +260,13 @@ def build_engine(
     return BuildReport(out, facts, notes, unpublished.id)
 
 
-def _read(ads: Path, skip_bad: bool, show: Progress) -> ReadResult:
-    return read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
+def _read(ads: Sequence[Path], settings: BuildSettings, skip_bad: bool, show: Progress) -> ReadResult:
+    return read_ads(
+        ads,
+        skip_bad=skip_bad,
+        reading=settings.feed.reading(settings.columns),
+        progress=lambda rows: show("Reading", rows, 0, "ads"),
+    )
 
 
 def _tidy(out: Path, keep: int) -> None:

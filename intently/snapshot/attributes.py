@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float64Array, IntArray, Mask
 from intently.catalog import Catalog, CheckedUser, parse_day_parts
-from intently.catalog.columns import STATUSES
+from intently.catalog.serving_words import STATUSES
 from intently.snapshot.payloads import PayloadColumn
 
 Codes = NDArray[np.int32]

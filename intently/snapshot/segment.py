@@ -1,7 +1,7 @@
 """A segment: some ads with their content and all indexes of it. It never changes."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,14 +31,15 @@ CONTENT_FIELDS = (
 class Segment:
     """S ads, row by row the same in all parts: their content, and the indexes that were made from it.
 
-    `tokens` are the vectors of their tokens, None if nothing interacts late. `numbers (S,)` ascend. An ad keeps its
+    `vectors` are None where no model reads ads, `tokens`, the vectors of their tokens, if nothing interacts late: all
+    segments of a snapshot have the same parts. `numbers (S,)` ascend. An ad keeps its
     number wherever merges move its row, so that the number finds the ad again.
     """
 
     numbers: IntArray
     content: pa.Table  # (S, 8): ad_id and `CONTENT_FIELDS`
     postings: Postings
-    vectors: VectorIndex
+    vectors: VectorIndex | None
     lexical: LexicalIndex
     titles: TitleTerms
     tokens: TokenVectors | None = None
@@ -49,7 +50,7 @@ class Segment:
         cls,
         catalog: Catalog,
         postings: Postings,
-        vectors: VectorIndex,
+        vectors: VectorIndex | None,
         lexical: LexicalIndex,
         titles: TitleTerms,
         tokens: TokenVectors | None = None,
@@ -58,7 +59,7 @@ class Segment:
         sizes = {
             "catalogue": catalog.num_ads,
             "postings": postings.num_ads,
-            "vectors": len(vectors.embeddings),
+            "vectors": len(vectors.embeddings) if vectors else catalog.num_ads,
             "lexical index": lexical.postings.num_ads,
             "titles": titles.num_ads,
             "tokens": tokens.num_ads if tokens else catalog.num_ads,
@@ -104,7 +105,7 @@ class Segment:
 
     def warmed(self) -> "Segment":
         """Return this segment after computing everything that the first query would otherwise wait for."""
-        _ = self.vectors.stage, self.lexical.word_table
+        _ = self.vectors and self.vectors.stage, self.lexical.word_table
         return self
 
     def numbered(self, first: int) -> "Segment":
@@ -113,18 +114,14 @@ class Segment:
 
     def concatenated(self, other: "Segment") -> "Segment":
         """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
-        tokens = self.tokens
-        if tokens is not None:
-            assert other.tokens is not None  # an encoder gives tokens to all ads or to none
-            tokens = tokens.concatenated(other.tokens)
         return Segment(
             np.concatenate((self.numbers, other.numbers)),
             pa.concat_tables([self.content, other.content]).combine_chunks(),
             self.postings.concatenated(other.postings),
-            self.vectors.concatenated(other.vectors),
+            _concatenated(self.vectors, other.vectors),
             self.lexical.concatenated(other.lexical),
             self.titles.concatenated(other.titles),
-            tokens,
+            _concatenated(self.tokens, other.tokens),
         )
 
     def kept(self, mask: Mask) -> "Segment":
@@ -135,8 +132,19 @@ class Segment:
             self.numbers[mask],
             self.content.filter(pa.array(mask)),
             self.postings.kept(mask),
-            self.vectors.kept(mask),
+            self.vectors.kept(mask) if self.vectors else None,
             self.lexical.kept(mask),
             self.titles.kept(mask),
             self.tokens.kept(mask) if self.tokens else None,
         )
+
+
+_Part = TypeVar("_Part", VectorIndex, TokenVectors)
+
+
+def _concatenated(first: _Part | None, second: _Part | None) -> _Part | None:
+    """Return a part that segments may lack, of one segment and of another after it."""
+    if first is None:
+        return None
+    assert second is not None  # models give a part to all ads or to none
+    return first.concatenated(second)
