@@ -186,19 +186,18 @@ def build_engine(
         learned = Learned(None, {})
         told = dict(said.facts) if said else {}
         if aside.any():
-            draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
             if said:
+                draft_intentions = content.index(learnt, settings.postings)
                 guided = learn_guidance(said.models, draft_intentions, query_texts, held_out, settings.retrieval, show)
                 said = replace(said, near=replace(said.near, guidance=guided.guidance))
                 content = replace(content, by_student=said)
-                draft_intentions = replace(draft_intentions, near=said.near)
                 told |= guided.facts
             if settings.fusion.learned:
                 draft = Engine(
                     catalog,
                     student,
-                    draft_intentions,
+                    content.index_without_clicks(catalog, settings.postings),
                     vectors,
                     lexical,
                     replace(settings.retrieval, num_threads=torch.get_num_threads()),
