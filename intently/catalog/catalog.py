@@ -22,7 +22,7 @@ from intently.errors import ArtifactError, InputError
 from intently.files import atomic_write
 from intently.types import Ad, Span
 
-_VERSION = b"2"  # with payloads
+_VERSION = b"3"  # with negative keywords, targeting, labels and instants
 _VERSION_KEY = b"intently.catalog"
 
 
@@ -30,7 +30,7 @@ _VERSION_KEY = b"intently.catalog"
 class Catalog:
     """All ads as columns; `ad_row` counts from 0. A catalog of N ads holds no Python object per ad.
 
-    `table` (N, 16) has the schema `intently.catalog.columns.SCHEMA`, every `ad_id` once. Make one with `read_ads`,
+    `table` (N, 22) has the schema `intently.catalog.columns.SCHEMA`, every `ad_id` once. Make one with `read_ads`,
     `Catalog.load` or `Catalog.from_ads`, which check this.
     """
 

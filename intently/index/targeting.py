@@ -19,7 +19,10 @@ from intently.arrays import IntArray, Mask
 from intently.filters import Compare, Expression, Has, IsMissing, OneOf
 from intently.filters.expressions import Leaf
 from intently.index.ragged import Ragged
-from intently.rules.targeting import conjunctions, keyed, truth_of_leaf
+from intently.rules.targeting import Conjunction, conjunctions, keyed, truth_of_leaf
+
+
+_NO_CONDITION = (Conjunction(frozenset(), frozenset()),)
 
 
 @dataclass
@@ -46,8 +49,8 @@ class TargetingIndex:
     values: Mapping[str, _Values]  # by name
 
     @classmethod
-    def build(cls, conditions: Sequence[Expression]) -> "TargetingIndex":
-        """Return the index of some conditions. Cost: about 20 µs each."""
+    def build(cls, conditions: Sequence[Expression | None]) -> "TargetingIndex":
+        """Return the index of some conditions; None is true of everybody. Cost: about 20 µs each."""
         number_of: dict[Any, int] = {}
         values: dict[str, _Values] = {}
         needs: list[tuple[int, int]] = []
@@ -70,7 +73,7 @@ class TargetingIndex:
             return at
 
         for owner, condition in enumerate(conditions):
-            for each in conjunctions(condition):
+            for each in _NO_CONDITION if condition is None else conjunctions(condition):
                 at = len(sizes)
                 true = [number(leaf) for leaf in each.true]
                 true += [known(name) for name in {leaf.name for leaf in each.false if not isinstance(leaf, IsMissing)}]
