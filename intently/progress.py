@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -20,13 +21,14 @@ _SECONDS_BETWEEN_LINES = 10.0
 class StageProgress:
     """Shows stages one after the other: a live bar on a terminal, a plain line now and then in a log.
 
-    Call it with (stage, done, total, note); a total of 0 means that nobody knows.
+    Call it with (stage, done, total, note); a total of 0 means that nobody knows. The note of a stage that has done all
+    of its total is its result, which stays.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = _bars(console) if console.is_terminal else None
-        self._stage, self._task = "", TaskID(0)
+        self._stage, self._task, self._result = "", TaskID(0), ""
         self._started = self._told = self._first = 0.0
 
     def __enter__(self) -> "StageProgress":
@@ -50,6 +52,7 @@ class StageProgress:
             self._stage, self._started, self._told, self._first = stage, now, now, done
             if self._bars:
                 self._task = self._bars.add_task(stage, total=total or None, note=note)
+        self._result = note if 0 < total <= done else ""
         if self._bars:
             self._bars.update(self._task, completed=done, total=total or None, note=note)
         elif now - self._told >= _SECONDS_BETWEEN_LINES:
@@ -73,7 +76,8 @@ class StageProgress:
             task = self._bars.tasks[self._task]
             self._bars.update(self._task, completed=task.total or 1, total=task.total or 1)
         else:
-            self._console.print(f"{self._stage}: done in {spent:.1f} s", highlight=False, soft_wrap=True)
+            told = f"{self._stage}: done in {spent:.1f} s" + (f", {self._result}" if self._result else "")
+            self._console.print(told, highlight=False, soft_wrap=True)
 
 
 def _bars(console: Console) -> Progress:
@@ -83,6 +87,6 @@ def _bars(console: Console) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=Column()),  # which wraps
         console=console,
     )

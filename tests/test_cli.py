@@ -258,6 +258,28 @@ def test_query_prints_json(engine, channel):
     assert reasons == ({"intention", "dense", "lexical"} if channel == "fused" else {channel})
 
 
+def test_an_engine_without_a_model(inputs, tmp_path):
+    out, run_file = tmp_path / "lexical", tmp_path / "r.trec"
+    arguments = ("--ads", inputs / "ads.tsv", "--clicks", inputs / "clicks.tsv", "--out", out, "--preset", "lexical")
+    built = intently("build", *arguments)
+    assert built.code == 0, built.err
+    assert "there is no model" in built.err
+    assert re.search(r"Estimating: done in \d\.\d s, about 1 s\n", built.err)
+    asked = intently("query", out, "cordless drll 扫地机器人", "--explain")
+    assert asked.code == 0
+    for told in ("by intention, rank 1", "by words, rank 1: "):
+        assert told in asked.out
+    assert "by meaning" not in asked.out
+    refused = intently("query", out, "drill", "--channel", "dense")
+    assert_refused(refused, "no channel 'dense', but intention, lexical; build it with another preset, 'instant'")
+    answered = intently("run", out, "--queries", inputs / "queries.tsv", "--out", run_file)
+    assert answered.code == 0, answered.err
+    assert "3 queries, channel fused" in answered.out
+    refused = intently("run", out, "--queries", inputs / "queries.tsv", "--out", run_file, "--channel", "dense")
+    assert_refused(refused, "no channel 'dense'")
+    assert len(read_run(run_file).query_ids) == 3  # as it was before
+
+
 def test_query_without_a_known_word_finds_no_ads_by_words(engine):
     outcome = intently("query", engine, "zzzzzz", "--channel", "lexical")
     assert outcome.code == 0

@@ -81,3 +81,20 @@ def test_a_terminal_shows_bars():
     assert "loss 1.5" in shown
     assert "Reading" in shown
     assert "done in" not in shown
+
+
+def test_the_result_of_a_stage_stays(log):
+    with StageProgress(log) as progress:
+        progress("Estimating", 0, 1)
+        progress("Estimating", 1, 1, "about 3 min: training 2 min, reading 1 min")
+        progress("Training", 1, 2, "loss 2.5")  # which was left before it was done
+    told = [re.sub(r"\d+\.\d s", "…", line) for line in written(log)]
+    assert told == ["Estimating: done in …, about 3 min: training 2 min, reading 1 min", "Training: done in …"]
+
+
+def test_a_narrow_terminal_shows_a_result_whole():
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=90, color_system=None)
+    with StageProgress(terminal) as progress:
+        progress("Estimating", 1, 1, "about 3 min: training 2 min, reading 48,000 ads 1 min")
+    for word in ("training", "reading", "48,000"):
+        assert word in terminal.file.getvalue()

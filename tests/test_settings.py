@@ -190,9 +190,16 @@ def test_presets():
     assert BuildSettings.preset("default") == BuildSettings()
     instant, best = BuildSettings.preset("instant"), BuildSettings.preset(Preset.BEST)
     assert not (instant.training.max_steps or instant.fusion.held_out_share or instant.bridge.enabled)
+    lexical = BuildSettings.preset("lexical")
+    assert (lexical.checkpoint, lexical.fusion.held_out_share, lexical.bridge.enabled) == ("", 0, False)
     assert best == replace(BuildSettings(), bridge=replace(best.bridge, enabled=True)) and best.bridge.enabled
-    with pytest.raises(SettingsError, match="the preset is 'fast'; it takes one of instant, default, best"):
+    with pytest.raises(SettingsError, match="the preset is 'fast'; it takes one of lexical, instant, default, best"):
         BuildSettings.preset("fast")
+
+
+def test_an_encoder_needs_a_model():
+    with pytest.raises(SettingsError, match=r"'bridge\.enabled' is true, but 'checkpoint' is empty"):
+        replace(BuildSettings.preset("best"), checkpoint="")
 
 
 def test_a_file_overrides_the_preset(tmp_path):

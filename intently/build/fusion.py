@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from intently.build.interactions import Interactions
 from intently.build.training.fusion import FusionExample, FusionSettings, held_out, train_fusion
-from intently.engine.engine import FUSED_CHANNELS, Engine
+from intently.engine.engine import Engine
 from intently.engine.fusion_features import rising
 from intently.engine.learned_fusion import LearnedFusion
 from intently.evaluation.significance import randomization_test
@@ -45,7 +45,7 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
     if num_useful < settings.min_queries:
         few = f"{num_useful} held-out queries have a relevant candidate, 'min_queries' is {settings.min_queries}"
         return Learned(None, {}, (f"{_STAYS}: {few}",))
-    trained = train_fusion(examples, rising(FUSED_CHANNELS), settings, show)
+    trained = train_fusion(examples, rising(engine.channels), settings, show)
     p_value = float(randomization_test(np.array(trained.gains)[:, None], seed=settings.seed)[0])
     facts = {
         "fusion_queries": trained.num_queries,
@@ -57,7 +57,7 @@ def learn_fusion(engine: Engine, aside: Interactions, settings: FusionSettings, 
     if trained.precision <= trained.baseline or p_value > settings.max_p_value:
         why = f"held-out queries are not ranked better than by chance (p {p_value:.2g})"
         return Learned(None, facts, (f"{_STAYS}: with what was learned, {why}",))
-    return Learned(LearnedFusion(FUSED_CHANNELS, trained.model, trained.weights, settings.depth), facts)
+    return Learned(LearnedFusion(engine.channels, trained.model, trained.weights, settings.depth), facts)
 
 
 def _examples(engine: Engine, aside: Interactions, settings: FusionSettings, show: Progress) -> Iterator[FusionExample]:

@@ -13,8 +13,7 @@ from intently.engine.settings import RetrievalSettings
 from intently.index.intentions import IntentionIndex
 from intently.intentions.decode import Decoded
 from intently.intentions.prior import Guidance
-from intently.models.intention_reader import IntentionReader
-from intently.models.student import Student
+from intently.models.models import Models
 from intently.text.query_text import QueryText
 from intently.types import Progress
 
@@ -35,14 +34,14 @@ class LearnedGuidance:
 
 
 def learn_guidance(
-    student: Student,
+    models: Models,
     intentions: IntentionIndex,
     read: Callable[[str], QueryText],
     aside: Interactions,
     settings: RetrievalSettings,
     show: Progress,
 ) -> LearnedGuidance:
-    """Return the guidance whose intention channel has the best mean average precision on held-out queries.
+    """Return the guidance of `models` whose intention channel has the best mean average precision on held-out queries.
 
     `intentions` must not know the clicks of these. First the temperature of the prior is chosen, by near intentions
     alone, then that of the student beside it. Cost: four searches of at most 300 queries, one of them without decoding.
@@ -52,15 +51,14 @@ def learn_guidance(
         clicked[query].append(ad)
     asked = [(read(query), np.array(ads)) for query, ads in zip(aside.queries, clicked, strict=True) if ads]
     asked = [each for each in asked if not each[0].says_nothing][:_MOST_QUERIES]
-    start = intentions.near.guidance
-    decoder = student.decoder(intentions.trie)
+    start = models.intention_reader.guidance
 
     def precision(guidance: Guidance) -> float:
         found: list[Decoded] = []
-        reader = IntentionReader(decoder, intentions.near, guidance)
+        reader = replace(models.intention_reader, guidance=guidance)
         for first in range(0, len(asked), _BATCH_SIZE):
             texts = [text.for_models for text, _ in asked[first : first + _BATCH_SIZE]]
-            reading = student.read(texts, settings.max_query_tokens)
+            reading = models.student.read(texts, settings.max_query_tokens)
             found += reader.read(reading, settings.num_near, settings.decode)
             show("Learning the guidance", min(first + _BATCH_SIZE, len(asked)), len(asked), "")
         return _precision(asked, found, intentions, settings)

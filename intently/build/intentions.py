@@ -26,7 +26,7 @@ from intently.files import read_sealed, sealed_write, set_aside, write_text
 from intently.index.intentions import IntentionIndex
 from intently.index.near import NearIntentions, spread
 from intently.index.phrases import PhraseTable
-from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
+from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, build_postings
 from intently.intentions.candidates import mine_candidates
 from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
@@ -34,6 +34,7 @@ from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocab
 from intently.live.readings import Readings, read_ads
 from intently.models.backbone import Backbone
 from intently.models.intention_reader import IntentionReader
+from intently.models.models import Models
 from intently.models.pretrained import start_from
 from intently.models.student import Student
 from intently.models.tokenizer import StudentTokenizer
@@ -45,34 +46,49 @@ _CHUNK = 4096  # ads that are read between two saves
 
 
 @dataclass(frozen=True, eq=False)
-class IntentionContent:
-    """The intention channel before it is indexed: what the trained student, and a teacher, say of N ads."""
+class StudentContent:
+    """A student, and what it says of N ads."""
 
     student: Student
-    vocabulary: Vocabulary
     trie: Trie
-    labels: TeacherLabels
+    near: NearIntentions
     decoded: IntArray  # (P, 2): intention_id, ad_row; near ones too
     log_probs: NDArray[np.float64]  # (P,)
-    embeddings: NDArray[np.float32]  # (N, D) of the ads, as the student reads them
-    near: NearIntentions
-    phrases: PhraseTable
+    embeddings: NDArray[np.float32]  # (N, D) of the ads
     facts: dict[str, float]
     notes: tuple[str, ...]
 
+    @property
+    def models(self) -> Models:
+        """The student as it reads queries, without an encoder."""
+        return Models.of(self.student, None, self.trie, self.near, self.near.guidance)
+
+
+@dataclass(frozen=True, eq=False)
+class IntentionContent:
+    """The intention channel before it is indexed: a vocabulary, and what a teacher and a student, if any, say."""
+
+    vocabulary: Vocabulary
+    labels: TeacherLabels
+    phrases: PhraseTable
+    by_student: StudentContent | None
+    num_ads: int
+
     def index(self, interactions: Interactions, settings: PostingSettings) -> IntentionIndex:
         """Return the index of these intentions; `interactions` tell what ads were clicked for."""
-        clicked = clicked_pairs(interactions, self.phrases)
+        clicked, said = clicked_pairs(interactions, self.phrases), self.by_student
+        taught_pairs, taught_log_probs = self.vocabulary.taught_pairs, self.vocabulary.taught_log_probs
         ads = AdIntentions(
             # The vocabulary does not know the clicks of queries that were held out of it.
             given=np.unique(np.concatenate((self.vocabulary.ad_pairs, clicked)), axis=0),
             clicked=clicked,
-            decoded=np.concatenate((self.decoded, self.vocabulary.taught_pairs)),
-            log_probs=np.concatenate((self.log_probs, self.vocabulary.taught_log_probs)),
+            decoded=np.concatenate((said.decoded, taught_pairs)) if said else taught_pairs,
+            log_probs=np.concatenate((said.log_probs, taught_log_probs)) if said else taught_log_probs,
         )
-        vectors = self.near.vectors.embeddings
-        postings, statistics = build_postings(ads, self.embeddings, vectors, settings)
-        return IntentionIndex(self.vocabulary.texts, self.trie, postings, self.phrases.analyzer, statistics, self.near)
+        embeddings = Embeddings(said.embeddings, said.near.vectors.embeddings) if said else None
+        postings, statistics = build_postings(ads, self.num_ads, len(self.vocabulary), settings, embeddings)
+        trie, near = (said.trie, said.near) if said else (None, None)
+        return IntentionIndex(self.vocabulary.texts, trie, postings, self.phrases.analyzer, statistics, near)
 
 
 def build_intentions(
@@ -86,14 +102,17 @@ def build_intentions(
 ) -> IntentionContent:
     """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`.
 
-    Without clicks nothing is trained, and a student that training made worse on the queries of `aside` is left as it
-    began.
+    Without a checkpoint there is no student. Without clicks nothing is trained, and a student that training made worse
+    on the queries of `aside` is left as it began.
     """
     show("Finding intentions", 0, 0, "")
     draft = choose_vocabulary(catalog, interactions, settings)
     drafted = training_data(interactions, texts, draft)
     labels = label_with_teacher(drafted, interactions.counts, settings.teacher, work / "teacher", show)
     vocabulary = choose_vocabulary(catalog, interactions, settings, labels) if labels.ads else draft
+    phrases = PhraseTable(vocabulary.texts, Analyzer(settings.lexical.stemmer))
+    if not settings.checkpoint:
+        return IntentionContent(vocabulary, labels, phrases, None, catalog.num_ads)
     read = (*texts, *interactions.queries, *vocabulary.texts)
     backbone, tokenizer = start_from(settings.checkpoint, read, settings.training.seed, settings.num_layers)
     vocabulary = merge_equal(vocabulary, tokenizer.encode_bare(vocabulary.texts), tokenizer.unknown_id)
@@ -129,9 +148,8 @@ def build_intentions(
     reader = student.on(settings.device)
     near = embed_intentions(reader, vocabulary.texts, settings, show)
     decoded, log_probs, embeddings = read_all_ads(reader, trie, near, texts, settings.postings, work, show)
-    return IntentionContent(
-        student, vocabulary, trie, labels, decoded, log_probs, embeddings, near, phrases, facts, notes
-    )
+    said = StudentContent(student, trie, near, decoded, log_probs, embeddings, facts, notes)
+    return IntentionContent(vocabulary, labels, phrases, said, catalog.num_ads)
 
 
 def _reader(backbone: Backbone, tokenizer: StudentTokenizer, settings: BuildSettings) -> Student:

@@ -19,6 +19,8 @@ def check_devices(settings: BuildSettings) -> None:
 
 def check_models(settings: BuildSettings) -> None:
     """Raise `SettingsError` for texts longer than a model reads, and for an encoder's parts that do not fit it."""
+    if not settings.checkpoint:
+        return
     student = open_checkpoint(settings.checkpoint)
     if settings.num_layers is not None and settings.num_layers > student.config.num_hidden_layers:
         raise SettingsError(

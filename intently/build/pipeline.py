@@ -25,6 +25,7 @@ from intently.build.augmentation.augmentation import Augmentation
 from intently.build.augmentation.ocr_repair import OcrRepairer
 from intently.build.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
 from intently.build.encoder_teacher import Guide
+from intently.build.estimate import Amounts, estimate_build
 from intently.build.fusion import Learned, held_out_queries, learn_fusion
 from intently.build.guidance import learn_guidance
 from intently.build.intentions import build_intentions
@@ -34,7 +35,7 @@ from intently.build.settings import BuildSettings
 from intently.build.start import choose_start
 from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
-from intently.build.work import Fingerprints, clear, fingerprints_of, prepare
+from intently.build.work import ENCODER, STUDENT, Fingerprints, clear, fingerprints_of, is_finished, prepare
 from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_judgements, read_queries
 from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
@@ -68,6 +69,8 @@ from intently.text.rules import TEXT_RULES_VERSION
 from intently.types import Progress
 
 logger = logging.getLogger(__name__)
+
+_NO_MODEL = "there is no model, as 'checkpoint' is empty: no dense channel, and intentions are found word by word"
 
 
 @dataclass(frozen=True)
@@ -137,15 +140,30 @@ def build_engine(
         _check_held_out(Path(settings.bridge.augmentation_file), settings.fusion)
     with build_lock(out):
         work = prepare(out, fingerprints)
+        amounts = Amounts(
+            catalog.num_ads,
+            len(set(texts)),
+            len(learnt.clicks),
+            int(aside.sum()),
+            is_finished(work.student / STUDENT),
+            is_finished(work.encoder / ENCODER),
+        )
+        show("Estimating", 0, 1, "")
+        estimate = estimate_build(catalog, learnt, amounts, settings)
+        show("Estimating", 1, 1, str(estimate))
+        logger.info("%s: the build takes %s", out, estimate, extra={"seconds": dict(estimate.seconds)})
         content = build_intentions(catalog, texts, learnt, interactions.of_queries(aside), settings, work.student, show)
         analyzer = Analyzer(settings.lexical.stemmer)
         landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
         show("Indexing", 0, 0, "")
         lexical = LexicalIndex.build(searchable_texts(catalog, landing.texts), settings.lexical)
         titles = TitleTerms.build(catalog.strings("title"), analyzer)
-        encoder, embeddings, tokens = None, content.embeddings, None
-        if settings.bridge.enabled:
-            file, reader = settings.bridge.augmentation_file, content.student.on(settings.device)
+        said = content.by_student
+        student, known_words = (said.student, said.student.tokenizer.whole_words) if said else (None, frozenset())
+        query_texts = query_reader([lexical], known_words | brand_words(catalog)).read
+        encoder, embeddings, tokens = None, said.embeddings if said else None, None
+        if said and settings.bridge.enabled:
+            file, reader = settings.bridge.augmentation_file, said.student.on(settings.device)
             material = EncoderMaterial(
                 tuple(read_by_encoder(catalog, landing.texts, learnt, reader, settings.bridge, show)),
                 tuple(catalog.strings("title")),
@@ -154,26 +172,28 @@ def build_engine(
                 chosen_augmentation(Augmentation.load(Path(file), catalog), settings.bridge) if file else None,
                 lexical,
                 settings.checkpoint,
-                Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), content.embeddings),
+                Guide(partial(reader.embed, max_tokens=settings.training.max_query_tokens), said.embeddings),
             )
             built = build_encoder(material, settings.bridge, work.encoder, show, device=settings.device)
             encoder, tokens = built.embedder, built.ads.tokens
-            embeddings = concatenate_embeddings(content.embeddings, built.ads.embeddings)
-        vectors = VectorIndex.build(embeddings, settings.coarse, show)
-        query_texts = query_reader([lexical], content.student.tokenizer.whole_words | brand_words(catalog)).read
+            embeddings = concatenate_embeddings(said.embeddings, built.ads.embeddings)
+        vectors = None if embeddings is None else VectorIndex.build(embeddings, settings.coarse, show)
         learned = Learned(None, {})
-        told = dict(content.facts)
+        told = dict(said.facts) if said else {}
         if aside.any():
             draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
-            guided = learn_guidance(content.student, draft_intentions, query_texts, held_out, settings.retrieval, show)
-            content = replace(content, near=replace(content.near, guidance=guided.guidance))
-            told |= guided.facts
+            if said:
+                guided = learn_guidance(said.models, draft_intentions, query_texts, held_out, settings.retrieval, show)
+                said = replace(said, near=replace(said.near, guidance=guided.guidance))
+                content = replace(content, by_student=said)
+                draft_intentions = replace(draft_intentions, near=said.near)
+                told |= guided.facts
             if settings.fusion.learned:
                 draft = Engine(
                     catalog,
-                    content.student,
-                    replace(draft_intentions, near=content.near),
+                    student,
+                    draft_intentions,
                     vectors,
                     lexical,
                     replace(settings.retrieval, num_threads=torch.get_num_threads()),
@@ -198,7 +218,12 @@ def build_engine(
             **learned.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
-        notes = (*_notes(read, judgements, interactions, num_strange), *chosen, *content.notes, *learned.notes)
+        notes = (
+            *_notes(read, judgements, interactions, num_strange),
+            *chosen,
+            *(said.notes if said else (_NO_MODEL,)),
+            *learned.notes,
+        )
         for note in notes:
             logger.info("%s: %s", out, note)
         about = About(
@@ -214,7 +239,7 @@ def build_engine(
             write_engine(
                 unpublished,
                 catalog,
-                content.student,
+                student,
                 intentions,
                 vectors,
                 lexical,

@@ -45,6 +45,7 @@ EVERYDAY = (
 class Preset(StrEnum):
     """Named settings of a build, to begin from."""
 
+    LEXICAL = "lexical"  # no model at all: words and literal intentions alone, in seconds
     INSTANT = "instant"  # nothing is trained: stands in a minute, and may be improved later by another build
     DEFAULT = "default"  # trains a student
     BEST = "best"  # also an encoder for the dense channel: more exact, builds and answers take longer
@@ -99,7 +100,7 @@ class BuildSettings:
 
     device: str = "cpu"  # that trains student and encoder, and reads all ads with them; language models have their own
     # That the student starts from: "all-MiniLM-L6-v2" (English), "multilingual-e5-small", a directory of a BERT-style
-    # encoder, or "auto", one of the first two by the language of the titles.
+    # encoder, or "auto", one of the first two by the language of the titles; empty: no model.
     checkpoint: str = AUTO
     num_layers: int | None = None  # of the checkpoint that the student keeps, from the bottom; None: all
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
@@ -124,6 +125,8 @@ class BuildSettings:
         """Return the settings of a `Preset`; raise `SettingsError` for another name."""
         if name not in tuple(Preset):
             raise SettingsError(f"the preset is {name!r}; it takes one of {', '.join(Preset)}")
+        if name == Preset.LEXICAL:
+            return cls(checkpoint="", fusion=FusionSettings(held_out_share=0))
         if name == Preset.INSTANT:
             return cls(training=TrainingSettings(min_steps=0, max_steps=0), fusion=FusionSettings(held_out_share=0))
         return cls(bridge=BridgeSettings(enabled=name == Preset.BEST))
@@ -131,6 +134,8 @@ class BuildSettings:
     def __post_init__(self) -> None:
         check_device(self)
         check_choice(self, "runtime", Runtime)
+        if self.bridge.enabled and not self.checkpoint:
+            raise SettingsError("'bridge.enabled' is true, but 'checkpoint' is empty; it takes a model to start from")
         foreign = self.bridge.enabled and self.bridge.kind is BackboneKind.HUGGING_FACE
         if foreign and self.retrieval.runtime is not Runtime.TORCH:
             raise SettingsError(

@@ -57,7 +57,8 @@ def fingerprints_of(
     for path in files:
         if path and not path.is_file():
             raise InputError("no such file", cure="check the path", path=path)
-    files = [*files, *checkpoint_files(settings.checkpoint)]
+    if settings.checkpoint:
+        files = [*files, *checkpoint_files(settings.checkpoint)]
     if settings.teacher.knowledge_file:
         files.append(Path(settings.teacher.knowledge_file))
     for model in (settings.teacher.model, settings.ocr_model):

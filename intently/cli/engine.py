@@ -44,7 +44,10 @@ def build(
         Path | None, typer.Option(help="Landing pages as `intently read-pages` wrote them.", show_default=False)
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="What to begin from: instant (trains nothing), default, or best (also an encoder).")
+        str,
+        typer.Option(
+            help="What to begin from: lexical (no model), instant (trains nothing), default, or best (also an encoder)."
+        ),
     ] = "default",
     settings: SettingsFile = None,
     start: Annotated[

@@ -20,7 +20,7 @@ from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import brand_words
 from intently.engine.cache import QueryCache
 from intently.engine.caps import Caps
-from intently.engine.channels import ALL_CHANNELS
+from intently.engine.channels import ALL_CHANNELS, KEYWORD_CHANNEL
 from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
 from intently.engine.learned_fusion import Features, LearnedFusion
@@ -29,7 +29,7 @@ from intently.engine.parts import check_parts
 from intently.engine.search import Searched, continued
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
-from intently.engine.understand import Models, Understood, reader_threads, understand
+from intently.engine.understand import Understood, reader_threads, understand
 from intently.engine.why import DEPTH, verdict
 from intently.errors import ArtifactError, InputError
 from intently.filters import Expression
@@ -45,8 +45,9 @@ from intently.live.applier import Applier
 from intently.live.difference import Difference
 from intently.live.log import ChangeLog
 from intently.models.encoder.embedder import Embedder
-from intently.models.intention_reader import IntentionReader
+from intently.models.models import Models
 from intently.models.student import Runtime, Student, check_tokens
+from intently.rules.presets import rules_of
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.columns import check_columns, values_of
 from intently.snapshot.segment import Segment
@@ -70,15 +71,17 @@ from intently.types import (
 logger = logging.getLogger(__name__)
 
 NUM_INTENTIONS = 20  # of a query, which a ranking shows; more stand for it
-FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)
+FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)  # of an engine with models
 _SKIPPED = {Channel.INTENTION: Degraded.INTENTIONS_SKIPPED, Channel.DENSE: Degraded.DENSE_SKIPPED}
+_WITH_MODELS = "build it with another preset, 'instant' for one, which needs a model and trains nothing"
 
 
 class Engine:
     """Answers requests for ads and applies changes of ads. Threads may share it; a forked process may not.
 
     `intentions`, `vectors`, `tokens` and `lexical` are as loaded; `catalog` has the ads as they are now. `generation`
-    is the id of the generation that was loaded, empty for an engine that was never written.
+    is the id of the generation that was loaded, empty for an engine that was never written. An engine without models
+    has no student and no vectors: it finds intentions word by word. `channels` are those that it has the parts for.
     """
 
     generation: str = ""
@@ -90,9 +93,9 @@ class Engine:
     def __init__(
         self,
         catalog: Catalog,
-        student: Student,
+        student: Student | None,
         intentions: IntentionIndex,
-        vectors: VectorIndex,
+        vectors: VectorIndex | None,
         lexical: LexicalIndex,
         settings: RetrievalSettings,
         *,
@@ -103,7 +106,9 @@ class Engine:
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
     ) -> None:
-        """`encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
+        """`student` and `vectors` are None for an engine without models, whose `intentions` need no trie.
+
+        `encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
@@ -112,20 +117,19 @@ class Engine:
         for queries longer than the student reads.
         """
         check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion)
-        longest = intentions.trie.depth()
-        check_tokens(settings, "max_query_tokens", positions=student.positions, longest=longest, table="retrieval.")
         self.intentions, self.vectors, self.tokens, self.lexical = intentions, vectors, tokens, lexical
         self.settings, self.cache, self.fusion = settings, cache, fusion
         num_threads = reader_threads(settings.num_threads, encoder)
-        self.student = student.use(settings.runtime, num_threads)
+        self.student = student.use(settings.runtime, num_threads) if student else None
         self.encoder = encoder.use(settings.runtime, num_threads) if encoder else None
-        decoder, near = student.decoder(intentions.trie), intentions.near
-        intention_reader = IntentionReader(decoder, near, near.guidance)
-        self._models = Models(self.student, self.encoder, intention_reader, intentions)
+        self._models, of_ads = None, None
+        if self.student and (trie := intentions.trie) and (near := intentions.near):
+            positions, longest = self.student.positions, trie.depth()
+            check_tokens(settings, "max_query_tokens", positions=positions, longest=longest, table="retrieval.")
+            self._models = Models.of(self.student, self.encoder, trie, near, near.guidance)
+            of_ads = Models.of(self.student, self.encoder, trie, near, near.of_ads)
         reader = AdReader(
-            self.student,
-            self.encoder,
-            IntentionReader(decoder, near, near.of_ads),
+            of_ads,
             intentions,
             catalog,
             lexical,
@@ -137,8 +141,10 @@ class Engine:
             segment = Segment.build(catalog, intentions.postings, vectors, lexical, titles, tokens)
         except ValueError as error:
             raise ArtifactError(f"{error}; build the engine again") from error
-        known_words = student.tokenizer.whole_words | brand_words(catalog)
-        snapshot = Snapshot.of(segment, Attributes.of(catalog), known_words)
+        self._searches = tuple(channel for channel in ALL_CHANNELS if channel.searches(segment))
+        known_words = brand_words(catalog) | (student.tokenizer.whole_words if student else frozenset())
+        rules = rules_of(settings.match_rules, lexical.settings.stemmer)
+        snapshot = Snapshot.of(segment, Attributes.of(catalog, rules), known_words, rules=rules)
         self._live = Applier(snapshot, reader)
         self.pace = Pace()
         self._pid = os.getpid()
@@ -188,6 +194,18 @@ class Engine:
     def catalog(self) -> Catalog:
         """The ads that are there now, in order of arrival. Cost: a copy of every column after a change."""
         return self._live.snapshot.catalog
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels that the engine has and fuses."""
+        return tuple(channel.name for channel in self._searches)
+
+    @property
+    def query_models(self) -> Models:
+        """The models that read queries; raises `InputError` if the engine has none."""
+        if self._models is None:
+            raise InputError("this engine has no models", cure=_WITH_MODELS)
+        return self._models
 
     @property
     def snapshot(self) -> Snapshot:
@@ -346,6 +364,7 @@ class Engine:
                 told = f"expected a Request, got {type(request).__name__}"
                 raise InputError(told, cure="pass Request(query)", path="requests", line=position)
             checked_user(request.user)  # refuse values that are not understood before anything is answered
+            self._names(request.channel)
         min_seq = max((request.min_seq for request in requests), default=0)
         if min_seq > self._live.snapshot.seq:
             self._live.reach(min_seq, self.min_seq_wait_s)
@@ -380,11 +399,14 @@ class Engine:
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.
 
-        Feedback has not moved them yet. Raises `InputError` for every query that `retrieve` refuses.
+        Feedback has not moved them yet. Raises `InputError` for every query that `retrieve` refuses, and if the engine
+        has no models.
         """
+        models = self.query_models
         texts = [self.read(Request(query).query) for query in queries]
-        embeddings = np.empty((len(queries), self.vectors.embeddings.shape[1]), dtype=np.float32)
-        understood = understand(texts, (Channel.DENSE,), self._models, None, self.settings)
+        dimension = models.student.dimension + (models.encoder.dimension if models.encoder else 0)
+        embeddings = np.empty((len(queries), dimension), dtype=np.float32)
+        understood = understand(texts, (Channel.DENSE,), self.intentions, models, None, self.settings)
         for row, one in enumerate(understood):
             embeddings[row] = one.embedding
         return embeddings
@@ -403,9 +425,9 @@ class Engine:
         eligible = snapshot.eligible(checked_user(None))
         for start in range(0, len(queries), batch_size):
             texts = [snapshot.reader.read(query) for query in queries[start : start + batch_size]]
-            everything = understand(texts, FUSED_CHANNELS, self._models, None, self.settings)
+            everything = understand(texts, self.channels, self.intentions, self._models, None, self.settings)
             for text, understood in zip(texts, everything, strict=True):
-                searched = self._searched(text, understood, snapshot, FUSED_CHANNELS, eligible)
+                searched = self._searched(text, understood, snapshot, self.channels, eligible)
                 rows, scores = searched.by_reciprocal_ranks()
                 rows = rows[:depth]
                 one = searched.candidates(rows, scores[:depth])
@@ -421,13 +443,14 @@ class Engine:
         everything: list[Understood] = [Understood() for _ in requests]
         for names in dict.fromkeys(wanted):
             asked = [at for at, chosen in enumerate(wanted) if chosen == names and not texts[at].says_nothing]
-            found = understand([texts[at] for at in asked], names, self._models, self.cache, self.settings)
+            asked_texts = [texts[at] for at in asked]
+            found = understand(asked_texts, names, self.intentions, self._models, self.cache, self.settings)
             for at, one in zip(asked, found, strict=True):
                 everything[at] = one
-        is_reduced = any(names != _names(request.channel) for request, names in zip(requests, wanted, strict=True))
+        is_reduced = any(names != self._names(request.channel) for request, names in zip(requests, wanted, strict=True))
         if is_reduced:
             self.pace.passed_over(len(requests))
-        is_typical = all(names == FUSED_CHANNELS for names in wanted) and not any(one.cached for one in everything)
+        is_typical = all(names == self.channels for names in wanted) and not any(one.cached for one in everything)
         for at, (request, text) in enumerate(zip(requests, texts, strict=True), start=1):
             ranking = self._answer(request, wanted[at - 1], text, everything[at - 1], snapshot, clock)
             if at == len(requests) and is_typical:
@@ -436,7 +459,7 @@ class Engine:
 
     def _affordable(self, request: Request, text: QueryText, clock: Clock, expected_ms: float) -> tuple[Channel, ...]:
         """Return the channels that a request's deadline leaves time for. A channel asked for by name always answers."""
-        names = _names(request.channel)
+        names = self._names(request.channel)
         if request.channel is not Channel.FUSED or clock.leaves(request.deadline_ms, expected_ms):
             return names
         is_cached = self.cache is not None and self.cache.lookup(text.key) is not None
@@ -454,9 +477,14 @@ class Engine:
     ) -> Ranking:
         timings = understood.timings_ms
         ranked: tuple[ScoredAd, ...] = ()
-        degraded = [code for name, code in _SKIPPED.items() if name in _names(request.channel) and name not in names]
+        degraded = [
+            code for name, code in _SKIPPED.items() if name in self._names(request.channel) and name not in names
+        ]
         if not text.says_nothing:
-            eligible, caps = self._eligible(request, snapshot), Caps(request.max_per, snapshot)
+            with timed(timings, "rules"):
+                eligible, caps = self._eligible(request, text, snapshot), Caps(request.max_per, snapshot)
+            if request.channel is Channel.FUSED and snapshot.has_match_types and self.settings.keyword_weight:
+                names = (*names, Channel.KEYWORD)
             with timed(timings, "search"):
                 searched = self._searched(text, understood, snapshot, names, eligible)
             is_learned = request.channel is Channel.FUSED and self.fusion is not None
@@ -506,8 +534,8 @@ class Engine:
             tuple(degraded),
         )
 
-    def _eligible(self, request: Request, snapshot: Snapshot) -> Mask:
-        eligible = snapshot.eligible(checked_user(request.user))
+    def _eligible(self, request: Request, text: QueryText, snapshot: Snapshot) -> Mask:
+        eligible = snapshot.eligible(checked_user(request.user), text.normalized)
         if request.exclude:
             eligible[self._live.rows_in(snapshot, request.exclude)] = False
         if isinstance(request.filters, Expression):
@@ -524,7 +552,7 @@ class Engine:
         depth: int | None = None,
     ) -> Searched:
         question = Question(text, understood, snapshot, self.intentions, self.settings)
-        channels = [one for one in ALL_CHANNELS if one.name in names]
+        channels = [one for one in (*self._searches, KEYWORD_CHANNEL) if one.name in names]
         return Searched.of(question, channels, eligible, depth or self.settings.num_candidates)
 
     def _ranked(self, searched: Searched, channel: Channel, learned: bool = True) -> tuple[IntArray, Float64Array]:
@@ -551,6 +579,14 @@ class Engine:
                 cure="start workers by spawn, and load the engine in each of them",
             )
 
-
-def _names(channel: Channel) -> tuple[Channel, ...]:
-    return FUSED_CHANNELS if channel is Channel.FUSED else (channel,)
+    def _names(self, channel: Channel) -> tuple[Channel, ...]:
+        """Return the channels to search; raise `InputError` for one that the engine lacks."""
+        if channel is Channel.FUSED:
+            return self.channels
+        if channel not in (*self.channels, Channel.KEYWORD):
+            raise InputError(
+                f"this engine has no channel '{channel}', but {', '.join(self.channels)}",
+                cure=_WITH_MODELS,
+                field="channel",
+            )
+        return (channel,)

@@ -14,24 +14,18 @@ from intently.snapshot.segment import Segment
 
 CATALOG, VECTORS, COARSE = "catalog.arrow", "vectors.npy", "vectors.coarse.npz"
 STUDENT, INTENTIONS, LEXICAL = "student", "intentions", "lexical"
-# Parts that an engine may have beside those that it must have.
+FOR_MODELS = f"{INTENTIONS} for models"  # the files of intentions that only models need
+# Parts that an engine may have beside those that it must have. Student and vectors come together, or not at all.
 ENCODER, TOKENS, FUSION_FILE, TITLES_FILE, CACHE_FILE = "encoder", "tokens", "fusion.json", "titles.npz", "cache.bin"
 
 # The files that are opened of each part; those of the encoder's backbone depend on its kind.
 FILES_OF = {
     CATALOG: (CATALOG,),
     STUDENT: tuple(f"{STUDENT}/{name}" for name in ("config.json", "tokenizer.json", "model.safetensors")),
-    INTENTIONS: tuple(
+    INTENTIONS: tuple(f"{INTENTIONS}/{name}" for name in ("intentions.json", "postings.npz", "statistics.npz")),
+    FOR_MODELS: tuple(
         f"{INTENTIONS}/{name}"
-        for name in (
-            "intentions.json",
-            "intentions.trie",
-            "postings.npz",
-            "statistics.npz",
-            "embeddings.npy",
-            "embeddings.coarse.npz",
-            "guidance.json",
-        )
+        for name in ("intentions.trie", "embeddings.npy", "embeddings.coarse.npz", "guidance.json")
     ),
     VECTORS: (VECTORS,),
     LEXICAL: tuple(f"{LEXICAL}/{name}" for name in ("terms.json", "postings.npz")),
@@ -44,9 +38,9 @@ BACKBONE = f"{ENCODER}/backbone"
 def write_engine(
     draft: Draft,
     catalog: Catalog,
-    student: Student,
+    student: Student | None,
     intentions: IntentionIndex,
-    vectors: VectorIndex,
+    vectors: VectorIndex | None,
     lexical: LexicalIndex,
     *,
     titles: TitleTerms | None = None,
@@ -55,7 +49,8 @@ def write_engine(
     fusion: LearnedFusion | None = None,
 ) -> None:
     """Write all parts of an engine but the query cache, which lies in a file already (`Draft.copy`)."""
-    draft.write(STUDENT, student.save)
+    if student:
+        draft.write(STUDENT, student.save)
     if encoder:
         draft.write(ENCODER, encoder.save)
     if fusion:
@@ -81,7 +76,7 @@ def _write_ads(
     draft: Draft,
     catalog: Catalog,
     intentions: IntentionIndex,
-    vectors: VectorIndex,
+    vectors: VectorIndex | None,
     lexical: LexicalIndex,
     titles: TitleTerms | None,
     tokens: TokenVectors | None,
@@ -89,7 +84,8 @@ def _write_ads(
     num_ads = catalog.num_ads
     draft.write(CATALOG, catalog.save, rows=num_ads, of_ads=True)
     draft.write(INTENTIONS, intentions.save, rows=num_ads, of_ads=True)
-    draft.write(VECTORS, vectors.save, rows=num_ads, of_ads=True)
+    if vectors:
+        draft.write(VECTORS, vectors.save, rows=num_ads, of_ads=True)
     draft.write(LEXICAL, lexical.save, rows=num_ads, of_ads=True)
     if titles:
         draft.write(TITLES_FILE, titles.save, rows=num_ads, of_ads=True)

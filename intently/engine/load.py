@@ -16,6 +16,7 @@ from intently.engine.layout import (
     COARSE,
     ENCODER,
     FILES_OF,
+    FOR_MODELS,
     FUSION_FILE,
     INTENTIONS,
     LEXICAL,
@@ -106,8 +107,12 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
 
     if ENCODER in opened:
         opened.check_unlisted(BACKBONE)
-    catalog, intentions = Catalog.load(path_of(CATALOG)), IntentionIndex.load(path_of(INTENTIONS))
-    vectors = VectorIndex.load(path_of(VECTORS), coarse=COARSE in opened)
+    if has_models := STUDENT in opened:
+        for name in FILES_OF[FOR_MODELS]:
+            opened.path(name)
+    catalog = Catalog.load(path_of(CATALOG))
+    intentions = IntentionIndex.load(path_of(INTENTIONS), for_models=has_models)
+    vectors = VectorIndex.load(path_of(VECTORS), coarse=COARSE in opened) if VECTORS in opened else None
     lexical = LexicalIndex.load(path_of(LEXICAL))
     titles = TitleTerms.load(path_of(TITLES_FILE)) if TITLES_FILE in opened else None
     tokens = TokenVectors.load(path_of(TOKENS)) if TOKENS in opened else None
@@ -116,7 +121,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
         raise ArtifactError(f"{opened.directory / CATALOG} holds other ads than {place} says; build the engine again")
     for part, num_ads in (
         (INTENTIONS, intentions.postings.num_ads),
-        (VECTORS, len(vectors.embeddings)),
+        (VECTORS, len(vectors.embeddings) if vectors else catalog.num_ads),
         (LEXICAL, lexical.postings.num_ads),
         (TITLES_FILE, len(titles.offsets) - 1 if titles else catalog.num_ads),
         (TOKENS, tokens.num_ads if tokens else catalog.num_ads),
@@ -128,7 +133,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
             )
     return kind(
         catalog=catalog,
-        student=Student.load(path_of(STUDENT)),
+        student=Student.load(path_of(STUDENT)) if has_models else None,
         intentions=intentions,
         vectors=vectors,
         lexical=lexical,

@@ -1,4 +1,7 @@
-"""The models' reading of queries: an embedding, and intentions from the cache or from the student."""
+"""The reading of queries by models: an embedding, and intentions from the cache or from the student.
+
+Without models the intentions of a query are those that it has word by word.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +20,7 @@ from intently.index.parallel import in_parallel
 from intently.intentions.decode import Decoded
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedQueries, Embedder
-from intently.models.intention_reader import IntentionReader
+from intently.models.models import Models
 from intently.models.student import Reading, Student
 from intently.text.query_text import QueryText
 from intently.types import Channel
@@ -37,20 +40,11 @@ class Understood:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Models:
-    """The models that read queries: the student, what it says and, for the dense channel, an encoder beside it."""
-
-    student: Student
-    encoder: Embedder | None
-    intention_reader: IntentionReader
-    intentions: IntentionIndex
-
-
 def understand(
     queries: Sequence[QueryText],
     channels: Sequence[Channel],
-    models: Models,
+    intentions: IntentionIndex,
+    models: Models | None,
     cache: QueryCache | None,
     settings: RetrievalSettings,
 ) -> list[Understood]:
@@ -62,15 +56,35 @@ def understand(
     by the queries that went through it. In float32 results do not depend on batching but for rounding. With int8 layers
     a last-bit difference may round the other way, which moves log-probabilities by up to some hundredths.
     """
-    student, encoder = models.student, models.encoder
     understood = [Understood() for _ in queries]
     if Channel.INTENTION in channels:
         for query, one in zip(queries, understood, strict=True):
-            one.literal = models.intentions.literal(query)
+            one.literal = intentions.literal(query)
             if cache is not None:
                 with timed(one.timings_ms, "cache"):
                     one.intentions = cache.lookup(query.key)
                 one.cached = one.intentions is not None
+            if models is None and one.intentions is None:
+                one.intentions = evenly(one.literal)
+    if models is not None:
+        _read_all(queries, understood, channels, models, settings)
+    return understood
+
+
+def evenly(intention_ids: IntArray) -> Decoded:
+    """Return intentions as equally probable ones."""
+    return Decoded(intention_ids, np.full(len(intention_ids), -np.log(max(len(intention_ids), 1))))
+
+
+def _read_all(
+    queries: Sequence[QueryText],
+    understood: Sequence[Understood],
+    channels: Sequence[Channel],
+    models: Models,
+    settings: RetrievalSettings,
+) -> None:
+    """Let models read the queries as far as these channels need, and note in `understood` what they made of them."""
+    student, encoder = models.student, models.encoder
     asked = [(query.for_models, one) for query, one in zip(queries, understood, strict=True)]
     to_decode = [pair for pair in asked if Channel.INTENTION in channels and not pair[1].cached]
     to_embed = asked if Channel.DENSE in channels else []
@@ -104,7 +118,6 @@ def understand(
         if own[0].tokens is not None:
             for (_, one), tokens in zip(to_embed, own[0].tokens, strict=True):
                 one.tokens = tokens
-    return understood
 
 
 def reader_threads(num_threads: int, encoder: object | None) -> int:

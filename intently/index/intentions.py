@@ -23,17 +23,18 @@ from intently.text.query_text import QueryText
 
 @dataclass(frozen=True)
 class IntentionIndex:
-    """I intentions: `texts[i]` names intention i, `trie` admits its tokens, `postings` lead from it to ads.
+    """I intentions: `texts[i]` names intention i, `postings` lead from it to ads.
 
-    `statistics` are those that the postings were weighed with; `near` finds intentions by embeddings.
+    `statistics` are those that the postings were weighed with. Models need two more: `trie` admits the tokens of the
+    intentions, `near` finds them by embeddings. Both are None where intentions are found word by word alone.
     """
 
     texts: tuple[str, ...]
-    trie: Trie
+    trie: Trie | None
     postings: Postings
     analyzer: Analyzer
     statistics: PostingStatistics
-    near: NearIntentions
+    near: NearIntentions | None
 
     @cached_property
     def version(self) -> str:
@@ -62,18 +63,19 @@ class IntentionIndex:
         return np.array(list(found), dtype=np.int64)
 
     def save(self, directory: Path) -> None:
-        """Write the texts, the trie, postings, statistics and embeddings into `directory`."""
+        """Write the texts, postings and statistics, and what models need, into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         content = {"stemmer": self.analyzer.stemmer, "texts": self.texts}
         write_text(directory / "intentions.json", json.dumps(content, ensure_ascii=False))
-        self.trie.save(directory / "intentions.trie")
         self.postings.save(directory / "postings.npz")
         self.statistics.save(directory / "statistics.npz")
-        self.near.save(directory)
+        if self.trie and self.near:
+            self.trie.save(directory / "intentions.trie")
+            self.near.save(directory)
 
     @classmethod
-    def load(cls, directory: Path) -> "IntentionIndex":
-        """Read what `save` wrote; raise `ArtifactError` naming the file that is not that."""
+    def load(cls, directory: Path, *, for_models: bool = True) -> "IntentionIndex":
+        """Read what `save` wrote, with what models need or without; raise `ArtifactError` naming a file not of that."""
         path = directory / "intentions.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -82,17 +84,16 @@ class IntentionIndex:
                 raise ValueError("the texts are no list of texts")
         except (OSError, ValueError, TypeError, KeyError, SettingsError) as error:
             raise ArtifactError(f"{path} does not hold intentions ({error}); build the engine again") from error
-        trie, postings = Trie.load(directory / "intentions.trie"), Postings.load(directory / "postings.npz")
-        if not len(texts) == trie.num_intentions == postings.num_keys:
-            raise ArtifactError(
-                f"{path} has {len(texts)} intentions, the trie {trie.num_intentions}, the postings "
-                f"{postings.num_keys}; build the engine again"
-            )
+        postings = Postings.load(directory / "postings.npz")
+        trie = Trie.load(directory / "intentions.trie") if for_models else None
+        near = NearIntentions.load(directory) if for_models else None
+        held = {"the postings": postings.num_keys}
+        if trie and near:
+            held |= {"the trie": trie.num_intentions, "the embeddings": len(near.vectors.embeddings)}
+        if set(held.values()) != {len(texts)}:
+            told = ", ".join(f"{part} {num}" for part, num in held.items())
+            raise ArtifactError(f"{path} has {len(texts)} intentions, {told}; build the engine again")
         statistics = PostingStatistics.load(directory / "statistics.npz", len(texts))
-        near = NearIntentions.load(directory)
-        if len(near.vectors.embeddings) != len(texts):
-            num = len(near.vectors.embeddings)
-            raise ArtifactError(f"{path} has {len(texts)} intentions, and {num} are embedded; build the engine again")
         index = cls(tuple(texts), trie, postings, analyzer, statistics, near)
         index.literal("")  # neither the first query nor the first new ad should wait for the terms of all texts
         return index

@@ -56,6 +56,14 @@ class AdIntentions:
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    """The unit embeddings of `ads (N, D)` and of `intentions (I, D)`, whose cosines tell how close they are."""
+
+    ads: Float32Array
+    intentions: Float32Array
+
+
+@dataclass(frozen=True)
 class PostingStatistics:
     """What weights depend on beside the ad itself, as it was at the build; ads that come later are weighed by it too.
 
@@ -82,45 +90,47 @@ class PostingStatistics:
 
 
 def build_postings(
-    ads: AdIntentions, ad_vectors: Float32Array, intention_vectors: Float32Array, settings: PostingSettings
+    ads: AdIntentions,
+    num_ads: int,
+    num_intentions: int,
+    settings: PostingSettings,
+    embeddings: Embeddings | None = None,
 ) -> tuple[Postings, PostingStatistics]:
     """Return the postings of a whole catalogue, and the statistics that they were weighed with.
 
-    `ad_vectors (N, D)` and `intention_vectors (I, D)` are of unit length.
+    Without `embeddings` how close an ad is to an intention does not count.
     """
-    num_intentions, num_ads = len(intention_vectors), len(ad_vectors)
     reach = np.bincount(ads.given[:, 0], minlength=num_intentions)
     statistics = PostingStatistics(reach, num_ads, 1.0)
-    _, rows, weights = _weights(ads, ad_vectors, intention_vectors, statistics, settings)
+    _, rows, weights = _weights(ads, num_ads, statistics, settings, embeddings)
     norms = _norms(rows, weights, num_ads)
     mean_norm = float(norms[norms > 0].mean()) if norms.any() else 1.0
     statistics = PostingStatistics(reach, num_ads, mean_norm)
-    return weigh(ads, ad_vectors, intention_vectors, statistics, settings), statistics
+    return weigh(ads, num_ads, statistics, settings, embeddings), statistics
 
 
 def weigh(
     ads: AdIntentions,
-    ad_vectors: Float32Array,
-    intention_vectors: Float32Array,
+    num_ads: int,
     statistics: PostingStatistics,
     settings: PostingSettings,
+    embeddings: Embeddings | None = None,
 ) -> Postings:
-    """Return the postings of N ads, weighed by the statistics of the catalogue as it was built."""
-    num_ads = len(ad_vectors)
-    ids, rows, weights = _weights(ads, ad_vectors, intention_vectors, statistics, settings)
+    """Return the postings of `num_ads` ads, weighed by the statistics of the catalogue as it was built."""
+    ids, rows, weights = _weights(ads, num_ads, statistics, settings, embeddings)
     norms = np.maximum(_norms(rows, weights, num_ads) / statistics.mean_norm, _MIN_NORM)
-    return Postings.build(ids, rows, weights / norms[rows] ** settings.length_power, len(intention_vectors), num_ads)
+    return Postings.build(ids, rows, weights / norms[rows] ** settings.length_power, len(statistics.reach), num_ads)
 
 
 def _weights(
     ads: AdIntentions,
-    ad_vectors: Float32Array,
-    intention_vectors: Float32Array,
+    num_ads: int,
     statistics: PostingStatistics,
     settings: PostingSettings,
+    embeddings: Embeddings | None,
 ) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
     """Return distinct (intention_id, ad_row) entries with their weights before the ad's norm, as three arrays (P,)."""
-    num_ads = max(len(ad_vectors), 1)
+    num_ads = max(num_ads, 1)
     idf = np.log1p(statistics.num_ads / (1.0 + statistics.reach))
     given = np.where(np.isin(_keys(ads.given, num_ads), _keys(ads.clicked, num_ads)), settings.clicked_weight, 1.0)
     every = np.concatenate((ads.given, ads.decoded))
@@ -128,9 +138,11 @@ def _weights(
     keys, inverse = np.unique(_keys(every, num_ads), return_inverse=True)
     ids, rows = np.divmod(keys, num_ads)
     weights = np.bincount(inverse, weights=each) * idf[ids] ** settings.idf_power
+    if embeddings is None:
+        return ids, rows, weights
     for start in range(0, len(ids), _CHUNK):
         part = slice(start, start + _CHUNK)
-        cosines = np.einsum("pd,pd->p", intention_vectors[ids[part]], ad_vectors[rows[part]])
+        cosines = np.einsum("pd,pd->p", embeddings.intentions[ids[part]], embeddings.ads[rows[part]])
         weights[part] *= np.exp(settings.closeness * (cosines - 1.0))
     return ids, rows, weights
 

@@ -83,9 +83,9 @@ class TargetingIndex:
                 kills += [(number(leaf), at) for leaf in each.false if not isinstance(leaf, IsMissing)]
                 sizes.append(len(true))
                 owners.append(owner)
-        for each in values.values():
-            for key, pairs in each.ordered.items():
-                each.ordered[key] = sorted(pairs)
+        for its in values.values():
+            for key, pairs in its.ordered.items():
+                its.ordered[key] = sorted(pairs)
         num = len(number_of)
         return cls(
             len(conditions),

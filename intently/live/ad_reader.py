@@ -1,4 +1,4 @@
-"""Makes a new ad findable without training: the student reads it once, and its own words are looked up.
+"""Makes a new ad findable without training: the student reads it once, if there is one, and its words are looked up.
 
 Its intentions come from the present vocabulary, as in a build (source: RARE, "dynamic index"). The other ads stay as
 they are. Only clicks are not known yet.
@@ -17,7 +17,7 @@ from intently.errors import ArtifactError
 from intently.index.concatenated import concatenate_embeddings
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
-from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
+from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, weigh
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
@@ -26,7 +26,7 @@ from intently.live.readings import read_ads
 from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
-from intently.models.intention_reader import IntentionReader
+from intently.models.models import Models
 from intently.models.student import Student
 from intently.snapshot.segment import Segment
 from intently.text.analyze import Analyzer
@@ -46,11 +46,9 @@ class IndexSettings:
 
 @dataclass(frozen=True)
 class AdReader:
-    """Makes segments of new ads with an engine's student, vocabulary, statistics and settings."""
+    """Makes segments of new ads with an engine's models, vocabulary, statistics and settings."""
 
-    student: Student
-    encoder: Embedder | None  # of the dense channel, beside the student
-    intention_reader: IntentionReader
+    models: Models | None
     intentions: IntentionIndex
     catalog: Catalog  # as built; its words clean the pages of new ads
     lexical: LexicalIndex  # as built; its settings and statistics score new ads
@@ -65,36 +63,37 @@ class AdReader:
         """Let models read the ads.
 
         Raises `ArtifactError` if the engine does not hold the statistics that weigh new ads. Cost: the student reads
-        each ad (and decodes `num_beams` intentions, if there are to be any), in batches of similar length.
+        each ad (and decodes `num_beams` intentions, if there are to be any), in batches of similar length; without
+        models some microseconds.
         """
         if self.lexical.statistics is None:
             raise ArtifactError("the engine was built before ads could be added to one; build the engine again")
-        with intra_op_threads(self.num_threads):
-            readings = read_ads(self.student, self.intention_reader, ad_texts(catalog), self.settings.postings)
-        pages = self._pages(catalog)
-        encoded = self._encoded(self.encoder, catalog, pages) if self.encoder else None
+        readings, encoded, pages = None, None, self._pages(catalog)
+        if self.models:
+            student, texts = self.models.student, ad_texts(catalog)
+            with intra_op_threads(self.num_threads):
+                readings = read_ads(student, self.models.intention_reader, texts, self.settings.postings)
+            if self.models.encoder:
+                encoded = self._encoded(self.models.encoder, student, catalog, pages)
         return AdParts(readings, encoded, pages, self._given(catalog))
 
     def segment(self, catalog: Catalog, parts: AdParts) -> Segment:
         """Return the segment of ads that models have read already. Cost: no model."""
-        own = parts.readings.embeddings
         nobody = np.empty((0, 2), dtype=np.int64)
         rows = np.repeat(np.arange(len(parts)), [len(ids) for ids in parts.given])
         given = np.stack((np.concatenate((nobody[:, 0], *parts.given)), rows), axis=1)
-        ads = AdIntentions(given, nobody, *parts.readings.pairs())
-        embeddings, tokens = own, None
-        if parts.encoded:
-            embeddings, tokens = concatenate_embeddings(own, parts.encoded.embeddings), parts.encoded.tokens
+        ads, embeddings, vectors, tokens = AdIntentions(given, nobody, nobody, np.empty(0)), None, None, None
+        if parts.readings:
+            vectors = parts.readings.embeddings
+            ads = AdIntentions(given, nobody, *parts.readings.pairs())
+            assert self.intentions.near is not None
+            embeddings = Embeddings(vectors, self.intentions.near.vectors.embeddings)
+            if parts.encoded:
+                vectors, tokens = concatenate_embeddings(vectors, parts.encoded.embeddings), parts.encoded.tokens
         return Segment.build(
             catalog,
-            weigh(
-                ads,
-                own,
-                self.intentions.near.vectors.embeddings,
-                self.intentions.statistics,
-                self.settings.postings,
-            ),
-            VectorIndex(embeddings),
+            weigh(ads, catalog.num_ads, self.intentions.statistics, self.settings.postings, embeddings),
+            None if vectors is None else VectorIndex(vectors),
             LexicalIndex.build(searchable_texts(catalog, parts.pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),
             tokens,
@@ -106,11 +105,11 @@ class AdReader:
             return [""] * catalog.num_ads
         return clean_landing_pages(catalog, self._cleaner).texts
 
-    def _encoded(self, encoder: Embedder, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
+    def _encoded(self, encoder: Embedder, student: Student, catalog: Catalog, pages: Sequence[str]) -> EmbeddedAds:
         """Return the encoder's embeddings. These ads do not have generated queries yet."""
         texts = ad_texts(catalog)
         if self.settings.reads_pages:
-            embed = partial(self.student.embed, max_tokens=MAX_SENTENCE_TOKENS)
+            embed = partial(student.embed, max_tokens=MAX_SENTENCE_TOKENS)
             texts = encoder_texts(catalog, pages, [()] * catalog.num_ads, embed, self.settings.chunks)
         with intra_op_threads(self.num_threads):
             return encoder.read_ads(texts)

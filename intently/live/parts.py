@@ -25,7 +25,7 @@ _FORMAT = 1
 class AdParts:
     """What models made of N ads, and what else takes long: cleaned pages (N,), intentions found in the words (N,)."""
 
-    readings: Readings
+    readings: Readings | None  # of the student, if there is one
     encoded: EmbeddedAds | None  # of the encoder, if there is one
     pages: Sequence[str]
     given: Sequence[NDArray[np.int64]]  # ids of the intentions that an ad's own words name
@@ -35,14 +35,13 @@ class AdParts:
 
     def dump(self, row: int) -> bytes:
         """Return one ad's as bytes."""
-        ids = self.readings.intention_ids[row]
-        found = ids >= 0
+        ids, log_probs, embedding = _read(self.readings, row)
         second, tokens = _encoded(self.encoded, row)
         arrays = (
-            ids[found].astype("<i8"),
-            self.readings.log_probs[row][found].astype("<f8"),
+            ids.astype("<i8"),
+            log_probs.astype("<f8"),
             self.given[row].astype("<i8"),
-            self.readings.embeddings[row].astype("<f4"),
+            embedding.astype("<f4"),
             second.astype("<f4"),
             tokens,
         )
@@ -55,17 +54,12 @@ class AdParts:
         each = [_loaded(content) for content in dumped]
         if len({(one.embedding.size, one.second.size, one.tokens.shape[1]) for one in each}) > 1:
             raise LogError("the readings of two ads are of different models", cure="build the engine again")
-        most = max(len(one.ids) for one in each)
-        ids, probs = np.full((len(each), most), -1, dtype=np.int64), np.full((len(each), most), -np.inf)
-        for row, one in enumerate(each):
-            ids[row, : len(one.ids)], probs[row, : len(one.ids)] = one.ids, one.log_probs
-        encoded = None
+        readings, encoded = _stacked(each) if each[0].embedding.size else None, None
         if each[0].second.size:
             has_tokens = each[0].tokens.shape[1] > 0
             tokens = TokenVectors.build([one.tokens for one in each]) if has_tokens else None
             encoded = EmbeddedAds(np.stack([one.second for one in each]), tokens)
-        embeddings = np.stack([one.embedding for one in each])
-        return cls(Readings(ids, probs, embeddings), encoded, [one.page for one in each], [one.given for one in each])
+        return cls(readings, encoded, [one.page for one in each], [one.given for one in each])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +71,21 @@ class _One:
     second: NDArray[np.float32]
     tokens: NDArray[np.int8]
     page: str
+
+
+def _read(readings: Readings | None, row: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
+    if readings is None:
+        return np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=np.float32)
+    found = readings.intention_ids[row] >= 0
+    return readings.intention_ids[row][found], readings.log_probs[row][found], readings.embeddings[row]
+
+
+def _stacked(each: Sequence[_One]) -> Readings:
+    most = max(len(one.ids) for one in each)
+    ids, probs = np.full((len(each), most), -1, dtype=np.int64), np.full((len(each), most), -np.inf)
+    for row, one in enumerate(each):
+        ids[row, : len(one.ids)], probs[row, : len(one.ids)] = one.ids, one.log_probs
+    return Readings(ids, probs, np.stack([one.embedding for one in each]))
 
 
 def _encoded(encoded: EmbeddedAds | None, row: int) -> tuple[NDArray[np.float32], NDArray[np.int8]]:

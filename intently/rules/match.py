@@ -62,6 +62,14 @@ def matches(
     return near.all_parts(wanted, asked)
 
 
+def share_of_query(keyword: Keyword, query: str, variants: Variants, stemmer: str = "english") -> float:
+    """Return the share of a query's words, in (0, 1], that a keyword which matches it has."""
+    wanted, has_all = chosen(read(keyword.text, variants, stemmer), variants)
+    queries = read(query, variants, stemmer)
+    asked = queries.full if has_all else queries.content
+    return min(1.0, len(wanted.tokens) / max(1, len(asked.tokens)))
+
+
 def chosen(readings: Readings, variants: Variants) -> tuple[Reading, bool]:
     """Return a keyword as it is compared, and whether with all of its words: one of function words only keeps them."""
     if variants.function_words and readings.content.tokens:

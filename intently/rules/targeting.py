@@ -7,7 +7,8 @@ condition is true, so an unknown one refuses. Whoever wants to admit such users 
 A condition becomes conjunctions, any one of which admits (Whang et al., Indexing Boolean Expressions, VLDB 2009).
 """
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -69,12 +70,10 @@ def truth_of_leaf(leaf: Leaf, user: Mapping[str, Any]) -> Truth:
         return keyed(value) != keyed(leaf.value)
     if _kind(value) != _kind(leaf.value) or isinstance(value, bool | frozenset):
         return False
-    return {
-        "<": value < leaf.value,  # type: ignore[operator]
-        "<=": value <= leaf.value,  # type: ignore[operator]
-        ">": value > leaf.value,  # type: ignore[operator]
-        ">=": value >= leaf.value,  # type: ignore[operator]
-    }[leaf.operator]
+    order: dict[str, Callable[[Any, Any], bool]] = {
+        "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
+    }  # fmt: skip
+    return order[leaf.operator](value, leaf.value)
 
 
 def keyed(value: Any) -> tuple[str, Any]:

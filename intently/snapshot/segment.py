@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,14 +36,15 @@ CONTENT_FIELDS = (
 class Segment:
     """S ads, row by row the same in all parts: their content, and the indexes that were made from it.
 
-    `tokens` are the vectors of their tokens, None if nothing interacts late. `numbers (S,)` ascend. An ad keeps its
+    `vectors` are None where no model reads ads, `tokens`, the vectors of their tokens, if nothing interacts late: all
+    segments of a snapshot have the same parts. `numbers (S,)` ascend. An ad keeps its
     number wherever merges move its row, so that the number finds the ad again.
     """
 
     numbers: IntArray
     content: pa.Table  # (S, 8): ad_id and `CONTENT_FIELDS`
     postings: Postings
-    vectors: VectorIndex
+    vectors: VectorIndex | None
     lexical: LexicalIndex
     titles: TitleTerms
     tokens: TokenVectors | None = None
@@ -55,7 +56,7 @@ class Segment:
         cls,
         catalog: Catalog,
         postings: Postings,
-        vectors: VectorIndex,
+        vectors: VectorIndex | None,
         lexical: LexicalIndex,
         titles: TitleTerms,
         tokens: TokenVectors | None = None,
@@ -64,7 +65,7 @@ class Segment:
         sizes = {
             "catalogue": catalog.num_ads,
             "postings": postings.num_ads,
-            "vectors": len(vectors.embeddings),
+            "vectors": len(vectors.embeddings) if vectors else catalog.num_ads,
             "lexical index": lexical.postings.num_ads,
             "titles": titles.num_ads,
             "tokens": tokens.num_ads if tokens else catalog.num_ads,
@@ -127,7 +128,7 @@ class Segment:
 
         `rules` are those that keywords match by.
         """
-        _ = self.vectors.stage, self.lexical.word_table
+        _ = self.vectors and self.vectors.stage, self.lexical.word_table
         if rules and self.has_match_types:
             self.keywords(rules)
         return self
@@ -140,18 +141,14 @@ class Segment:
 
     def concatenated(self, other: "Segment") -> "Segment":
         """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
-        tokens = self.tokens
-        if tokens is not None:
-            assert other.tokens is not None  # an encoder gives tokens to all ads or to none
-            tokens = tokens.concatenated(other.tokens)
         both = Segment(
             np.concatenate((self.numbers, other.numbers)),
             pa.concat_tables([self.content, other.content]).combine_chunks(),
             self.postings.concatenated(other.postings),
-            self.vectors.concatenated(other.vectors),
+            _concatenated(self.vectors, other.vectors),
             self.lexical.concatenated(other.lexical),
             self.titles.concatenated(other.titles),
-            tokens,
+            _concatenated(self.tokens, other.tokens),
         )
         for rules, index in list(self._keywords.items()):
             both._keywords[rules] = index.concatenated(other.keywords(rules))
@@ -165,7 +162,7 @@ class Segment:
             self.numbers[mask],
             self.content.filter(pa.array(mask)),
             self.postings.kept(mask),
-            self.vectors.kept(mask),
+            self.vectors.kept(mask) if self.vectors else None,
             self.lexical.kept(mask),
             self.titles.kept(mask),
             self.tokens.kept(mask) if self.tokens else None,
@@ -173,3 +170,14 @@ class Segment:
         for rules, index in list(self._keywords.items()):
             kept._keywords[rules] = index.kept(mask)
         return kept
+
+
+_Part = TypeVar("_Part", VectorIndex, TokenVectors)
+
+
+def _concatenated(first: _Part | None, second: _Part | None) -> _Part | None:
+    """Return a part that segments may lack, of one segment and of another after it."""
+    if first is None:
+        return None
+    assert second is not None  # models give a part to all ads or to none
+    return first.concatenated(second)

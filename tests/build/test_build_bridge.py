@@ -35,7 +35,7 @@ def test_stages_are_told_as_sentences_each_of_them_once(built):
     seen = built.stages.seen
     assert all(stage[0].isupper() for stage in seen)
     wanted = [
-        "Reading", "Finding intentions", "Training the student", "Measuring what training gained",
+        "Reading", "Estimating", "Finding intentions", "Training the student", "Measuring what training gained",
         "Embedding the intentions", "Reading the ads",
         "Cleaning pages", "Indexing", "Choosing what to read of pages", "Reading generated queries",
         "Reading keywords", "Training the encoder", "Embedding the ads", "Learning the guidance",

@@ -46,7 +46,9 @@ def precision(engine: Engine, aside: Interactions, guidance: Guidance) -> float:
         if not clicked or other.read(query).says_nothing:
             continue
         text, everything = other.read(query), np.ones(len(ADS), dtype=bool)  # those that are paused, too
-        (understood,) = understand([text], (Channel.INTENTION,), other._models, None, other.settings)
+        (understood,) = understand(
+            [text], (Channel.INTENTION,), other.intentions, other.query_models, None, other.settings
+        )
         question = Question(text, understood, other.snapshot, other.intentions, other.settings)
         found = IntentionChannel().search(question, everything, 500).hits.rows.tolist()
         hits = [at for at, row in enumerate(found, start=1) if row in clicked]
@@ -57,8 +59,9 @@ def precision(engine: Engine, aside: Interactions, guidance: Guidance) -> float:
 @pytest.mark.parametrize("says", [1.0, None])
 def test_it_finds_the_best(engine, aside, says):
     start = Guidance(0.1, says)
-    intentions = replace(engine.intentions, near=replace(engine.intentions.near, guidance=start))
-    found = learn_guidance(engine.student, intentions, engine.read, aside, SETTINGS, lambda *_: None)
+    reader = replace(engine.query_models.intention_reader, guidance=start)
+    models = replace(engine.query_models, intention_reader=reader)
+    found = learn_guidance(models, engine.intentions, engine.read, aside, SETTINGS, lambda *_: None)
     assert found.facts["guidance_precision"] == pytest.approx(precision(engine, aside, found.guidance), abs=1e-4)
     alone = {
         temperature: precision(engine, aside, Guidance(temperature, None))

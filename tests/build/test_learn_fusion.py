@@ -32,6 +32,8 @@ def asked(num_queries: int, gains: list[tuple[int, int, int]]) -> Interactions:
 class FakeEngine:
     """Finds some ads for every query, in an order and with features drawn from its text."""
 
+    channels = FUSED_CHANNELS
+
     def candidates(self, queries, depth=SETTINGS.depth):
         for query in queries:
             rng = np.random.default_rng(list(query.encode()))

@@ -39,4 +39,4 @@ def test_help_tells_of_it(logger):
 
 def test_an_unknown_preset(logger, tmp_path):
     outcome = intently("build", "--ads", tmp_path / "ads.tsv", "--out", tmp_path / "e", "--preset", "fast")
-    assert_refused(outcome, "the preset is 'fast'; it takes one of instant, default, best")
+    assert_refused(outcome, "the preset is 'fast'; it takes one of lexical, instant, default, best")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,7 +86,20 @@ def test_parts_that_do_not_belong_together(tmp_path):
     index_of(("drill bit", "saw")).save(tmp_path)
     texts = json.dumps({"stemmer": "english", "texts": ["drill bit"]})
     (tmp_path / "intentions.json").write_text(texts)
-    with pytest.raises(ArtifactError, match=r"intentions\.json has 1 intentions, the trie 2, the postings 2"):
+    with pytest.raises(
+        ArtifactError, match=r"intentions\.json has 1 intentions, the postings 2, the trie 2, the embeddings 2"
+    ):
+        IntentionIndex.load(tmp_path)
+
+
+def test_without_what_models_need(tmp_path):
+    index = replace(index_of(("drill bit", "红色水壶")), trie=None, near=None)
+    index.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"intentions.json", "postings.npz", "statistics.npz"}
+    loaded = IntentionIndex.load(tmp_path, for_models=False)
+    assert (loaded.texts, loaded.trie, loaded.near) == (index.texts, None, None)
+    assert loaded.literal("红色水壶 drill bits").tolist() == [1, 0]
+    with pytest.raises(ArtifactError, match=r"intentions\.trie"):
         IntentionIndex.load(tmp_path)
 
 

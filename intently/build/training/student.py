@@ -158,11 +158,11 @@ def train_student(
         batch = sampler.batch(step)
         query_ids, query_lengths = tokenizer.encode(batch.queries, settings.max_query_tokens)
         with autocast(device):
-            query_embeddings, query_intention = _read(
+            query_embeddings, query_intention = read_sources(
                 backbone, query_ids, query_lengths, batch.query_targets, intention_loss, device
             )
             rows = batch.ad_rows
-            ad_embeddings, ad_intention = _read(
+            ad_embeddings, ad_intention = read_sources(
                 backbone, ad_ids[rows], ad_lengths[rows], batch.ad_targets, intention_loss, device
             )
         similarity = query_embeddings @ ad_embeddings.T / settings.temperature
@@ -245,7 +245,7 @@ class _BatchSampler:
         return _Batch(queries, ad_rows, masked, query_targets, ad_targets)
 
 
-def _read(
+def read_sources(
     backbone: Backbone,
     token_ids: IntArray,
     lengths: IntArray,

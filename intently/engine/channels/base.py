@@ -10,6 +10,7 @@ from intently.arrays import Float32Array, IntArray, Mask
 from intently.engine.settings import RetrievalSettings
 from intently.engine.understand import Understood
 from intently.index.intentions import IntentionIndex
+from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.text.query_text import QueryText
 from intently.types import Channel
@@ -59,6 +60,10 @@ class ChannelSearch(Protocol):
     @property
     def name(self) -> Channel:
         """The name of the channel."""
+        ...
+
+    def searches(self, segment: Segment) -> bool:
+        """Return whether a segment, and so its engine, has the parts that the channel searches."""
         ...
 
     def search(self, question: Question, eligible: Mask, depth: int) -> ChannelHits:

@@ -8,6 +8,7 @@ from intently.arrays import Float32Array, IntArray, Mask
 from intently.engine.channels.base import Evidence, Hits, Question
 from intently.engine.settings import RetrievalSettings
 from intently.index.ordering import ranked
+from intently.index.vectors import VectorIndex
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Channel
@@ -28,7 +29,7 @@ class DenseQuery:
     def cosines(self, snapshot: Snapshot, ad_rows: IntArray) -> Float32Array:
         """Return the cosines (C,) of some rows."""
         return snapshot.gather(
-            ad_rows, lambda part, rows: part.vectors.scores_of(self.embedding, rows, self.num_threads)
+            ad_rows, lambda part, rows: _vectors(part).scores_of(self.embedding, rows, self.num_threads)
         )
 
     def late_shares(self, snapshot: Snapshot, ad_rows: IntArray) -> Float32Array:
@@ -80,6 +81,10 @@ class DenseChannel:
 
     name = Channel.DENSE
 
+    def searches(self, segment: Segment) -> bool:
+        """Return whether models have embedded the ads."""
+        return segment.vectors is not None
+
     def search(self, question: Question, eligible: Mask, depth: int) -> DenseHits:
         """Return the best `depth` of the eligible ads.
 
@@ -97,7 +102,7 @@ class DenseChannel:
             late = query.late_shares(snapshot, rows)
             if settings.feedback_weight:
                 first, _ = ranked(rows, scores + late, settings.num_feedback_ads)
-                towards = snapshot.gather(first, lambda part, rows: part.vectors.embeddings[rows]).mean(axis=0)
+                towards = snapshot.gather(first, lambda part, rows: _vectors(part).embeddings[rows]).mean(axis=0)
                 moved = query.embedding + np.float32(settings.feedback_weight) * towards
                 query = replace(query, embedding=moved / np.linalg.norm(moved))
                 scores = query.cosines(snapshot, rows)
@@ -111,12 +116,17 @@ class DenseChannel:
         return settings.dense_weight
 
 
+def _vectors(segment: Segment) -> VectorIndex:
+    assert segment.vectors is not None  # as `DenseChannel.searches` has said
+    return segment.vectors
+
+
 def _nearest(query: DenseQuery, snapshot: Snapshot, k: int, eligible: Mask) -> tuple[IntArray, Float32Array]:
     """Return the eligible rows nearest to a query's embedding, at most `k`, best first, and their cosines."""
     rows, scores = [], []
     for segment, start in zip(snapshot.segments, snapshot.starts[:-1], strict=True):
         admitted = eligible[start : start + segment.num_rows]
-        found, cosines = segment.vectors.search(query.embedding, k, admitted, query.num_threads)
+        found, cosines = _vectors(segment).search(query.embedding, k, admitted, query.num_threads)
         rows.append(found + start)
         scores.append(cosines)
     return ranked(np.concatenate(rows), np.concatenate(scores), k)

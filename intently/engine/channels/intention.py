@@ -10,6 +10,7 @@ from intently.engine.channels.lexical import best_above_zero
 from intently.engine.settings import RetrievalSettings
 from intently.index.intentions import IntentionIndex
 from intently.intentions.decode import Decoded
+from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Channel
 
@@ -40,6 +41,10 @@ class IntentionChannel:
     """Finds ads by intentions: phrases of a known vocabulary that name what the user wants."""
 
     name = Channel.INTENTION
+
+    def searches(self, segment: Segment) -> bool:
+        """Return True: every engine has intentions."""
+        return True
 
     def search(self, question: Question, eligible: Mask, depth: int) -> IntentionHits:
         """Return the best `depth` of the eligible ads that an intention of the query leads to."""

@@ -11,6 +11,7 @@ from intently.engine.settings import RetrievalSettings
 from intently.index.lexical import LexicalQuery
 from intently.index.ordering import ranked
 from intently.index.postings import top_rows
+from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Channel
 
@@ -38,6 +39,10 @@ class LexicalChannel:
     """Finds ads by the words that are written on them."""
 
     name = Channel.LEXICAL
+
+    def searches(self, segment: Segment) -> bool:
+        """Return True: every engine has a lexical index."""
+        return True
 
     def search(self, question: Question, eligible: Mask, depth: int) -> LexicalHits:
         """Return the best `depth` of the eligible ads that have a term of the query."""

@@ -156,6 +156,7 @@ def equal_budget(task: Task, budget: Budget, work: Path, engine: Engine, progres
     )
     directory = directory_of(work, "rare", budget)
     student = train(task, budget, (backbone, tokenizer), identifiers, directory, progress, contrastive_weight=1.0)
+    assert index.trie is not None  # as there is a student
     decoded = decode(student, index.trie, task.test_queries, budget.num_beams, budget.max_query_tokens, progress)
     rankings = [
         ranked(task, budget, index.postings.scores(*weighted(found, index.literal(query), settings)))
