@@ -239,6 +239,9 @@ class Delete:
     ad_id: str
 
 
+Change = Put | Patch | Delete
+
+
 @dataclass(frozen=True, slots=True)
 class PutList:
     """A change: give a list that ads share these values, in the place of those that it had; none removes it.
@@ -259,9 +262,6 @@ class BlockList(StrEnum):
     CATEGORIES = "blocked categories"
     LABELS = "blocked labels"
     TERMS = "blocked terms"  # negative keywords of all ads
-
-
-Change = Put | Patch | Delete | PutList
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,9 +304,10 @@ class ScoredAd:
 class Verdict:
     """Why an ad is in the answer to a request, or why not.
 
-    `stage` is "shown", or the first rule or stage that kept the ad out: "unknown", "excluded", "status", "country",
-    "language", "device", "time" or "audiences" (the ad does not want this user), "filters", "caps", "rank" (others came
-    before it) or "channels" (no channel found it). `told` says it in a sentence, with the values.
+    `stage` is "shown", or the first rule or stage that kept the ad out: "unknown", "excluded", "status", a `BlockList`,
+    "country", "language", "device", "time", "audiences" or "targeting" (the ad does not want this user), "starts" or
+    "ends", "negative keywords", "negative list" and its name, "filters", "caps", "rank" (others came before it) or
+    "channels" (no channel found it). `told` says it in a sentence, with the values.
     """
 
     ad_id: str

@@ -20,6 +20,7 @@ from intently.catalog.payload import payload_of
 from intently.catalog.problems import Problems, RowCheck
 from intently.errors import ArtifactError, InputError
 from intently.files import atomic_write
+from intently.rules.keyword import bare
 from intently.types import Ad, Span
 
 _VERSION = b"3"  # with negative keywords, targeting, labels and instants
@@ -75,6 +76,10 @@ class Catalog:
     def column(self, name: str) -> pa.ChunkedArray:
         """Return the column `name` (N,)."""
         return self.table.column(name)
+
+    def bare_keywords(self) -> list[list[str]]:
+        """Return the bid keywords of each ad (N) without the marks of match types: what they say, not what they match."""
+        return [list(map(bare, each)) for each in self.table.column("keywords").to_pylist()]
 
     def strings(self, name: str, start: int = 0, stop: int | None = None) -> list[str]:
         """Return the text column `name` of the ad rows from `start` to before `stop`."""

@@ -29,7 +29,7 @@ from intently.catalog.targeting_values import country, device, language
 from intently.catalog.user_conditions import instant, targeting
 from intently.errors import InputError
 from intently.filters import MAX_LENGTH
-from intently.rules.keyword import parse_keyword
+from intently.rules.keyword import checked_negative
 from intently.text.markup import plain_texts
 
 Mask = npt.NDArray[np.bool_]
@@ -242,18 +242,13 @@ def _day_part(text: str) -> str:
     return f"{hours.lower()} {zone}" if zone else text.lower()
 
 
-def _negative(text: str) -> str:
-    parse_keyword(text[1:] if text[:1] == "-" and len(text) > 1 else text)
-    return text
-
-
 # field → how an element is read: as the targeting of users is
 _FOLDS: dict[str, Callable[[str], str]] = {
     "countries": country,
     "languages": language,
     "devices": device,
     "day_parts": _day_part,
-    "negative_keywords": _negative,
+    "negative_keywords": checked_negative,
 }
 
 

@@ -61,6 +61,7 @@ from intently.types import (
     Degraded,
     Intention,
     Progress,
+    PutList,
     Ranking,
     Request,
     ScoredAd,
@@ -221,8 +222,8 @@ class Engine:
         """Return the ad with this id as it is now, None if it is not there. Cost: microseconds."""
         return self._live.ad(ad_id)
 
-    def apply(self, changes: Iterable[Change]) -> int:
-        """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
+    def apply(self, changes: Iterable[Change | PutList]) -> int:
+        """Apply a batch of `Put`, `Patch`, `Delete` and `PutList`, all or none; return its number once queries see it.
 
         A patch of status, bid, targeting or payload costs no model call. Nor does a put whose text did not change, and
         the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
@@ -387,14 +388,14 @@ class Engine:
         self._check_process()
         snapshot = self._live.snapshot
         deep = replace(request, k=max(request.k, DEPTH), explain=True, deadline_ms=None)
-        user = checked_user(request.user)
+        checked_user(request.user)
         check_columns(request, snapshot)
         ranking = next(self._answer_batch([deep], snapshot, Clock()))
         uncapped = ranking
         if request.max_per:
             uncapped = next(self._answer_batch([replace(deep, max_per=EMPTY)], snapshot, Clock()))
         numbers = {ad_id: next(iter(self._live.rows_in(snapshot, [ad_id])), None) for ad_id in ad_ids}
-        return tuple(verdict(request, user, ad_id, numbers[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
+        return tuple(verdict(request, ad_id, numbers[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
 
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.

@@ -21,7 +21,6 @@ from intently.filters.expressions import Leaf
 from intently.index.ragged import Ragged
 from intently.rules.targeting import Conjunction, conjunctions, keyed, truth_of_leaf
 
-
 _NO_CONDITION = (Conjunction(frozenset(), frozenset()),)
 
 

@@ -8,6 +8,7 @@ knows them; a batch is shown once they are on disk. So the log holds changes in 
 replaying it needs to know nothing of how they were asked for.
 """
 
+import json
 import logging
 import threading
 import time
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 from intently.catalog import Catalog
 from intently.errors import BehindError, InputError, LogError, LogRewoundError, ReplacedError
 from intently.live.ad_reader import AdReader
-from intently.live.changes import Effect, Fields, Full, Gone, as_catalog, checked_ads, fold, is_attribute
+from intently.live.changes import Effect, Fields, Full, Gone, Listed, as_catalog, checked_ads, fold, is_attribute
 from intently.live.difference import Difference
 from intently.live.feeds import effects_of
 from intently.live.log.base import ChangeLog, Reading
@@ -35,7 +36,7 @@ from intently.live.replaying import unfold
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.snapshot.segment import CONTENT_FIELDS, Segment
 from intently.snapshot.snapshot import Snapshot
-from intently.types import Ad, Change
+from intently.types import Ad, Change, PutList
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Applier:
         with self._lock:
             self._numbers()
 
-    def apply(self, changes: Iterable[Change]) -> int:
+    def apply(self, changes: Iterable[Change | PutList]) -> int:
         """Apply a batch of changes, all or none, and return its number once queries see it.
 
         Raises `InputError` naming the position of the first change that is not valid, or that patches an ad that is
@@ -341,7 +342,7 @@ class Applier:
 
     def _resolved(self, effect: Effect, unchanged: Mapping[str, int]) -> Effect:
         """Return the lightest equal effect: models read only new text. Call with the lock held."""
-        if isinstance(effect, Gone):
+        if isinstance(effect, Gone | Listed):
             return effect
         ad_id = effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id
         row = self._row(ad_id)
@@ -409,6 +410,9 @@ class Applier:
         removed: list[int] = []
         arrived: list[tuple[int, Full]] = []
         for effect, place in effects:
+            if isinstance(effect, Listed):
+                snapshot = snapshot.with_list(effect.name, effect.values)
+                continue
             row = self._row(effect.ad.ad_id if isinstance(effect, Full) else effect.ad_id)
             if isinstance(effect, Fields):
                 if row is not None:
@@ -604,6 +608,8 @@ def _logged(
             entries.append(Entry(seq, batch, at_ms, ad.ad_id, Kind.PUT, content, body_of_ad(ad), new_to))
         elif isinstance(effect, Fields):
             entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.PATCH, None, body_of(effect.values)))
+        elif isinstance(effect, Listed):
+            entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.LIST, None, json.dumps(effect.values)))
         elif isinstance(effect, Gone):
             entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.DELETE))
     return entries, readings

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from intently.errors import InputError
+from intently.rules.variants import Variants, read
 
 _PLUS = re.compile(r"(^|\s)\+(?=\S)")
 _QUOTES = {'"': '"', "“": "”", "「": "」"}
@@ -37,7 +38,7 @@ class Keyword:
 def parse_keyword(written: str, default: Match = Match.BROAD, plus: Match = Match.BROAD) -> Keyword:
     """Return the keyword that `written` is: `[exact]`, `"phrase"`, and without marks one of the `default` match type.
 
-    `plus` is what a `+` before a word stands for. Raises `InputError` for a keyword without text.
+    `plus` is what a `+` before a word stands for. Marks around nothing are no marks.
     """
     text = written.strip()
     match, inside = default, text
@@ -47,10 +48,20 @@ def parse_keyword(written: str, default: Match = Match.BROAD, plus: Match = Matc
         match, inside = Match.PHRASE, text[1:-1]
     elif _PLUS.search(text):
         match, inside = plus, _PLUS.sub(r"\1", text)
-    inside = inside.strip()
-    if not inside:
-        raise InputError(f"{written!r} is a keyword without text", cure='write [exact], "phrase" or broad')
-    return Keyword(inside, match)
+    return Keyword(inside.strip(), match) if inside.strip() else Keyword(text, default)
+
+
+def checked_negative(written: str) -> str:
+    """Return a negative keyword, with or without a minus before it; raise `InputError` for one without any word."""
+    if not read(parse_keyword(without_minus(written)).text, Variants()).full.tokens:
+        raise InputError(f"{written!r} has no word", cure='write [exact], "phrase" or broad', field="negative_keywords")
+    return written
+
+
+def without_minus(written: str) -> str:
+    """Return a negative keyword without the minus that may be before it."""
+    text = written.strip()
+    return text[1:] if text[:1] == "-" and text[1:].strip() else text
 
 
 def with_match_type(text: str, match_type: str) -> str:
@@ -64,7 +75,7 @@ def with_match_type(text: str, match_type: str) -> str:
 
 def bare(written: str) -> str:
     """Return the text of a keyword without the marks of its match type."""
-    return parse_keyword(written).text if written.strip() else ""
+    return parse_keyword(written).text
 
 
 def has_match_type(written: str) -> bool:

@@ -1,10 +1,11 @@
 """The match rules of ad platforms, as they publish them. `docs/rules.md` cites each rule with its source."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 
 from intently.errors import InputError
-from intently.rules.keyword import Keyword, Match, parse_keyword
+from intently.rules.keyword import Keyword, Match, parse_keyword, without_minus
 from intently.rules.variants import Variants
 
 
@@ -26,26 +27,34 @@ class MatchRules:
 
     def negative_keyword(self, written: str) -> Keyword:
         """Return a negative keyword as it is written, with or without a minus before it."""
-        text = written.strip()
-        found = parse_keyword(text[1:] if text[:1] == "-" and len(text) > 1 else text, self.negative_default)
+        found = parse_keyword(without_minus(written), self.negative_default)
         if found.match is Match.BROAD and not self.broad_negatives:
             return Keyword(found.text, Match.PHRASE)
         return found
 
 
+class Preset(StrEnum):
+    """The platforms whose rules are known, and rules without any variant."""
+
+    GOOGLE = "google"
+    MICROSOFT = "microsoft"
+    AMAZON = "amazon"
+    STRICT = "strict"
+
+
 _ALL = Variants(
     plurals=True, stems=True, accents=True, misspellings=True, abbreviations=True, function_words=True, order=True
 )
-PRESETS = {
-    "google": MatchRules(_ALL, plus=Match.PHRASE),
-    "microsoft": MatchRules(_ALL, negative_default=Match.PHRASE, broad_negatives=False),
-    "amazon": MatchRules(
+PRESETS: dict[str, MatchRules] = {
+    Preset.GOOGLE: MatchRules(_ALL, plus=Match.PHRASE),
+    Preset.MICROSOFT: MatchRules(_ALL, negative_default=Match.PHRASE, broad_negatives=False),
+    Preset.AMAZON: MatchRules(
         Variants(plurals=True, accents=True, function_words=True),
         Variants(plurals=True, accents=True),
         negative_default=Match.PHRASE,
         broad_negatives=False,
     ),
-    "strict": MatchRules(),
+    Preset.STRICT: MatchRules(),
 }
 
 

@@ -356,7 +356,9 @@ class Attributes:
 
     def texts(self) -> dict[str, pa.Array]:
         """Return the `TEXT_FIELDS` as columns (N,)."""
-        return {name: pa.array(["".join(each) for each in self.sets[name].values()], pa.string()) for name in TEXT_FIELDS}
+        return {
+            name: pa.array(["".join(each) for each in self.sets[name].values()], pa.string()) for name in TEXT_FIELDS
+        }
 
 
 def _columns(catalog: Catalog) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from intently.errors import InputError
 from intently.rules import PRESETS, Keyword, Match, find, matches, parse_keyword
-from intently.rules.keyword import bare, has_match_type, with_match_type
+from intently.rules.keyword import bare, checked_negative, has_match_type, with_match_type
 from intently.rules.presets import rules_of
 
 Row = tuple[str, str, str | None]
@@ -228,13 +228,11 @@ def test_a_column_names_the_match_type() -> None:
         with_match_type("hose", "exakt")
 
 
-@pytest.mark.parametrize("written", ["[]", '""', "[ ]"])
-def test_marks_around_nothing(written: str) -> None:
-    if len(written) > 2:
-        with pytest.raises(InputError, match="without text"):
-            parse_keyword(written)
-    else:
-        assert not matches(parse_keyword(written), "anything", PRESETS["google"].positive)
+@pytest.mark.parametrize("written", ["[]", '""', "[ ]", "!!!", ""])
+def test_a_keyword_without_words(written: str) -> None:
+    assert not matches(parse_keyword(written), "anything", PRESETS["google"].positive)
+    with pytest.raises(InputError, match="has no word"):
+        checked_negative(written)
 
 
 def test_unknown_preset() -> None:
