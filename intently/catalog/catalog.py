@@ -78,7 +78,7 @@ class Catalog:
         return self.table.column(name)
 
     def bare_keywords(self) -> list[list[str]]:
-        """Return the bid keywords of each ad (N) without the marks of match types: what they say, not what they match."""
+        """Return the bid keywords of each ad (N) without marks: what they say, not what they match."""
         return [list(map(bare, each)) for each in self.table.column("keywords").to_pylist()]
 
     def strings(self, name: str, start: int = 0, stop: int | None = None) -> list[str]:

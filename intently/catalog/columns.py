@@ -164,7 +164,7 @@ _READ: dict[str, Callable[[str], str]] = {"targeting": targeting, "starts": inst
 
 
 def _read_each(texts: Any, field: Field, check: RowCheck) -> Any:
-    """Return texts (N,) as a function reads them; those that it refuses are rejected. Each different one is read once."""
+    """Return texts (N,) as a function reads them, each different one once; those that it refuses are rejected."""
     distinct = pc.dictionary_encode(texts)
     if isinstance(distinct, pa.ChunkedArray):
         distinct = distinct.unify_dictionaries().combine_chunks()

@@ -2,8 +2,8 @@
 
 One day part is days, "@", hours: "mon-fri@9-18", "sat,sun@0-24", "fri-mon@20-24". Days are single or ranges (which may
 pass over Sunday), separated by commas. Hours are `start-end` with 0 ≤ start < end ≤ 24, the end not included. They are
-hours of the user's day, or of a time zone that follows: "mon-fri@9-18 Europe/Berlin". There an hour that the clock shows
-twice counts twice, and one that it leaves out does not count.
+hours of the user's day, or of a time zone that follows: "mon-fri@9-18 Europe/Berlin". There an hour that the clock
+shows twice counts twice, and one that it leaves out does not count.
 """
 
 import re

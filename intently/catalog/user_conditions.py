@@ -1,4 +1,4 @@
-"""What an ad asks of users and of the time beyond lists: a condition, and the instants of its first and last showing."""
+"""What an ad asks of users and of the time beyond lists: a condition, and the instants at which it comes and goes."""
 
 from datetime import UTC, datetime
 from functools import lru_cache

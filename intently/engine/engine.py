@@ -36,6 +36,7 @@ from intently.filters import Expression
 from intently.frozen import EMPTY, FrozenDict
 from intently.generation import Generation
 from intently.index.intentions import IntentionIndex
+from intently.index.keywords import KeywordIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
@@ -106,6 +107,7 @@ class Engine:
         fusion: LearnedFusion | None = None,
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
+        keywords: KeywordIndex | None = None,
     ) -> None:
         """`student` and `vectors` are None for an engine without models, whose `intentions` need no trie.
 
@@ -113,7 +115,8 @@ class Engine:
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
-        affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalogue
+        affect how an ad is indexed, which new ads need. `keywords` are the catalogue's, computed if they have match
+        types and are not given. Raises `ArtifactError` for parts that are not of one catalogue
         or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
         for queries longer than the student reads.
         """
@@ -142,6 +145,8 @@ class Engine:
             segment = Segment.build(catalog, intentions.postings, vectors, lexical, titles, tokens)
         except ValueError as error:
             raise ArtifactError(f"{error}; build the engine again") from error
+        if keywords:
+            segment.remember(keywords)
         self._searches = tuple(channel for channel in ALL_CHANNELS if channel.searches(segment))
         known_words = brand_words(catalog) | (student.tokenizer.whole_words if student else frozenset())
         rules = rules_of(settings.match_rules, lexical.settings.stemmer)

@@ -25,7 +25,7 @@ from intently.arrays import IntArray, Mask
 from intently.errors import ArtifactError
 from intently.files import atomic_write, read_arrays
 from intently.index.ragged import Ragged
-from intently.rules.keyword import Keyword, Match
+from intently.rules.keyword import Keyword, Match, has_match_type
 from intently.rules.match import Found, chosen, find, is_misspelling, matches, may_be_misspelled
 from intently.rules.presets import MatchRules
 from intently.rules.variants import Reading, Variants, read
@@ -66,6 +66,13 @@ class KeywordIndex:
         )
         rows = np.repeat(np.arange(len(each)), np.fromiter(map(len, each), np.int64, len(each)))
         return cls._of(tuple(number_of), _posted(ids, rows, len(number_of)), len(each), rules, is_negative)
+
+    @classmethod
+    def of_match_types(cls, lists: Iterable[Sequence[str]], rules: MatchRules) -> "KeywordIndex | None":
+        """Return the index of the keywords of N rows if any of them has the marks of a match type."""
+        each = list(lists)
+        marked = any(map(has_match_type, set(chain.from_iterable(each))))
+        return cls.build(each, rules) if marked else None
 
     @classmethod
     def _of(

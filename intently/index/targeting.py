@@ -38,7 +38,7 @@ class _Values:
 
 @dataclass(frozen=True, eq=False)
 class TargetingIndex:
-    """E conditions. `sizes (C,)` are how many comparisons of a conjunction have to be true, `owners (C,)` conditions."""
+    """E conditions. Of a conjunction, `sizes (C,)` comparisons have to be true; `owners (C,)` are their conditions."""
 
     num_conditions: int
     sizes: IntArray

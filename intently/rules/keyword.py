@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from intently.errors import InputError
-from intently.rules.variants import Variants, read
+from intently.rules.variants import NO_VARIANTS, read
 
 _PLUS = re.compile(r"(^|\s)\+(?=\S)")
 _QUOTES = {'"': '"', "“": "”", "「": "」"}
@@ -53,7 +53,7 @@ def parse_keyword(written: str, default: Match = Match.BROAD, plus: Match = Matc
 
 def checked_negative(written: str) -> str:
     """Return a negative keyword, with or without a minus before it; raise `InputError` for one without any word."""
-    if not read(parse_keyword(without_minus(written)).text, Variants()).full.tokens:
+    if not read(parse_keyword(without_minus(written)).text, NO_VARIANTS).full.tokens:
         raise InputError(f"{written!r} has no word", cure='write [exact], "phrase" or broad', field="negative_keywords")
     return written
 

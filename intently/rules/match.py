@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from rapidfuzz.distance import OSA
 
 from intently.rules.keyword import Keyword, Match
-from intently.rules.variants import Reading, Readings, Variants, read
+from intently.rules.variants import NO_VARIANTS, Reading, Readings, Variants, read
 
 MIN_MISSPELLED = 5  # letters of a word that may be misspelled
-_NONE = Variants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def find(
     """
     if not matches(keyword, query, variants, known, stemmer):
         return None
-    return Found(keyword, is_near=not matches(keyword, query, _NONE, known, stemmer))
+    return Found(keyword, is_near=not matches(keyword, query, NO_VARIANTS, known, stemmer))
 
 
 def matches(

@@ -6,15 +6,15 @@ from functools import lru_cache
 
 from intently.errors import InputError
 from intently.rules.keyword import Keyword, Match, parse_keyword, without_minus
-from intently.rules.variants import Variants
+from intently.rules.variants import NO_VARIANTS, Variants
 
 
 @dataclass(frozen=True, slots=True)
 class MatchRules:
     """What keywords match: positive and negative ones have match types by default, and variants that count as equal."""
 
-    positive: Variants = Variants()
-    negative: Variants = Variants()
+    positive: Variants = NO_VARIANTS
+    negative: Variants = NO_VARIANTS
     default: Match = Match.BROAD  # of a keyword without marks
     plus: Match = Match.BROAD  # of a keyword with a + before a word
     negative_default: Match = Match.BROAD

@@ -13,7 +13,43 @@ from intently.text.fold import fold
 from intently.text.normalize import has_han, normalize
 
 FUNCTION_WORDS = frozenset(
-    ["a", "an", "the", "and", "or", "but", "if", "nor", "of", "for", "to", "in", "into", "on", "onto", "at", "by", "with", "from", "as", "than", "via", "per", "when", "的", "了", "和", "与", "及", "跟", "之", "吗", "呢", "吧", "啊"]
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "if",
+        "nor",
+        "of",
+        "for",
+        "to",
+        "in",
+        "into",
+        "on",
+        "onto",
+        "at",
+        "by",
+        "with",
+        "from",
+        "as",
+        "than",
+        "via",
+        "per",
+        "when",
+        "的",
+        "了",
+        "和",
+        "与",
+        "及",
+        "跟",
+        "之",
+        "吗",
+        "呢",
+        "吧",
+        "啊",
+    ]
 )
 # Long forms and what stands for them. Few, and without a second meaning; more is the work of the channels that read.
 ABBREVIATIONS = {
@@ -44,6 +80,9 @@ class Variants:
     abbreviations: bool = False  # "tv", "television"
     function_words: bool = False  # "shoes for men", "shoes men"
     order: bool = False  # of an exact keyword's words: "men shoes", "shoes men"
+
+
+NO_VARIANTS = Variants()
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,15 @@ class Segment:
             self._keywords[rules] = found
         return found
 
+    @property
+    def known_keywords(self) -> KeywordIndex | None:
+        """The index of the ads' keywords, if it has been made."""
+        return next(iter(self._keywords.values()), None)
+
+    def remember(self, keywords: KeywordIndex) -> None:
+        """Take an index of the ads' keywords that was made before."""
+        self._keywords[keywords.rules] = keywords.warmed()
+
     def warmed(self, rules: MatchRules | None = None) -> "Segment":
         """Return this segment after computing everything that the first query would otherwise wait for.
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from intently.build import BuildSettings, build_engine
 from intently.catalog import checked_user
 from intently.engine import eligibility
 from intently.engine.engine import Engine
@@ -22,7 +23,9 @@ DRAWS = {
     "countries": ((), (), ("DE",), ("CN", "DE")),
     "day_parts": ((), (), ("mon-fri@9-12",), ("wed@11-12 Europe/Berlin",), ("sat@0-24", "wed@18-19 Asia/Shanghai")),
     "audiences": ((), (), ("cooks",)),
-    "negative_keywords": ((), (), ("free",), ('"garden hose"', "[robot]"), ("机器人", "红色 免费"), ("-jobs", '"免费"')),
+    "negative_keywords": (
+        (), (), ("free",), ('"garden hose"', "[robot]"), ("机器人", "红色 免费"), ("-jobs", '"免费"')
+    ),
     "negative_lists": ((), ("account",), ("campaign summer", "account"), ("list 品牌",), ("no such list",)),
     "targeting": ("", "", 'country == "DE"', "age >= 18", "age >= 18 or age is missing", 'interests has "跑步"',
                   'not (country == "US") and hour < 12', 'weekday in ("wed", "thu")'),
@@ -37,8 +40,10 @@ LISTS = {
     BlockList.ADVERTISERS: ("Acme",), BlockList.CATEGORIES: ("酒",), BlockList.LABELS: ("gambling",),
     BlockList.ADS: ("a3", "a17"), BlockList.TERMS: ("casino", '"赌博"'),
 }  # fmt: skip
-QUERIES = ("garden hose", "free garden hose", "robot", "robots", "红色扫地机器人", "electric kettle", "免费 红色 水壶", "kettle",
-           "casino night", "在线赌博", "jobs", "招聘 机器人", "hose")  # fmt: skip
+QUERIES = (
+    "garden hose", "free garden hose", "robot", "robots", "红色扫地机器人", "electric kettle", "免费 红色 水壶",
+    "kettle", "casino night", "在线赌博", "jobs", "招聘 机器人", "hose",
+)  # fmt: skip
 USERS = (
     None, UserContext(country="DE"), UserContext(country="US", audiences={"cooks"}),
     UserContext("CN", attributes={"age": 20, "interests": ["跑步"]}), UserContext(attributes={"age": 17}),
@@ -245,3 +250,16 @@ def test_day_parts_where_the_clock_jumps() -> None:
 
 def test_ads_of_the_small_engine_have_no_match_types() -> None:
     assert not snapshot_of(ADS).has_match_types
+
+
+def test_keywords_lie_in_the_generation(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ads = [Ad("hose", "Rubber thing", keywords=("[garden hose]",)), Ad("zh", "橡胶管", keywords=('"花园水管"',))]
+    lines = ["ad_id\ttitle\tkeywords", *(f"{ad.ad_id}\t{ad.title}\t{'|'.join(ad.keywords)}" for ad in ads)]
+    (tmp_path / "ads.tsv").write_text("\n".join(lines).replace('"', '""').replace('""花园水管""', '"""花园水管"""'))
+    build_engine(tmp_path / "ads.tsv", None, tmp_path / "engine", BuildSettings.preset("lexical"))
+    with monkeypatch.context() as patched:  # nothing is read again
+        patched.setattr("intently.snapshot.segment.Segment.has_match_types", False)
+        engine = Engine.load(tmp_path / "engine")
+    assert engine.snapshot.segments[0].known_keywords is not None
+    assert found(engine, "garden hoses", Channel.KEYWORD) == ["hose"]
+    assert found(engine, "买花園水管", Channel.KEYWORD) == ["zh"]
