@@ -239,7 +239,7 @@ def _patched(before: Effect | None, ad_id: str, values: dict[str, Any], line: in
         )  # fmt: skip
     if isinstance(before, Full):
         return Full(replace(before.ad, **values), line)
-    return Fields(ad_id, values if before is None else {**before.values, **values}, line)
+    return Fields(ad_id, {**before.values, **values} if isinstance(before, Fields) else values, line)
 
 
 def is_attribute(name: str) -> bool:

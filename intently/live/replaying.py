@@ -50,4 +50,4 @@ def _patched(before: Effect | None, ad_id: str, values: Mapping[str, Any], seq: 
         return None
     if isinstance(before, Full):
         return Full(replace(before.ad, **values), seq)
-    return Fields(ad_id, {**(before.values if before else {}), **values}, seq)
+    return Fields(ad_id, {**before.values, **values} if isinstance(before, Fields) else values, seq)
