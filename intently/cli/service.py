@@ -21,6 +21,14 @@ def serve(
     anybody: Annotated[
         bool, typer.Option("--anybody", help="Without keys, let other machines reach the service too.")
     ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INTENTLY_LOG",
+            help="Where the log of changes lies: postgresql://…, or a file. Default: changes.db in the engine.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one query, in place of the engine's setting.")] = None,
     settings: SettingsFile = None,
 ) -> None:
@@ -32,7 +40,7 @@ def serve(
     from intently.settings import read_settings
 
     chosen = read_settings(ServeSettings, settings) if settings else ServeSettings()
-    run_server(directory, host, port, chosen, keys, threads, anybody)
+    run_server(directory, host, port, chosen, keys, threads, anybody, log)
 
 
 def key(

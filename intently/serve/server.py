@@ -65,8 +65,9 @@ def serve(
     keys: Path | None = None,
     num_threads: int | None = None,
     anybody: bool = False,
+    log: str | None = None,
 ) -> None:
-    """Serve the engine in a directory until a signal comes.
+    """Serve the engine in a directory, with its log of changes in `log` (`open_log`), until a signal comes.
 
     Without keys, everybody who reaches the port may do everything. So only the machine itself may reach it, unless
     `anybody` says otherwise. Raises `InputError` for that, and `ArtifactError` if the engine cannot be loaded.
@@ -82,7 +83,7 @@ def serve(
     valid_keys = Keys(keys)
     from intently.engine.current import CurrentEngine  # which loads everything that runs models
 
-    current = CurrentEngine(directory, num_threads=num_threads)
+    current = CurrentEngine(directory, log=log, num_threads=num_threads)
     service = Service(current, directory, settings, valid_keys)
     config = uvicorn.Config(
         make_app(service), host, port, log_config=None, access_log=False, server_header=False, lifespan="on",

@@ -83,6 +83,8 @@ class Service:
     async def until_seq(self, min_seq: int, deadline_ms: float) -> float:
         """Wait until answers show a change; return the milliseconds left. Raises `Problem` 409 at the deadline."""
         due = perf_counter() + deadline_ms / 1000
+        if self.seq < min_seq:
+            await self.run(self.current.catch_up)  # of what another process wrote, at once
         while self.seq < min_seq:
             left = due - perf_counter()
             if left <= 0:
@@ -144,14 +146,20 @@ class Service:
             engine.answer(Request(ad.title[:MAX_QUERY_LENGTH]))
 
     def _add_gauges(self) -> None:
-        gauge = self.metrics.gauge
         self.metrics.generation.info({"generation": self.engine.generation})
-        gauge("intently_visible_seq", "Number of the newest change that answers show.", lambda: self.seq)
-        gauge("intently_segments", "Segments of the snapshot.", lambda: len(self.engine.snapshot.segments))
-        gauge(
-            "intently_loose_ads", "Ads in segments that are not merged into the first.",
-            lambda: self.engine.snapshot.num_rows - self.engine.snapshot.segments[0].num_rows,
-        )  # fmt: skip
-        gauge("intently_queued_queries", "Queries that wait for a thread.", lambda: self.readers.num_queued)
-        gauge("intently_pending_changes", "Changes that wait or are applied.", lambda: self.writers.num_pending)
-        gauge("intently_draining", "1 after SIGTERM.", lambda: float(self.draining))
+        for name, (told, value) in GAUGES.items():
+            self.metrics.gauge(name, told, partial(value, self))
+
+
+# What a service tells of its state whenever it is asked: name, what it is, value.
+GAUGES: dict[str, tuple[str, Callable[[Service], float]]] = {
+    "intently_visible_seq": ("Number of the newest change that answers show.", lambda one: one.seq),
+    "intently_segments": ("Segments of the snapshot.", lambda one: len(one.engine.snapshot.segments)),
+    "intently_loose_ads": (
+        "Ads in segments that are not merged into the first.",
+        lambda one: one.engine.snapshot.num_rows - one.engine.snapshot.segments[0].num_rows,
+    ),
+    "intently_queued_queries": ("Queries that wait for a thread.", lambda one: one.readers.num_queued),
+    "intently_pending_changes": ("Changes that wait or are applied.", lambda one: one.writers.num_pending),
+    "intently_draining": ("1 after SIGTERM.", lambda one: float(one.draining)),
+}

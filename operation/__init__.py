@@ -1,0 +1,1 @@
+"""How the service is run: containers, systemd, Prometheus, Grafana (docs/operation.md)."""
