@@ -55,8 +55,6 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
                    for at, part in enumerate(parts))  # fmt: skip
 
 
-
-
 def _rooms() -> list[str]:
     package = ROOT / "intently"
     return sorted(path.name for path in package.iterdir() if (path / "__init__.py").is_file()) + sorted(

@@ -79,16 +79,21 @@ def _answers(ad: Ad, request: Request, lists: SharedLists, known: Container[str]
 
 
 def _of_user(ad: Ad, user: CheckedUser, instant: float) -> Iterator[RuleAnswer]:
-    for name, field in _WANTED.items():
-        value, wanted = getattr(user, name), getattr(ad, field)
-        if value is None or not wanted:
-            yield RuleAnswer(name, True)
-            continue
-        stated = value if isinstance(value, frozenset) else frozenset((value,))
-        shown = ", ".join(sorted(stated)) or "none"
-        told = f"it wants {field} {', '.join(wanted)}; the user's {name} is {shown}"
-        yield RuleAnswer(name, bool(stated & set(wanted)), told)
+    for name in ("country", "language", "device"):
+        yield _of_value(name, ad, user)
     yield _of_time(ad, user, instant)
+    yield _of_value("audiences", ad, user)
+
+
+def _of_value(name: str, ad: Ad, user: CheckedUser) -> RuleAnswer:
+    field = _WANTED[name]
+    value, wanted = getattr(user, name), getattr(ad, field)
+    if value is None or not wanted:
+        return RuleAnswer(name, True)
+    stated = value if isinstance(value, frozenset) else frozenset((value,))
+    shown = ", ".join(sorted(stated)) or "none"
+    told = f"it wants {field} {', '.join(wanted)}; the user's {name} is {shown}"
+    return RuleAnswer(name, bool(stated & set(wanted)), told)
 
 
 def _of_time(ad: Ad, user: CheckedUser, instant: float) -> RuleAnswer:
