@@ -18,6 +18,7 @@ from intently.rules.conflicts import conflicts
         ("hose", "free", False),
         ("[hoses]", "hose", False),  # negatives are literal
         ("[免费水管]", "免费", True),
+        ("免费水管", '"免费水管"', False),
         ("水管", "免费", False),
     ],
 )
