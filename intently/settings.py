@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from intently.errors import SettingsError
 
@@ -23,13 +23,17 @@ def read_settings(cls: type[T], path: Path, base: T | None = None) -> T:
 
     What the file does not name is as in `base`, or as `cls` has it.
     """
+    return from_mapping(cls, read_toml(path), str(path), base)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file; raise `SettingsError` if it cannot be read."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid TOML ({error})") from error
-    return from_mapping(cls, content, str(path), base)
 
 
 def from_mapping(cls: type[T], content: Mapping[str, Any], place: str, base: T | None = None) -> T:
@@ -75,6 +79,10 @@ def _converted(kind: Any, value: Any, place: str, base: Any = None) -> Any:
         if not isinstance(value, Mapping):
             raise SettingsError(f"{place} is a table of settings, not {value!r}")
         return from_mapping(kind, value, place, base)
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping) or not all(type(each) is str for each in value.values()):
+            raise SettingsError(f"{place} is a table of texts, not {value!r}")
+        return dict(value)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         kind, value = str, str(value) if isinstance(value, kind) else value  # what it names, the dataclass checks
     accepted = get_args(kind) if isinstance(kind, UnionType) else (kind,)

@@ -15,15 +15,11 @@ from typing import Any
 
 from intently.build.pipeline import build_engine
 from intently.build.settings import BuildSettings
-from intently.catalog.columns import AD_FIELDS
-from intently.catalog.fields import fold_name
 from intently.catalog.problems import RowsError
 from intently.engine.engine import Engine
 from intently.errors import InputError
 from intently.types import Ad, Progress
 
-# Fields whose values a text may stand for, by every name that a column may have.
-_KINDS = {name: field.kind for field in AD_FIELDS if field.kind in ("number", "list") for name in field.columns}
 _ADS, _CLICKS = "ads.jsonl", "clicks.jsonl"
 _AD_CURE = 'write Ad("a1", "Title") or {"ad_id": "a1", "title": "Title"}'
 _CLICK_CURE = 'write ("red shoes", "a1") or {"query": "red shoes", "ad_id": "a1", "clicks": 3}'
@@ -74,23 +70,7 @@ def _ad_record(value: object) -> dict[str, Any]:
         return {name: each for name, each in asdict(value).items() if each not in (None, "", (), {})}
     if not isinstance(value, Mapping):
         raise InputError(f"expected an ad, got {type(value).__name__}", cure=_AD_CURE)
-    there = {str(name): each for name, each in value.items() if not _is_missing(each)}
-    return {name: _as_in_a_table(name, each) for name, each in there.items()}
-
-
-def _as_in_a_table(name: str, value: Any) -> Any:
-    """Return a text that stands for a number or a list, as `csv.DictReader` gives it, as that."""
-    kind = _KINDS.get(fold_name(name))
-    if not isinstance(value, str) or kind is None:
-        return value
-    if kind == "list":
-        return value.split("|")
-    if not value.strip():
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return value  # which reading refuses
+    return {str(name): each for name, each in value.items() if not _is_missing(each)}
 
 
 def _click_records(values: list[Any]) -> list[dict[str, Any]]:

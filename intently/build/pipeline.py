@@ -13,7 +13,7 @@ is published as a generation, which does not disturb processes that have an earl
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from intently.build.teacher import fill_query_cache
 from intently.build.training.fusion import FusionSettings
 from intently.build.work import ENCODER, STUDENT, Fingerprints, clear, fingerprints_of, is_finished, prepare
 from intently.catalog import Catalog, Judgements, ReadResult, read_ads, read_judgements, read_queries
+from intently.catalog.check import Check, check_ads
 from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
 from intently.catalog.texts import ad_texts, brand_words, searchable_texts
@@ -86,7 +87,7 @@ class BuildReport:
 
 
 def build_engine(
-    ads: str | Path,
+    ads: str | Path | Sequence[str | Path],
     clicks: str | Path | None,
     out: str | Path,
     settings: BuildSettings | None = None,
@@ -97,17 +98,19 @@ def build_engine(
     skip_bad: bool = False,
     keep: int = KEEP,
     progress: Progress | None = None,
+    tell: Callable[[Check], None] | None = None,
 ) -> BuildReport:
     """Build an engine from files of ads and clicks (or judgements) into the directory `out`, as its next generation.
 
     `queries` gives the texts of clicks that name queries by id only, `pages` what OCR read on landing pages.
     `click_columns` says of columns of clicks what they are, as `columns` of `read_judgements`. Without
     clicks the student learns from the ads alone. Earlier generations in `out` may be in use meanwhile; the `keep`
-    newest of all stay. Raises `InputError` for wrong input, for an `out` that holds something else or into which
-    another build writes; `SettingsError` for a device that this machine lacks and
-    for settings that do not fit the models, before anything long starts.
+    newest of all stay. `tell` is called with what was understood of the ads, before anything long starts. Raises
+    `InputError` for wrong input, for an `out` that holds something else or into which another build writes;
+    `SettingsError` for a device that this machine lacks and for settings that do not fit the models.
     """
-    ads, out = Path(ads), Path(out)
+    ads_files = [Path(path) for path in (ads if isinstance(ads, list | tuple) else [ads])]  # type: ignore[arg-type]
+    out = Path(out)
     clicks, queries, pages = (None if path is None else Path(path) for path in (clicks, queries, pages))
     settings = settings or BuildSettings()
     show = progress or (lambda *_: None)
@@ -117,16 +120,18 @@ def build_engine(
     read: ReadResult | None = None
     chosen: tuple[str, ...] = ()
     if settings.checkpoint == AUTO:
-        read = _read(ads, skip_bad, show)
+        read = _read(ads_files, settings, skip_bad, show)
         start = choose_start(read.catalog.strings("title"))
         settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
     check_models(settings)
-    fingerprints = fingerprints_of([ads, clicks, queries, pages], settings, skip_bad, click_columns)
+    fingerprints = fingerprints_of([*ads_files, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
         return done
     check_devices(settings)
-    read = read or _read(ads, skip_bad, show)
+    read = read or _read(ads_files, settings, skip_bad, show)
+    if tell is not None:
+        tell(check_ads(read, skip_bad=skip_bad))
     catalog, num_strange = _with_pages(read.catalog, pages, skip_bad) if pages else (read.catalog, 0)
     texts = ad_texts(catalog)
     asked = read_queries(queries, skip_bad=skip_bad) if queries else None
@@ -262,8 +267,13 @@ def build_engine(
     return BuildReport(out, facts, notes, unpublished.id)
 
 
-def _read(ads: Path, skip_bad: bool, show: Progress) -> ReadResult:
-    return read_ads(ads, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
+def _read(ads: Sequence[Path], settings: BuildSettings, skip_bad: bool, show: Progress) -> ReadResult:
+    return read_ads(
+        ads,
+        skip_bad=skip_bad,
+        reading=settings.feed.reading(settings.columns),
+        progress=lambda rows: show("Reading", rows, 0, "ads"),
+    )
 
 
 def _tidy(out: Path, keep: int) -> None:

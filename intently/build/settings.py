@@ -9,6 +9,7 @@ from intently.build.training.bridge import BridgeTrainingSettings
 from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
 from intently.catalog.logs.settings import LogSettings
+from intently.catalog.reading import FeedSettings
 from intently.engine.settings import RetrievalSettings
 from intently.errors import SettingsError
 from intently.index.coarse import CoarseSettings
@@ -105,6 +106,10 @@ class BuildSettings:
     num_layers: int | None = None  # of the checkpoint that the student keeps, from the bottom; None: all
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     runtime: Runtime = Runtime.ONNX_INT8  # of the trained student, reading all ads on a CPU; elsewhere PyTorch does
+    columns: dict[str, str] = field(
+        default_factory=dict
+    )  # of the files of ads: column → field, payload name, or ignore
+    feed: FeedSettings = field(default_factory=FeedSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)

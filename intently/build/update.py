@@ -7,13 +7,14 @@ Student, vocabulary, statistics, fusion, query cache, and what unchanged ads wer
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from intently.catalog import Catalog, ReadResult, read_ads
 from intently.catalog.inputs import reading_notes, skipped_notes
+from intently.catalog.reading import FeedSettings, Reading
 from intently.engine.engine import Engine
 from intently.engine.layout import write_with_other_ads
 from intently.errors import InputError
@@ -81,8 +82,10 @@ class UpdateReport:
 
 def update_engine(
     directory: str | Path,
-    ads: str | Path,
+    ads: str | Path | Sequence[str | Path],
     *,
+    feed: FeedSettings | None = None,
+    columns: Mapping[str, str] | None = None,
     partial: bool = False,
     max_ended: float = MAX_ENDED,
     dry_run: bool = False,
@@ -92,35 +95,50 @@ def update_engine(
 ) -> UpdateReport:
     """Let a feed change the ads of the engine in `directory`, and publish that as its next generation.
 
-    A whole feed ends the ads that it does not list; a `partial` one changes those that it lists and removes those of
-    status `ended`. With `dry_run` nothing is written. Processes that serve the engine go over to the generation when
-    they `refresh`. The `keep` newest generations stay. Raises `InputError` for a wrong feed, and for one that would end
-    more than the share `max_ended` of the ads; `ArtifactError` for an engine that cannot be loaded. Cost: the models
-    read ads that are new or have another text; the rest is read and written once.
+    A whole feed ends the ads that it does not list; a `partial` one changes those that it lists and removes those
+    of status `ended`. `feed` and `columns` say of the files what they do not; where nothing else is said, columns
+    and decimals are read as the build read them. With `dry_run` nothing is written. Processes that serve the engine
+    go over to the generation when they `refresh`. The `keep` newest generations stay. Raises `InputError` for a
+    wrong feed, and for one that would end more than the share `max_ended` of the ads; `ArtifactError` for an engine
+    that cannot be loaded. Cost: the models read ads that are new or have another text; the rest is read and written
+    once.
     """
-    directory, ads = Path(directory), Path(ads)
+    directory = Path(directory)
+    files = [Path(path) for path in (ads if isinstance(ads, list | tuple) else [ads])]  # type: ignore[arg-type]
     show = progress or (lambda *_: None)
     if not 0 <= max_ended <= 1:
         raise InputError(f"max_ended is {max_ended}", cure="give a share from 0 to 1", field="max_ended")
-    with open_generation(directory):  # before a feed of millions is read, and before a lock creates anything
-        pass
+    with open_generation(directory) as built:  # before a feed of millions is read, and before a lock creates anything
+        reading = _reading(built.manifest.settings, feed or FeedSettings(), columns or {})
     show("Reading", 0, 0, "")
-    read = read_ads(ads, partial=partial, skip_bad=skip_bad, progress=lambda rows: show("Reading", rows, 0, "ads"))
+    read = read_ads(
+        files,
+        partial=partial,
+        skip_bad=skip_bad,
+        reading=reading,
+        progress=lambda rows: show("Reading", rows, 0, "ads"),
+    )
     with build_lock(directory), open_generation(directory) as before:
         show("Loading the engine", 0, 0, "")
         engine = Engine.load(directory, generation=before.id)
         difference = Difference.of(engine.catalog, read.catalog, read.given, partial=partial)
-        _check_ended(difference, max_ended, ads)
+        _check_ended(difference, max_ended, files[0])
         report = _report(directory, before.id, difference, read)
         if dry_run or difference.is_empty:
             return report
         show("Reading new ads", 0, report.num_came + report.num_new_text, "")
         engine.follow(difference)
         show("Writing", 0, 0, "")
-        generation = _publish(directory, before, engine, ads, report)
+        generation = _publish(directory, before, engine, files, report)
         prune(directory, keep)
     logger.info("%s: updated to generation %s", directory, generation)
     return replace(report, generation=generation)
+
+
+def _reading(built: Mapping[str, Any], feed: FeedSettings, columns: Mapping[str, str]) -> Reading:
+    """Return how a feed is read: as is said of it, else as files were by a build with the settings `built`."""
+    decimal = feed.decimal or built.get("feed", {}).get("decimal", "")
+    return replace(replace(feed, decimal=decimal).reading(columns), usual=built.get("columns", {}))
 
 
 def _check_ended(difference: Difference, max_ended: float, path: Path) -> None:
@@ -133,12 +151,13 @@ def _check_ended(difference: Difference, max_ended: float, path: Path) -> None:
         raise InputError("no ad would be left", cure="an engine needs one ad at least", path=path)
 
 
-def _publish(directory: Path, before: Generation, engine: Engine, ads: Path, report: UpdateReport) -> str:
+def _publish(directory: Path, before: Generation, engine: Engine, ads: Sequence[Path], report: UpdateReport) -> str:
     told = before.manifest
     catalog, segment = engine.compacted()
     intentions = replace(engine.intentions, postings=segment.postings)
     # A build of the files that the generation before was made of must not take this one for its own.
-    artifact = hashlib.sha256(f"{told.fingerprints.get('artifact')} {sha256_of(ads)} {before.id}".encode()).hexdigest()
+    feeds = " ".join(map(sha256_of, ads))
+    artifact = hashlib.sha256(f"{told.fingerprints.get('artifact')} {feeds} {before.id}".encode()).hexdigest()
     about = About(
         catalog.num_ads,
         digest_of_ids(catalog.strings("ad_id")),

@@ -1,8 +1,9 @@
-"""Reading ads from a file.
+"""Reading ads from files.
 
 Formats and compressions: see `intently.catalog.formats`. Only `ad_id` and `title` are required. Columns that no field
-is called are kept as the ads' payload: see `intently.catalog.payload`. Each field goes by the
-names in `intently.catalog.columns.AD_FIELDS`, so that these public layouts are read as they come:
+is called are kept as the ads' payload: see `intently.catalog.payload`. Each field goes by the names in
+`intently.catalog.columns.AD_FIELDS`, whether an ad may be served by those of `intently.catalog.serving`, and exports of
+the trade's systems are read as they come: see `intently.catalog.layouts`. So are these public layouts:
 
 - ESCI `shopping_queries_dataset_products.parquet`: bullet points become `landing_text`. The same product is there once
   a locale, so keep one locale first.
@@ -10,49 +11,48 @@ names in `intently.catalog.columns.AD_FIELDS`, so that these public layouts are 
 - BEIR `corpus.jsonl`: a document without a title takes the first 100 characters of its text, cut at a space.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from intently.arrays import Mask
-from intently.catalog.catalog import Catalog, duplicate_error, find_duplicates
-from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads
-from intently.catalog.fields import fold_name
-from intently.catalog.formats import Table
-from intently.catalog.payload import payload_name, rest_of, with_rest
-from intently.catalog.problems import MAX_PROBLEMS, Errors, Problems, RowCheck
+from intently.catalog.catalog import Catalog, find_duplicates
+from intently.catalog.feed import Feed, read_feed
+from intently.catalog.problems import MAX_PROBLEMS, Errors, ProblemKind, Problems
+from intently.catalog.reading import Reading
 from intently.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadResult:
-    """A catalog read from a file, and how many of the file's rows were left out and why."""
+    """A catalog read from files, and how many of their rows were left out and why."""
 
     catalog: Catalog
-    num_rows: int  # in the file, good and bad
+    num_rows: int  # in the files, good and bad
     num_skipped: int
     problems: tuple[str, ...]  # of the first 20 skipped rows
     ignored_columns: tuple[str, ...]  # named twice, of a type that JSON does not have, or of long documents
     num_with_markup: int = 0  # ads whose text held HTML entities or tags, which were made plain text
-    payload_columns: tuple[str, ...] = ()  # kept as payload: the names in the file
-    # Of each field that the file has, for which ads (N,) it says something; of a whole feed, for all of them.
+    payload_columns: tuple[str, ...] = ()  # kept as payload: the names in the files
+    feeds: tuple[Feed, ...] = ()  # what each file was read as
+    kinds: tuple[ProblemKind, ...] = ()  # of the skipped rows
+    # Of each field that the files have, for which ads (N,) it says something; of whole feeds, for all of them.
     given: Mapping[str, Mask] = field(default_factory=dict)
 
 
 def read_ads(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     *,
     partial: bool = False,
     skip_bad: bool = False,
+    reading: Reading | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ReadResult:
-    """Read a catalog of ads from `path`, which is `-` for standard input.
+    """Read a catalog of ads from one or several files; `-` is standard input. `reading` says what the files do not.
 
     With `partial` only the `ad_id` is required, and an empty value says nothing (`ReadResult.given`): the rows tell
     what is to change of known ads. Such a catalog may lack titles.
@@ -62,119 +62,101 @@ def read_ads(
     with one `ad_id` the first is kept. Always raises InputError for a file that cannot be read at all, lacks a required
     column or does not have any valid ad. `progress` is called with the number of rows read so far.
     """
-    table = Table(path)
-    wanted = [each if each.name == "ad_id" else each.optional() for each in AD_FIELDS] if partial else AD_FIELDS
-    matched = table.match(wanted)
-    _check_title(matched, table)
-    problems = Problems(skip_bad=skip_bad)
-    tables: list[pa.Table] = []
-    lines = [np.zeros(0, dtype=np.int64)]
-    rests: list[pa.Table] = []
-    unfit: set[str] = set()
-    given: list[tuple[int, dict[str, Mask]]] = []
-    num_rows = num_with_markup = 0
-    for rows in table.rows(wanted, rest=True):
-        columns = rows.columns
-        if matched.get("ad_id") == "_id":
-            columns = columns | {"title": _title_or_text(columns)}
-        check = RowCheck(table.place, rows.lines)
-        rest, not_fit = rest_of(rows.rest, len(rows.lines))
-        unfit |= not_fit
-        tables.append(clean_ads(columns, check, wanted))
-        rests.append(rest.filter(pa.array(check.keep)))
-        told = {name: _says_something(column) if partial else check.keep for name, column in columns.items()}
-        given.append((int(check.keep.sum()), {name: mask[check.keep] for name, mask in told.items()}))
-        lines.append(rows.lines[check.keep])
-        num_rows += len(rows.lines) + len(rows.errors)
-        num_with_markup += int((check.had_markup & check.keep).sum())
-        problems.settle(rows.errors + check.errors)
-        if progress is not None:
-            progress(num_rows)
-    ads = concat_ads(tables)
-    rests = [rest.select([name for name in rest.column_names if name not in unfit]) for rest in rests]
-    payloads = with_rest(ads["payload"], rests, in_json=table.format in ("jsonl", "parquet"), path=table.place)
-    ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
-    keep = _first_of_each(ads, np.concatenate(lines), table.place, problems)
-    ads = ads.filter(pa.array(keep))
+    read, problems = read_all(path, partial=partial, skip_bad=skip_bad, reading=reading, progress=progress)
     problems.finish()
-    if not ads.num_rows:
-        first = f"; first problem: {problems.first[0]}" if problems.first else ""
-        raise InputError(f"no ads{first}", cure="give a row for each ad under the header", path=table.place)
-    kept = dict.fromkeys(name for rest in rests for name in rest.column_names if name)
-    others = [name for name in table.header if name.strip() and name not in matched.values()]
-    payload = [name for name in others if payload_name(name) in kept and others.count(name) == 1]
-    payload += [name for name in kept if name not in map(payload_name, others)]  # of later objects of JSON lines
-    masks = {name: mask[keep] for name, mask in _joined(given).items()}
-    if payload or "payload" in masks:
-        masks["payload"] = _says_something(ads["payload"]) if partial else np.ones(ads.num_rows, dtype=np.bool_)
+    return _checked(read)
+
+
+def read_all(
+    path: str | Path | Sequence[str | Path],
+    *,
+    partial: bool = False,
+    skip_bad: bool = False,
+    reading: Reading | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[ReadResult, Problems]:
+    """Read files of ads as `read_ads` does, but leave it to the caller what becomes of problems and of no ads."""
+    paths: list[Any] = list(path) if isinstance(path, list | tuple) else [path]
+    if not paths:
+        raise InputError("no files", cure="name at least one", field="path")
+    problems = Problems(skip_bad=skip_bad)
+    feeds: list[Feed] = []
+    num_before = 0
+
+    def show(num_rows: int) -> None:
+        if progress is not None:
+            progress(num_before + num_rows)
+
+    for each in paths:
+        feeds.append(read_feed(each, reading or Reading(), problems, show, partial=partial))
+        num_before += feeds[-1].num_rows
+    ads, keep = _without_duplicates(feeds, problems)
     return ReadResult(
         Catalog(ads),
-        num_rows,
+        num_before,
         problems.num_skipped,
         tuple(problems.first),
-        tuple(name for name in others if name not in payload),
-        num_with_markup,
-        tuple(payload),
-        masks,
-    )
+        tuple(name for feed in feeds for name in feed.columns_that("ignored")),
+        sum(feed.num_with_markup for feed in feeds),
+        tuple(dict.fromkeys(name for feed in feeds for name in feed.columns_that("payload"))),
+        tuple(feeds),
+        problems.kinds,
+        {name: mask[keep] for name, mask in _given(feeds).items()},
+    ), problems
 
 
-def _says_something(column: Any) -> Mask:
-    """Return which values (N,) are neither null nor empty."""
-    if pa.types.is_string(column.type):
-        said = pc.not_equal(pc.utf8_trim_whitespace(column), "")
-    elif pa.types.is_list(column.type):
-        said = pc.greater(pc.list_value_length(column), 0)
-    elif pa.types.is_map(column.type):
-        said = pa.array([bool(pairs) for pairs in column.to_pylist()], pa.bool_())
-    else:
-        said = pc.is_valid(column)
-    mask: Mask = pc.fill_null(said, False).to_numpy(zero_copy_only=False)
-    return mask
-
-
-def _joined(parts: list[tuple[int, dict[str, Mask]]]) -> dict[str, Mask]:
-    """Return the masks of all batches (rows, masks), of every field that any batch has."""
-    names = dict.fromkeys(name for _, masks in parts for name in masks)
+def _given(feeds: Sequence[Feed]) -> dict[str, Mask]:
+    """Return the masks of all feeds, of every field that any of them has."""
+    names = dict.fromkeys(name for feed in feeds for name in feed.given)
     return {
-        name: np.concatenate([masks.get(name, np.zeros(size, np.bool_)) for size, masks in parts]) for name in names
+        name: np.concatenate([feed.given.get(name, np.zeros(len(feed.lines), np.bool_)) for feed in feeds])
+        for name in names
     }
 
 
-def _check_title(matched: dict[str, str], table: Table) -> None:
-    """Raise InputError where `name` would be read as the title, but another column may be it."""
-    if fold_name(matched.get("title", "")) != "name":
-        return
-    others = [name for name in table.header if re.search("title|headline", fold_name(name))]
-    if others:
-        problem = f"both '{matched['title']}' and '{others[0]}' may be the title"
-        raise InputError(problem, cure="rename the one that users read to title", path=table.place, field="title")
+def _checked(read: ReadResult) -> ReadResult:
+    for feed in read.feeds:
+        if not len(feed.lines):
+            first = f"; first problem: {read.problems[0]}" if read.problems else ""
+            raise InputError(f"no ads{first}", cure="give a row for each ad under the header", path=feed.place)
+    return read
 
 
-def _title_or_text(columns: dict[str, Any]) -> Any:
-    empty = pa.nulls(len(columns["ad_id"]), pa.string())
-    titles = pc.utf8_trim_whitespace(pc.fill_null(columns.get("title", empty), ""))
-    texts = pc.utf8_trim_whitespace(pc.fill_null(columns.get("description", empty), ""))
-    start = pc.utf8_slice_codeunits(texts, 0, 101)
-    cut = pc.replace_substring_regex(start, r"(?s)^(.{40,100})\s.*$", r"\1")
-    short = pc.less_equal(pc.utf8_length(texts), 100)
-    return pc.if_else(pc.equal(titles, ""), pc.if_else(short, texts, pc.utf8_slice_codeunits(cut, 0, 100)), titles)
-
-
-def _first_of_each(table: pa.Table, lines: Any, path: object, problems: Problems) -> Mask:
-    """Return which ads (N,) are the first with their id; the others are told to `problems`."""
-    keep = np.ones(table.num_rows, dtype=np.bool_)
+def _without_duplicates(feeds: Sequence[Feed], problems: Problems) -> tuple[pa.Table, Mask]:
+    """Return the ads of all files, of those with one id the first, and which they are; `problems` hears of others."""
+    table = pa.concat_tables([feed.ads for feed in feeds])
     again, first = find_duplicates(table["ad_id"])
-    if len(again):
-        errors = Errors()
-        told = list(zip(again[:MAX_PROBLEMS], first[:MAX_PROBLEMS], strict=True))
-        errors.add(
-            [
-                duplicate_error(table["ad_id"][int(row)].as_py(), path, int(lines[row]), int(lines[earlier]))
-                for row, earlier in told
-            ],
-            len(again),
-        )
-        problems.settle(errors)
-        keep[again] = False
-    return keep
+    keep = np.ones(table.num_rows, dtype=np.bool_)
+    if not len(again):
+        return table, keep
+    starts = np.cumsum([0, *(len(feed.lines) for feed in feeds)])
+    told = [
+        _duplicate(table, feeds, starts, int(row), int(earlier))
+        for row, earlier in zip(again[:MAX_PROBLEMS], first[:MAX_PROBLEMS], strict=True)
+    ]
+    errors = Errors()
+    errors.add(told, len(again))
+    problems.settle(errors)
+    keep[again] = False
+    return table.filter(pa.array(keep)), keep
+
+
+def _duplicate(table: pa.Table, feeds: Sequence[Feed], starts: Any, row: int, earlier: int) -> InputError:
+    """Return the error of a second ad with the same id; if only the payloads differ, the two are variants."""
+
+    def place(at: int) -> tuple[Feed, int]:
+        number = int(np.searchsorted(starts, at, side="right")) - 1
+        return feeds[number], int(feeds[number].lines[at - starts[number]])
+
+    (feed, line), (first_feed, first_line) = place(row), place(earlier)
+    ad_id = table["ad_id"][row].as_py()
+    where = f"on line {first_line}" + ("" if feed is first_feed else f" of {first_feed.place}")
+    cure = "give every ad an id of its own"
+    mine, other = (dict(table["payload"][at].as_py()) for at in (row, earlier))
+    differ = [name for name in mine if mine[name] != other.get(name)]
+    same_title = table["title"][row].as_py() == table["title"][earlier].as_py()
+    if same_title and table["keywords"][row].as_py() != table["keywords"][earlier].as_py():
+        cure = "these look like one ad with several keywords: write them in one row, separated by |"
+    elif differ and same_title:
+        cure = f"these look like variants ({', '.join(differ[:3])}): {cure}, and put {ad_id!r} into item_group_id"
+    return InputError(f"ad {ad_id!r} is {where} already", cure=cure, path=feed.place, line=line, field="ad_id")

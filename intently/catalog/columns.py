@@ -20,12 +20,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from intently.catalog.amounts import NUMBER
 from intently.catalog.day_parts import parse_day_parts, split_zone
 from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field
-from intently.catalog.jsonl import is_spans, parse_json
+from intently.catalog.jsonl import parse_json
 from intently.catalog.payload import clean_payload
 from intently.catalog.problems import RowCheck, quote
-from intently.catalog.targeting_values import country, device, language
+from intently.catalog.records import is_spans
+from intently.catalog.serving import read_status
+from intently.catalog.serving_words import ACTIVE, STATUSES, UNKNOWN
+from intently.catalog.targeting_values import EVERYTHING, country, device, language
 from intently.catalog.user_conditions import instant, targeting
 from intently.errors import InputError
 from intently.filters import MAX_LENGTH
@@ -35,22 +39,71 @@ from intently.text.markup import plain_texts
 Mask = npt.NDArray[np.bool_]
 
 AD_FIELDS = (
-    Field("ad_id", aliases=("product_id", "doc_id", "item_id", "id", "_id"), required=True),
-    Field("title", aliases=("product_title", "product_name", "ad_title", "headline", "name"), required=True),
-    Field("description", aliases=("product_description", "text")),
+    Field("ad_id", aliases=("product_id", "doc_id", "item_id", "id", "_id", "offer_id", "sku"), required=True),
+    Field(
+        "title",
+        aliases=(
+            "product_title",
+            "product_name",
+            "ad_title",
+            "headline",
+            "headline_1",
+            "title_1",
+            "item_title",
+            "ad_headline",
+            "productname",
+            "item_name",
+            "name",
+        ),
+        required=True,
+    ),
+    Field(
+        "description",
+        aliases=("product_description", "text", "body_html", "body", "ad_text", "summary", "content", "ad_description"),
+    ),
     Field("landing_text", aliases=("product_bullet_point",)),
     Field("landing_spans", kind="spans"),
-    Field("keywords", kind="list"),
-    Field("advertiser", aliases=("brand", "product_brand")),
-    Field("category", aliases=("product_class",)),
-    Field("bid", kind="number", aliases=("bid_price",)),
-    Field("status"),
-    Field("countries", kind="list"),
-    Field("languages", kind="list"),
-    Field("devices", kind="list"),
-    Field("day_parts", kind="list"),
-    Field("audiences", kind="list"),
-    Field("negative_keywords", kind="list", aliases=("negatives", "negative_keyword")),
+    Field("keywords", kind="list", aliases=("keyword", "bid_keywords", "search_keywords", "keyword_text")),
+    Field("advertiser", aliases=("brand", "product_brand", "vendor", "manufacturer", "advertiser_name")),
+    Field(
+        "category",
+        aliases=(
+            "product_class",
+            "product_type",
+            "product_types",
+            "product_category",
+            "google_product_category",
+            "fb_product_category",
+            "categorytext",
+            "category_name",
+            "category_path",
+        ),
+    ),
+    Field(
+        "bid",
+        kind="number",
+        aliases=(
+            "bid_price",
+            "max_cpc",
+            "cpc_bid",
+            "max_cpc_bid",
+            "bid_amount",
+            "max_bid",
+            "default_max_cpc",
+            "cpc_bid_amount",
+        ),
+    ),
+    Field("status", aliases=("state",)),
+    Field("countries", kind="list", aliases=("target_countries", "country_codes", "target_country")),
+    Field("languages", kind="list", aliases=("content_language", "target_languages")),
+    Field("devices", kind="list", aliases=("target_devices",)),
+    Field("day_parts", kind="list", aliases=("dayparts", "day_parting")),
+    Field("audiences", kind="list", aliases=("target_audiences",)),
+    Field(
+        "negative_keywords",
+        kind="list",
+        aliases=("negatives", "negative_keyword", "exclude_keywords", "excluded_keywords"),
+    ),
     Field("negative_lists", kind="list", aliases=("negative_keyword_lists",)),
     Field("targeting"),
     Field("labels", kind="list"),
@@ -67,14 +120,12 @@ _TYPES = {
 }
 SCHEMA = pa.schema([pa.field(field.name, _TYPES[field.kind]) for field in AD_FIELDS])
 
-STATUSES = ("active", "paused", "ended")
 MAX_LENGTHS = {
     "ad_id": 256, "title": 10_000, "description": 100_000, "landing_text": 100_000, "targeting": MAX_LENGTH
 }  # fmt: skip
 MAX_OTHER_LENGTH = 1_000
 MAX_LIST_LENGTH = 1_000
 MAX_SPANS_LENGTH = 100_000  # of all spans of an ad together, as long as `landing_text` may be
-NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def clean_ads(columns: Mapping[str, Any], check: RowCheck, fields: Sequence[Field] = AD_FIELDS) -> pa.Table:
@@ -153,11 +204,14 @@ def _clean_text(values: Any, field: Field, check: RowCheck) -> Any:
         return _read_each(texts, field, check)
     if field.name != "status":
         return texts
-    texts = pc.utf8_lower(pc.if_else(pc.equal(texts, ""), "active", texts))
-    unknown = ~_mask(pc.is_in(texts, pa.array(STATUSES)))
+    encoded = pc.dictionary_encode(texts)
+    codes = np.array(
+        [ACTIVE if text == "" else read_status(text) for text in encoded.dictionary.to_pylist()] + [ACTIVE]
+    )
+    found = codes[encoded.indices.to_numpy()]
     cure = f"use one of {', '.join(STATUSES)}"
-    check.reject(unknown, "status", lambda row: f"unknown status {quote(texts[row].as_py())}", cure)
-    return texts
+    check.reject(found == UNKNOWN, "status", lambda row: f"unknown status {quote(texts[row].as_py())}", cure)
+    return pa.array(STATUSES).take(pa.array(found.clip(0)))
 
 
 _READ: dict[str, Callable[[str], str]] = {"targeting": targeting, "starts": instant, "ends": instant}
@@ -182,13 +236,16 @@ def _read_each(texts: Any, field: Field, check: RowCheck) -> Any:
 
 def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
     if pa.types.is_string(values.type):
-        values = pc.split_pattern(values, "|")
+        values = split_lists(values, field.name)
     items, rows = pc.fill_null(values.flatten(), ""), pc.list_parent_indices(values).to_numpy()
     if field.name == "keywords":
         items, had_markup = plain_texts(items)
         check.had_markup[rows[had_markup]] = True
     items = pc.utf8_trim_whitespace(items)
     filled = _mask(pc.not_equal(items, ""))
+    if field.name in ("countries", "languages", "devices"):
+        is_all = _mask(pc.is_in(pc.utf8_lower(items), pa.array(sorted(EVERYTHING))))
+        filled &= ~np.isin(rows, rows[is_all])  # nothing is excluded
     items, rows = items.filter(pa.array(filled)), rows[filled]
     lengths = np.bincount(rows, minlength=len(values))
     too_many = f"over {MAX_LIST_LENGTH:,} elements"
@@ -227,6 +284,41 @@ def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
 
 
 _SEPARATOR_CURE = "separate the elements of a list by |"
+_SEPARATORS = re.compile(r"(?<!\d)[,，]|[,，](?!\d)|[;；、\n]")  # but not a decimal comma
+
+
+def split_lists(values: Any, name: str) -> Any:
+    """Return texts (N,) as lists: split at bars, and if no text has one, at commas, semicolons and line breaks.
+
+    Countries, languages and devices are split at these in any case, unless the whole is the name of one. Day parts are
+    split at bars alone, as they hold commas.
+    """
+    fold = _FOLDS.get(name)
+    has_bars = pc.any(pc.match_substring(values, "|")).as_py()
+    if name == "day_parts" or not pc.any(pc.match_substring_regex(values, "[,;/，；、\n]")).as_py():
+        return pc.split_pattern(values, "|")
+    if fold is None and has_bars:
+        return pc.split_pattern(values, "|")
+    encoded = values.dictionary_encode()
+    lists = []
+    for text in encoded.dictionary.to_pylist():
+        parts = text.split("|")
+        if fold is None:
+            lists.append(_SEPARATORS.split(text))
+            continue
+        lists.append([])
+        for part in parts:
+            is_one = _is_known(fold, part)
+            pieces = [part] if is_one else re.split(r"[,;/，；、\n]", part)
+            known = is_one or all(_is_known(fold, each) for each in pieces)
+            lists[-1] += pieces if known else [part]
+    return pa.array(lists, pa.list_(pa.string())).take(encoded.indices)
+
+
+def _is_known(fold: Callable[[str], str], text: str) -> bool:
+    """Return whether a text is empty, one element, or stands for all of them."""
+    text = text.strip()
+    return not text or text.lower() in EVERYTHING or not isinstance(_folded(fold, text), InputError)
 
 
 def _folded(fold: Callable[[str], str], text: str) -> str | InputError:

@@ -23,7 +23,7 @@ class Field:
     """A field that a reader wants: its name, its kind, and the column names it goes by, the preferred first."""
 
     name: str
-    kind: Literal["text", "number", "list", "spans", "payload", "json"] = "text"
+    kind: Literal["text", "word", "number", "list", "spans", "payload", "json"] = "text"
     aliases: tuple[str, ...] = ()
     required: bool = False
     names: tuple[str, ...] | None = None  # instead of name and aliases
@@ -50,11 +50,14 @@ class Rows:
     errors: Errors
     # Columns that no field is called, by folded name, if asked for.
     rest: dict[str, Any] = dataclasses.field(default_factory=dict)
+    num_short: int = 0  # rows whose last fields were left out, and are read as empty
 
 
 def fold_name(name: str) -> str:
-    """Return a column name without differences of case, blanks, hyphens and underscores: `Ad ID` is `ad_id`."""
-    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+    """Return a column name without differences of case, blanks and punctuation: `Ad ID` and `adId` are `ad_id`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    folded = re.sub(r"[\W_]+", "_", words.lower())
+    return (folded.rstrip("_") if name.strip()[:1] == "_" else folded.strip("_")) or name.strip()
 
 
 def match_fields(header: Sequence[str], fields: Iterable[Field], path: object = None) -> dict[str, str]:

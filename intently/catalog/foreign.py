@@ -6,31 +6,20 @@ from pathlib import Path
 
 from intently.errors import InputError
 
-_UNZIP = "unpack it (unzip FILE) and name the file inside"
 _SHEET = "export the sheet as CSV (in UTF-8)"
-_XML = "XML feeds are not read; export TSV, CSV or JSON lines, or convert it"
-_ARRAY = "write one JSON object a line: jq -c '.[]' FILE.json > FILE.jsonl"
 _BY_SUFFIX = {
-    ".zip": ("a zip archive", _UNZIP),
     ".tar": ("a tar archive", "unpack it (tar -xf FILE) and name the file inside"),
     ".tgz": ("a tar archive", "unpack it (tar -xf FILE) and name the file inside"),
     ".7z": ("a 7-Zip archive", "unpack it and name the file inside"),
     ".xls": ("an Excel workbook", _SHEET),
     ".xlsx": ("an Excel workbook", _SHEET),
     ".ods": ("a spreadsheet", _SHEET),
-    ".xml": ("an XML file", _XML),
-    ".rss": ("an XML file", _XML),
-    ".atom": ("an XML file", _XML),
 }
 _BY_CONTENT = (
-    (rb"PK\x03\x04", "a zip archive or an Excel workbook", "unpack it, or export the sheet as CSV (in UTF-8)"),
     (rb"PAR1", "Parquet", "name the file .parquet; Parquet cannot be read from a pipe"),
     (rb"%PDF-", "a PDF file", "export TSV, CSV or JSON lines"),
     (rb"\xd0\xcf\x11\xe0", "an old Excel workbook", _SHEET),
-    (rb"\xff\xfe|\xfe\xff", "encoded as UTF-16", "save it as UTF-8: iconv -f utf-16 -t utf-8 FILE"),
-    (rb"(?i)(\xef\xbb\xbf)?\s{0,64}<(\?xml|rss|feed)\b", "an XML file", _XML),
     (rb"(?i)(\xef\xbb\xbf)?\s{0,64}<(!doctype html|html)\b", "an HTML page", "download the file itself, not its page"),
-    (rb"(\xef\xbb\xbf)?\s{0,64}\[\s{0,64}\{", "a JSON array", _ARRAY),
 )
 
 

@@ -42,6 +42,15 @@ def reading_notes(read: ReadResult) -> tuple[str, ...]:
     notes = [f"columns of ads ignored: {', '.join(read.ignored_columns)}"] if read.ignored_columns else []
     if read.payload_columns:
         notes.append(f"columns of ads kept as payload, which is not searched: {', '.join(read.payload_columns)}")
+    for feed in read.feeds:
+        notes += [f"{feed.place}: {told}" for told in (*feed.notes, *feed.warnings)]
+        notes += [
+            f"{feed.place}: '{name}' decides nothing, but its name says that it may have to" for name in feed.loud
+        ]
+        notes += [
+            f"{feed.place}: {number:,} ads {status}: {name} is {value!r}"
+            for name, value, status, number in feed.held[:5]
+        ]
     if read.num_with_markup:
         notes.append(f"{read.num_with_markup:,} ads held HTML, which was read as text")
     return tuple(notes)

@@ -2,8 +2,9 @@
 
 The suffix says the compression (`.gz`, `.bz2`, `.xz` or `.zst`), and where there is none the first bytes do. A line
 ends with a line feed, or with a carriage return in a file that has no line feed; a carriage return before a line feed
-and a byte-order mark at the start of the file are taken off. A line that is not UTF-8 or that holds a NUL character is
-a wrong row.
+and byte-order marks are taken off. What is not UTF-8 becomes it (see
+`intently.catalog.encoding`); a damaged line and one that holds a NUL character is a wrong row. A zip archive is the
+file inside it.
 
 A file is opened once, so that it may be a pipe; `-` is standard input.
 """
@@ -13,6 +14,7 @@ import gzip
 import io
 import lzma
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from intently.catalog.archive import open_member
+from intently.catalog.encoding import utf8_blocks
 from intently.catalog.foreign import check_content, check_path
 from intently.catalog.problems import Errors
 from intently.errors import InputError
@@ -38,6 +42,8 @@ FREE_BYTES = 64 << 20  # that many are read whatever the file's size
 MAX_EMPTY_LINES = 10_000_000  # in a row of blocks; more is no file that somebody made
 
 STANDARD_INPUT = Path("-")
+
+_MARK = b"\xef\xbb\xbf"  # a byte-order mark
 
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
@@ -53,7 +59,8 @@ _PACKERS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".xz": lambda file: lzma.LZMAFile(file, "wb"),  # noqa: SIM115
     ".zst": lambda file: pa.CompressedOutputStream(_KeptOpen(file), "zstd"),
 }
-_BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, pa.ArrowException)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second: one without files
+_BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile, pa.ArrowException)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,8 +108,8 @@ def open_output(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def open_input(path: Path, *, may_be_compressed: bool = True) -> Iterator[Any]:
-    """Open `path` for reading its uncompressed bytes.
+def open_input(path: Path, *, may_be_compressed: bool = True, notes: list[str] | None = None) -> Iterator[Any]:
+    """Open `path` for reading its uncompressed bytes; say in `notes` which file of an archive that is.
 
     Raises InputError for a missing, damaged or truncated file, and for one that expands beyond measure.
     """
@@ -110,10 +117,10 @@ def open_input(path: Path, *, may_be_compressed: bool = True) -> Iterator[Any]:
     place = place_of(path)
     try:
         if path == STANDARD_INPUT:
-            yield _uncompressed(sys.stdin.buffer, "", place)
+            yield _uncompressed(sys.stdin.buffer, "", place, notes)
         else:
             with path.open("rb") as stream:
-                yield _uncompressed(stream, compression_suffix(path), place) if may_be_compressed else stream
+                yield _uncompressed(stream, compression_suffix(path), place, notes) if may_be_compressed else stream
     except FileNotFoundError:
         raise InputError("no such file", path=place) from None
     except _BROKEN as error:
@@ -123,13 +130,21 @@ def open_input(path: Path, *, may_be_compressed: bool = True) -> Iterator[Any]:
         raise InputError(f"cannot be read: {_one_line(error)}", path=place) from None
 
 
-def _uncompressed(stream: Any, suffix: str, place: object) -> Any:
+def _uncompressed(stream: Any, suffix: str, place: object, notes: list[str] | None) -> Any:
     if not hasattr(stream, "peek"):
         stream = io.BufferedReader(stream)
+    start = stream.peek(8)
+    if start.startswith(_ZIP):
+        member, size, name = open_member(stream, place)
+        if notes is not None:
+            notes.append(f"the file {name} inside a zip archive")
+        return _Bounded(member, lambda: size, place)
     if not suffix:
-        start = stream.peek(8)
         suffix = next((suffix for magic, suffix in _MAGIC.items() if start.startswith(magic)), "")
-    return _Expanded(stream, suffix, place) if suffix else stream
+    if not suffix:
+        return stream
+    counted = _Counted(stream)
+    return _Bounded(_READERS[suffix](io.BufferedReader(counted)), lambda: counted.num_read, place)
 
 
 class _Counted(io.RawIOBase):
@@ -148,17 +163,16 @@ class _Counted(io.RawIOBase):
         return len(data)
 
 
-class _Expanded:
-    """The uncompressed bytes of a stream, as many as are in proportion to its size."""
+class _Bounded:
+    """The uncompressed bytes of a stream, as many as are in proportion to the bytes that were stored of it so far."""
 
-    def __init__(self, stream: Any, suffix: str, place: object) -> None:
-        self._counted, self._place, self._num_given = _Counted(stream), place, 0
-        self._stream = _READERS[suffix](io.BufferedReader(self._counted))
+    def __init__(self, stream: Any, num_stored: Callable[[], int], place: object) -> None:
+        self._stream, self._num_stored, self._place, self._num_given = stream, num_stored, place, 0
 
     def read(self, size: int) -> bytes:
         data: bytes = self._stream.read(size)
         self._num_given += len(data)
-        check_expansion(self._num_given, self._counted.num_read, self._place)
+        check_expansion(self._num_given, self._num_stored(), self._place)
         return data
 
 
@@ -173,17 +187,21 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def read_lines(path: Path) -> Iterator[Lines]:
-    """Read the lines of `path` in batches of about 4 MB. Raises InputError for a file that cannot be read."""
+def read_lines(path: Path, encoding: str = "", notes: list[str] | None = None) -> Iterator[Lines]:
+    """Read the lines of `path` in batches of about 4 MB; say in `notes` how, where that is not as usual.
+
+    Raises InputError for a file that cannot be read.
+    """
     place = place_of(path)
     num_empty = 0
     next_number, rest, end = 1, b"", b""  # `end` ends lines; which it is shows at the first line feed
-    with open_input(path) as stream:
+    said = [] if notes is None else notes
+    with open_input(path, notes=said) as stream:
         start = True
-        while block := stream.read(BLOCK_BYTES):
+        for block in utf8_blocks(stream.read, BLOCK_BYTES, place, said, encoding):
             if start:
                 check_content(block, place)
-                block, start = block.removeprefix(b"\xef\xbb\xbf"), False
+                block, start = block.removeprefix(_MARK), False
             if not end and b"\n" in block:
                 end = b"\n"
             cut = block.rfind(end) if end else -1
@@ -217,7 +235,7 @@ def _split(block: bytes, end: bytes, first_number: int, place: object) -> Lines:
         good = np.ones(len(lines), dtype=np.bool_)
         for at, line in enumerate(lines.to_pylist()):
             if not _is_utf8(line):
-                cure = "save the file as UTF-8; Windows-1252: iconv -f cp1252 -t utf-8"
+                cure = "save the file as UTF-8, or name what it is: --encoding cp1252"
                 errors.append(InputError("not UTF-8", cure=cure, path=place, line=int(numbers[at])))
                 good[at] = False
             elif b"\0" in line:
@@ -227,6 +245,8 @@ def _split(block: bytes, end: bytes, first_number: int, place: object) -> Lines:
     text = lines.cast(pa.string())
     if b"\r" in block:
         text = pc.utf8_rtrim(text, characters="\r")
+    if _MARK in block:  # of files that were put together
+        text = pc.replace_substring(text, _MARK.decode(), "")
     return Lines(numbers, text, errors)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from intently.catalog.jsonl import is_spans, read_values
+from intently.catalog.jsonl import read_values
+from intently.catalog.records import is_spans
 from intently.errors import InputError
 from intently.files import atomic_write
 from intently.types import Span

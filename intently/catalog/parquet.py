@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intently.catalog.fields import BATCH_ROWS, PAYLOAD_TYPE, SPANS_TYPE, Field, Rows, match_fields, unmatched
-from intently.catalog.jsonl import to_json
 from intently.catalog.lines import check_expansion, open_input
 from intently.catalog.problems import RowCheck, quote
+from intently.catalog.records import to_json
 from intently.errors import InputError
 
 _SLICE_BYTES = 64 << 20  # of decoded text at once
@@ -79,6 +79,8 @@ def _convert(column: Any, field: Field, check: RowCheck) -> Any:
         return pc.cast(column, _WANTED[field.kind])
     if _is_text(given):  # of any kind: numbers and lists are parsed as they are in TSV
         return _strings(column, field, check)
+    if (field.kind == "word" or field.name == "status") and _is_word(given):
+        return pa.array([None if v is None else str(v).lower() for v in column.to_pylist()], pa.string())
     if field.kind == "text" and pa.types.is_integer(given):
         return pc.cast(column, pa.string())
     if field.kind == "text" and field.name.endswith("id") and (_is_number(given)):
@@ -114,7 +116,7 @@ def _convert(column: Any, field: Field, check: RowCheck) -> Any:
 
 
 _WANTED = {"text": pa.string(), "number": pa.float64(), "list": pa.list_(pa.string()), "spans": SPANS_TYPE}
-_WANTED |= {"payload": PAYLOAD_TYPE}
+_WANTED |= {"payload": PAYLOAD_TYPE, "word": pa.string()}
 
 
 def _in_json(given: Any) -> bool:
@@ -161,6 +163,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(each, tuple) for each in value):  # a map
         return {name: _plain(each) for name, each in value}
     return list(map(_plain, value)) if isinstance(value, list) else value
+
+
+def _is_word(given: Any) -> bool:
+    types = pa.types
+    return bool(types.is_boolean(given) or _is_number(given) or types.is_date(given) or types.is_timestamp(given))
 
 
 def _decoded(column: Any) -> Any:

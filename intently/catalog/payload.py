@@ -6,7 +6,7 @@ column of texts, numbers are numbers if nine values of ten are, and none is a co
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from intently.arrays import IntArray, Mask
 from intently.catalog.fields import PAYLOAD_TYPE, Field, fold_name
-from intently.catalog.jsonl import parse_json, to_json
+from intently.catalog.jsonl import parse_json
 from intently.catalog.problems import RowCheck, quote
+from intently.catalog.records import to_json
 from intently.errors import InputError
 from intently.frozen import EMPTY, MAX_NAME_LENGTH, FrozenDict, frozen
 from intently.types import AD_FIELD_NAMES
@@ -28,7 +29,7 @@ MAX_VALUE_LENGTH = 10_000  # characters of a value in such a column; one that ho
 _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$"
 _CODE = r"^(0[0-9]+|[0-9]{16,})$"
 _MIN_NUMBERS = 0.9  # share of a text column's values; the others, such as "on request", stay texts
-_ALIASES = {"item_group_id": "group_id"}  # a feed's name → the name here
+_ALIASES = {"item_group_id": "group_id", "itemgroup_id": "group_id"}  # a feed's name → the name here
 _NAME_CURE = f"use names of up to {MAX_NAME_LENGTH} characters that no field has"
 _LENGTH_CURE = "leave columns out"
 _NO_ROWS = pa.array([], PAYLOAD_TYPE)
@@ -132,10 +133,16 @@ def rest_of(rest: Mapping[str, Any], num_rows: int) -> tuple[pa.Table, set[str]]
     return pa.table(trimmed), unfit
 
 
-def with_rest(payloads: pa.ChunkedArray, rest: Sequence[pa.Table], *, in_json: bool, path: object) -> pa.ChunkedArray:
+def with_rest(
+    payloads: pa.ChunkedArray,
+    rest: Sequence[pa.Table],
+    *,
+    in_json: bool | Container[str],
+    path: object,
+) -> pa.ChunkedArray:
     """Return payloads (N,) with the columns of `rest`, tables (N, …) in all. A payload's own value of a name stays.
 
-    Raises `InputError` for more than `MAX_COLUMNS` columns.
+    `in_json` says which columns are in JSON: all, none, or these. Raises `InputError` for more than `MAX_COLUMNS`.
     """
     table = pa.concat_tables(rest, promote_options="default") if rest else pa.table({})
     names = [name for name in table.column_names if name]
@@ -144,7 +151,8 @@ def with_rest(payloads: pa.ChunkedArray, rest: Sequence[pa.Table], *, in_json: b
         raise InputError(f"{len(names):,} columns that no field is called", cure=cure, path=path)
     if not names or not len(payloads):
         return payloads
-    columns = {name: table[name] if in_json else _in_json(table[name]) for name in names}
+    written = names if in_json is True else () if in_json is False else in_json
+    columns = {name: table[name] if name in written else _in_json(table[name]) for name in names}
     joined = pa.table({"": payloads.combine_chunks() if payloads.num_chunks != 1 else payloads, **columns})
     return pa.chunked_array([_joined(batch, names) for batch in joined.to_batches(65_536)], PAYLOAD_TYPE)
 

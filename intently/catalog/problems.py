@@ -7,7 +7,9 @@ so that the rows that are told are the first wrong ones in the file, not the fir
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from intently.errors import InputError
 logger = logging.getLogger(__name__)
 
 MAX_PROBLEMS = 20  # kept for the report; the rest is only counted
+MAX_EXAMPLES = 3  # of each kind of problem
 MAX_WRONG_ROWS = 1_000_000  # in one file; with more it is not what its name says, and reading on would take minutes
 
 
@@ -33,6 +36,16 @@ class RowsError(InputError):
         self.problems, self.num_problems = problems, num_problems
 
 
+@dataclass(frozen=True, slots=True)
+class ProblemKind:
+    """Problems of one kind: of which field, what is wrong, how many rows have it, and the first three of them."""
+
+    field: str
+    problem: str
+    num_rows: int
+    examples: tuple[str, ...]
+
+
 class Errors:
     """The errors of some rows, at most one a row: how many there are, and those of the lowest lines.
 
@@ -42,6 +55,7 @@ class Errors:
     def __init__(self, errors: Iterable[InputError] = ()) -> None:
         self._kept: list[InputError] = []
         self._num = 0
+        self._kinds: dict[tuple[str, str], tuple[int, list[InputError]]] = {}
         for error in errors:
             self.append(error)
 
@@ -51,15 +65,35 @@ class Errors:
 
     def add(self, first: Iterable[InputError], num_errors: int) -> None:
         """Add `num_errors` errors, of which `first` are those of the lowest lines."""
+        first = list(first)
         self._kept += first
         self._num += num_errors
+        if first:
+            self._add_kind((first[0].field, _kind_of(first[0].problem)), num_errors, first)
         if len(self._kept) > 4 * MAX_PROBLEMS:
             self._kept = list(self)
 
+    def _add_kind(self, kind: tuple[str, str], num: int, first: list[InputError]) -> None:
+        before, kept = self._kinds.get(kind, (0, []))
+        self._kinds[kind] = (before + num, [*kept, *first][:MAX_EXAMPLES])
+
     def __add__(self, other: Errors) -> Errors:
         both = Errors()
-        both.add([*self._kept, *other._kept], len(self) + len(other))
+        both._kept, both._num = [*self._kept, *other._kept], len(self) + len(other)
+        for errors in (self, other):
+            for kind, (num, first) in errors._kinds.items():
+                both._add_kind(kind, num, first)
+        if len(both._kept) > 4 * MAX_PROBLEMS:
+            both._kept = list(both)
         return both
+
+    def by_kind(self) -> tuple[ProblemKind, ...]:
+        """Return the kinds of errors, the most frequent first."""
+        kinds = [
+            ProblemKind(field, problem, num, tuple(str(error) for error in first))
+            for (field, problem), (num, first) in self._kinds.items()
+        ]
+        return tuple(sorted(kinds, key=lambda kind: -kind.num_rows))
 
     def __len__(self) -> int:
         return self._num
@@ -113,6 +147,11 @@ class Problems:
         """The first 20 of them, in words."""
         return [str(error) for error in self._errors]
 
+    @property
+    def kinds(self) -> tuple[ProblemKind, ...]:
+        """Their kinds, the most frequent first."""
+        return self._errors.by_kind()
+
     def settle(self, errors: Iterable[InputError]) -> None:
         """Take the errors of one batch, at most one a row. Raises RowsError when there are over a million in all."""
         for error in errors if logger.isEnabledFor(logging.DEBUG) else ():
@@ -126,6 +165,11 @@ class Problems:
         if self._errors and not self.skip_bad:
             first = next(iter(self._errors))
             raise first if len(self._errors) == 1 else RowsError(first, tuple(self.first), len(self._errors))
+
+
+def _kind_of(problem: str) -> str:
+    """Return a problem without the values of its row."""
+    return re.sub(r"\d[\d,]*(?:\.\d+)?", "…", re.sub(r"'[^']*'|\"[^\"]*\"", "…", problem))
 
 
 def quote(text: str, limit: int = 60) -> str:

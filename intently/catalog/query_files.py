@@ -2,7 +2,7 @@
 
 `read_queries` takes, whatever the compression:
 
-- one query a line, without a header: the id is the number of the line;
+- one query a line, without a header: the id is the number of the line, and blank lines are passed over;
 - `id <tab> query`, without a header; `query <tab> count`, where a second field is always a whole number and some first
   one holds several words, is read as one query a line, without the counts;
 - TSV, CSV, JSON lines or Parquet with a column `query` (or `text`, as in BEIR's `queries.jsonl`) and, if wanted,
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from intently.catalog.columns import clean_text
 from intently.catalog.fields import Field, fold_name
@@ -31,7 +32,7 @@ from intently.errors import InputError
 
 # In a file of queries alone these names can mean nothing else.
 _QUERY_ID = replace(QUERY_ID, aliases=(*QUERY_ID.aliases, "_id", "id"))
-_QUERY = replace(QUERY, aliases=(*QUERY.aliases, "text"))
+_QUERY = replace(QUERY, aliases=(*QUERY.aliases, "text", "q", "search_term", "search_query", "keyword"))
 _QUERY_ID_NAMES = frozenset(_QUERY_ID.columns)
 _LINES_LOOKED_AT = 100
 
@@ -79,6 +80,10 @@ def _columns_without_header(table: Table) -> tuple[str, ...]:
 def _read(table: Table, header: tuple[str, ...] | None, fields: list[Field], problems: Problems) -> Queries:
     text_of: dict[str, str] = {}
     for rows in table.rows(fields, header):
+        if header == ("query",):  # a blank line between queries, or at the end, is none
+            filled = pc.not_equal(pc.utf8_trim_whitespace(rows.columns["query"]), "")
+            lines = rows.lines[filled.to_numpy(zero_copy_only=False)]
+            rows = replace(rows, lines=lines, columns={"query": rows.columns["query"].filter(filled)})
         check = RowCheck(table.place, rows.lines)
         num_rows = len(rows.lines)
         texts = clean_text(rows.columns.get("query", pa.nulls(num_rows, pa.string())), _QUERY, check, MAX_QUERY_LENGTH)

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from intently.arrays import IntArray, Mask
 from intently.catalog.fields import BATCH_ROWS, Rows, wrong_count
 from intently.catalog.lines import Lines
-from intently.catalog.problems import Errors
+from intently.catalog.problems import Errors, RowCheck
 from intently.errors import InputError
 
 MAX_FIELD_CHARACTERS = 16 << 20
 MAX_READ_AGAIN = 128 << 20  # characters that may be read again after quotes that are never closed
 
-_CURE = "quote the fields that hold a separator, quote or line break"
+_CURE = "quote the fields that hold a separator, quote or line break, and write a quote inside them twice"
 
 
 class _Feed:
@@ -60,23 +61,31 @@ def csv_delimiter(header_line: str) -> str:
     return ";" if header_line.count(";") > header_line.count(",") else ","
 
 
-def csv_header(lines: Sequence[str], path: object) -> tuple[str, ...]:
+def csv_header(lines: Sequence[str], path: object, delimiter: str = "") -> tuple[str, ...]:
     """Return the fields of the first row that is not empty. Raises InputError when it is not valid CSV."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     try:
-        fields = csv.reader((f"{line}\n" for line in lines), delimiter=csv_delimiter(lines[0]), strict=True)
+        delimiter = delimiter or csv_delimiter(lines[0])
+        fields = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
         return tuple(next((record for record in fields if record), ()))
     except csv.Error as error:
         raise InputError(f"the header is not valid CSV: {error}", cure=_CURE, path=path, line=1) from None
 
 
 def read_csv(
-    batches: Iterable[Lines], columns: Mapping[str, int], num_fields: int, delimiter: str, path: object
+    batches: Iterable[Lines],
+    columns: Mapping[str, int],
+    num_fields: int,
+    delimiter: str,
+    path: object,
+    *,
+    num_needed: int | None = None,
 ) -> Iterator[Rows]:
     """Read rows out of CSV: `columns` gives the place of each field among the `num_fields` of a row.
 
-    Empty fields after them do not matter. The size limit of Python's csv module, which holds for the whole process, is
-    raised if it is lower than 16 million characters.
+    Empty fields after them do not matter. Rows with the first `num_needed` only are taken where all rows look as if
+    empty fields at their ends had been left out. The size limit of Python's csv module, which holds for the whole
+    process, is raised if it is lower than 16 million characters.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     lines = _Feed(batches)
@@ -84,6 +93,7 @@ def read_csv(
     next(record for record in reader if record)  # the header
     numbers: list[int] = []
     records: list[list[str]] = []
+    at_least = num_fields if num_needed is None else num_needed
     while True:
         lines.taken.clear()
         try:
@@ -98,7 +108,10 @@ def read_csv(
             if num_fields > 1:
                 continue
             record = record or [""]
-        if len(record) != num_fields and (len(record) < num_fields or any(map(str.strip, record[num_fields:]))):
+        is_whole = len(lines.taken) == 1 and at_least <= len(record)
+        if len(record) != num_fields and (
+            any(map(str.strip, record[num_fields:])) if len(record) > num_fields else not is_whole
+        ):
             lines.refuse(wrong_count(len(record), num_fields), path)
         elif last - first != len(lines.taken) - 1:
             lines.refuse("a later line of this row is damaged", path)
@@ -106,18 +119,53 @@ def read_csv(
             numbers.append(first)
             records.append(record)
         if len(records) == BATCH_ROWS:
-            yield _rows(numbers, records, columns, lines)
+            yield _rows(numbers, records, columns, num_fields, lines, path)
             numbers, records = [], []
-    yield _rows(numbers, records, columns, lines)
+    yield _rows(numbers, records, columns, num_fields, lines, path)
 
 
-def _rows(numbers: list[int], records: list[list[str]], columns: Mapping[str, int], lines: _Feed) -> Rows:
-    arrays = {name: pa.array([record[at] for record in records], pa.string()) for name, at in columns.items()}
+def _rows(
+    numbers: list[int],
+    records: list[list[str]],
+    columns: Mapping[str, int],
+    num_fields: int,
+    lines: _Feed,
+    path: object,
+) -> Rows:
     errors, lines.errors = lines.errors, Errors()
-    return Rows(np.array(numbers, dtype=np.int64), arrays, errors)
+    check = RowCheck(path, np.array(numbers, dtype=np.int64))
+    counts = np.array([len(record) for record in records], dtype=np.int64)
+    short = counts < num_fields
+    if short.any():
+        ends_empty = np.array([not record[-1].strip() for record in records], dtype=np.bool_)
+        trimmed = are_trimmed(counts, ends_empty, num_fields)
+        check.reject(short & ~trimmed, "", lambda row: wrong_count(int(counts[row]), num_fields), _CURE)
+        records = [record + [""] * (num_fields - len(record)) for record in records]
+        records = [record for record, good in zip(records, check.keep.tolist(), strict=True) if good]
+    arrays = {name: pa.array([record[at] for record in records], pa.string()) for name, at in columns.items()}
+    return Rows(check.lines[check.keep], arrays, errors + check.errors, num_short=int((short & check.keep).sum()))
 
 
 def _in_words(error: csv.Error) -> str:
     if "field limit" in str(error):
         return f"a field of over {csv.field_size_limit():,} characters, or a quote that is never closed"
+    if "new-line character" in str(error):
+        return "not valid CSV: a carriage return inside a field without quotes"
     return f"not valid CSV: {error}"
+
+
+def are_trimmed(counts: IntArray, ends_empty: Mask, num_fields: int) -> Mask:
+    """Return which rows (N,) with fewer than `num_fields` fields have only lost empty ones at their ends.
+
+    None has if a row ends with an empty field. Two rows, one after the other, that have together as many fields as one
+    are rather a row that was broken in two.
+    """
+    short = counts < num_fields
+    if (ends_empty & (counts == num_fields)).any() or (ends_empty & short).any():
+        return np.zeros(len(counts), dtype=np.bool_)
+    pair = counts[:-1] + counts[1:]
+    broken = short[:-1] & short[1:] & ((pair == num_fields) | (pair == num_fields + 1))
+    whole = short.copy()
+    whole[:-1] &= ~broken
+    whole[1:] &= ~broken
+    return whole

@@ -2,18 +2,19 @@
 
 | value | understood | kept as |
 |---|---|---|
-| country | ISO 3166-1 alpha-2 and alpha-3 codes, English names, `UK` | upper-case alpha-2: `DE` |
-| language | BCP 47 tags such as `en-US`, `zh-Hans-CN`, `de_DE` | the base language: `en`, `zh`, `de` |
+| country | ISO 3166-1 codes of two or three letters, `UK`, names (`Deutschland`, `德国`) | upper-case alpha-2: `DE` |
+| language | BCP 47 tags such as `en-US`, `zh-Hans-CN`; names (`English`, `德语`) | the base language: `en`, `zh` |
 | device | the trade's names in singular and plural: `phone`, `Mobile devices`, `computers` | one of `DEVICES` |
 | audience | any text, compared exactly | the text without blanks around it |
 
 Case and blanks around a value do not matter. A value that is not understood raises InputError; it is never dropped.
 """
 
-from collections.abc import Mapping, Set
+import re
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,6 +49,12 @@ _COUNTRY_NAMES = {
     "british virgin islands": "VG", "u.s. virgin islands": "VI", "reunion": "RE", "curacao": "CW",
 }  # fmt: skip
 # Codes that cover several countries, with the cure for each.
+# What stands for no restriction.
+EVERYTHING = frozenset(
+    ("all", "any", "*", "worldwide", "world", "global", "everywhere", "all countries", "all countries and territories",
+     "all locations", "all languages", "all devices", "any device", "alle", "tous", "toutes", "todos", "todas", "tutti",
+     "全部", "所有", "不限", "全球", "すべて")
+)  # fmt: skip
 _REGIONS = {"EU": "the European Union", "EMEA": "a sales region", "APAC": "a sales region", "LATAM": "a sales region"}
 
 _DEVICE_NAMES = {
@@ -60,6 +67,8 @@ _DEVICE_NAMES = {
     "tv": "tv", "television": "tv", "tv screen": "tv", "connected tv": "tv", "ctv": "tv", "smart tv": "tv", "ott": "tv",
     "console": "console", "game console": "console", "games console": "console", "gaming console": "console",
     "watch": "watch", "smartwatch": "watch", "smart watch": "watch", "wearable": "watch",
+    "手机": "mobile", "移动设备": "mobile", "移动端": "mobile", "电脑": "desktop", "计算机": "desktop",
+    "平板": "tablet", "平板电脑": "tablet", "电视": "tv",
     "car": "car", "automotive": "car", "speaker": "speaker", "smart speaker": "speaker",
 }  # fmt: skip
 # Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogs say no.
@@ -168,6 +177,8 @@ def country(text: str) -> str:
     by_name = iso3166.countries_by_name.get(upper) or iso3166.countries_by_apolitical_name.get(upper)
     if by_name:
         return str(by_name.alpha2)
+    if named := _country_names().get(folded.casefold()):
+        return named
     if upper in _REGIONS:
         problem = f"{_quoted(text)} is {_REGIONS[upper]}, not a country"
         raise InputError(problem, cure="list the codes of its countries, such as DE and FR", field="country")
@@ -185,6 +196,10 @@ def language(text: str) -> str:
         base = langcodes.Language.get(langcodes.standardize_tag(tag, macro=True)).language
     except LanguageTagError:
         base = None
+    if base is None or not langcodes.Language.make(language=base).is_valid():
+        base = _language_names().get(" ".join(text.split()).casefold(), base)
+    if base is None and (match := re.fullmatch(r"\s*([^()（）]+?)\s*[(（][^()（）]*[)）]\s*", text)):
+        return language(match[1])  # English (US)
     if base is None or base in _NO_LANGUAGE or not langcodes.Language.make(language=base).is_valid():
         raise InputError(problem, cure=_LANGUAGE_CURE, field="language")
     return _SAME_LANGUAGE.get(base, base)
@@ -201,6 +216,36 @@ def device(text: str) -> str:
     )
     if found is None:
         raise InputError(f"{_quoted(text)} is not a known device", cure=_DEVICE_CURE, field="device")
+    return found
+
+
+# Whose names of countries and languages are understood.
+_LOCALES = (
+    "en", "zh", "zh_Hant", "de", "fr", "es", "it", "pt", "nl", "pl", "sv", "da", "nb", "fi", "cs", "tr", "ru", "uk",
+    "ja", "ko", "ar", "el", "hu", "ro",
+)  # fmt: skip
+
+
+@cache
+def _country_names() -> dict[str, str]:
+    """Return country by name, in the languages of `_LOCALES`. Made once, in half a second, when a name needs it."""
+    codes = frozenset(iso3166.countries_by_alpha2)
+    return _names(lambda locale: {code: name for code, name in locale.territories.items() if code in codes})
+
+
+@cache
+def _language_names() -> dict[str, str]:
+    return _names(lambda locale: {code: name for code, name in locale.languages.items() if len(code) <= 3})
+
+
+def _names(names_in: Callable[[Any], dict[str, str]]) -> dict[str, str]:
+    """Return code by name; a name that means different things in different languages is that of the first."""
+    from babel import Locale  # here, because most catalogs hold codes
+
+    found: dict[str, str] = {}
+    for locale in _LOCALES:
+        for code, name in names_in(Locale.parse(locale)).items():
+            found.setdefault(" ".join(name.split()).casefold(), code)
     return found
 
 

@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 
 from intently.catalog.problems import RowsError
 from intently.cli import experiment
+from intently.cli.check import check
 from intently.cli.commands import OnceCommand
 from intently.cli.data import augment, knowledge, read_pages, world
 from intently.cli.engine import build, demo, query
@@ -27,8 +28,8 @@ _INTERRUPTED = 130  # the exit code into which typer turns a KeyboardInterrupt
 _RESUMABLE = ("build", "augment", "experiment")  # commands that go on where they were
 # In the order in which they are listed.
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    world, build, update, generations, log, query, serve, key, push, run, evaluate, knowledge, augment, read_pages,
-    demo,
+    world, check, build, update, generations, log, query, serve, key, push, run, evaluate, knowledge, augment,
+    read_pages, demo,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -1,6 +1,7 @@
 """Commands that build an engine and ask it."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -8,14 +9,20 @@ from typing import Annotated
 import typer
 
 from intently.catalog import Catalog, checked_user
+from intently.cli.check import tell_short
 from intently.cli.shared import (
     IS_ADDRESS,
-    AdsFile,
+    AdsFiles,
+    ColumnMap,
+    Decimal,
+    Encoding,
+    FeedFormat,
     MapClicks,
     QueriesFile,
     SettingsFile,
     SkipBad,
     err,
+    feed_of,
     load_engine,
     need_files,
     need_models,
@@ -29,7 +36,7 @@ from intently.types import Channel, Request, UserContext
 
 
 def build(
-    ads: AdsFile,
+    ads: AdsFiles,
     directory: Annotated[Path, typer.Option("--out", help="Directory for the engine.", show_default=False)],
     clicks: Annotated[
         Path | None,
@@ -54,33 +61,40 @@ def build(
         Path | None,
         typer.Option("--from", help="An engine whose student training starts from, such as the one to build again."),
     ] = None,
+    format: FeedFormat = "",
+    columns: ColumnMap = None,
+    decimal: Decimal = "",
+    encoding: Encoding = "",
     skip_bad: SkipBad = False,
 ) -> None:
     """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
-    need_files(ads=ads, clicks=clicks, queries=queries, pages=pages)
+    need_files(clicks=clicks, queries=queries, pages=pages)
     need_models()
     from intently.build.pipeline import build_engine
     from intently.build.settings import BuildSettings
     from intently.build.warm_start import started_from
+    from intently.catalog.sources import local_files
     from intently.settings import read_settings
 
     chosen = BuildSettings.preset(preset)
     if settings:
         chosen = read_settings(BuildSettings, settings, chosen)
+    feed, mapped = feed_of(format, columns, decimal, encoding, settings)
+    chosen = replace(chosen, feed=feed, columns=mapped)
     if start:
         chosen = started_from(chosen, start)
-    columns = parse_map(map_clicks)
-    with StageProgress(err) as progress:
+    with local_files(ads) as files, StageProgress(err) as progress:
         report = build_engine(
-            ads,
+            files,
             clicks,
             directory,
             chosen,
             queries=queries,
             pages=pages,
-            click_columns=columns,
+            click_columns=parse_map(map_clicks, "map-clicks"),
             skip_bad=skip_bad,
             progress=progress,
+            tell=tell_short,
         )
     out.print(f"{report.directory}: complete", soft_wrap=True)
     for name, value in report.facts.items():

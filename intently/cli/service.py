@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from intently.cli.shared import EngineDirectory, SettingsFile, SkipBad, err, need_models, out
+from intently.cli.shared import (
+    ColumnMap,
+    Decimal,
+    Encoding,
+    EngineDirectory,
+    FeedFormat,
+    SettingsFile,
+    SkipBad,
+    err,
+    feed_of,
+    need_models,
+    out,
+)
 from intently.errors import InputError, MissingDependencyError, install_hint
 from intently.types import Ad
 
@@ -65,20 +77,32 @@ def key(
 
 
 def push(
-    ads: Annotated[Path, typer.Argument(help="Ads: TSV, CSV, JSONL or Parquet; - reads standard input.")],
+    ads: Annotated[list[str], typer.Argument(metavar="FILE…", help="Files of ads; globs, addresses, - for a pipe.")],
     to: Annotated[str, typer.Option(help="Address of the service.", show_default=False)],
     secret: Annotated[
         str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a key.", show_default=False)
     ] = None,
+    format: FeedFormat = "",
+    columns: ColumnMap = None,
+    decimal: Decimal = "",
+    encoding: Encoding = "",
+    settings: SettingsFile = None,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Put the ads of a file into a running service."""
+    """Put the ads of files into a running service."""
     from intently.catalog import read_ads
+    from intently.catalog.inputs import reading_notes, skipped_notes
+    from intently.catalog.sources import local_files
     from intently.client import Client
     from intently.progress import StageProgress
     from intently.types import Put
 
-    catalog = read_ads(ads, skip_bad=skip_bad).catalog
+    feed, mapped = feed_of(format, columns, decimal, encoding, settings)
+    with local_files(ads) as files:
+        read = read_ads(files, skip_bad=skip_bad, reading=feed.reading(mapped))
+    for note in (*reading_notes(read), *skipped_notes(read.num_skipped, read.problems, None)):
+        err.print(f"note: {note}", soft_wrap=True, markup=False)
+    catalog = read.catalog
 
     def everything() -> Iterator[Ad]:
         for row in range(len(catalog)):
@@ -91,7 +115,7 @@ def push(
         place = f"ad {each.ad_id!r}" if each.ad_id else f"line {each.line}"
         err.print(f"{place}: {each.error.message if each.error else each.status}", soft_wrap=True)
     if done.failed:
-        raise InputError(f"{done.failed:,} ads were refused", cure="mend them and push again", path=ads)
+        raise InputError(f"{done.failed:,} ads were refused", cure="mend them and push again", path=ads[0])
 
 
 def _need_service() -> None:

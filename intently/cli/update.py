@@ -1,18 +1,31 @@
 """The command that lets a feed change an engine."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from intently.cli.shared import EngineDirectory, SkipBad, err, need_files, need_models, out, print_json
+from intently.cli.shared import (
+    AdsFiles,
+    ColumnMap,
+    Decimal,
+    Encoding,
+    EngineDirectory,
+    FeedFormat,
+    SettingsFile,
+    SkipBad,
+    err,
+    feed_of,
+    need_models,
+    out,
+    print_json,
+)
 from intently.progress import StageProgress
 
 
 def update(
     directory: EngineDirectory,
-    ads: Annotated[Path, typer.Option(help="Today's ads, as for `intently build`.", show_default=False)],
+    ads: AdsFiles,
     delta: Annotated[
         bool, typer.Option("--delta", help="Only the ads listed change; one of status 'ended' is removed.")
     ] = False,
@@ -22,17 +35,25 @@ def update(
     ] = 0.5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would change, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    format: FeedFormat = "",
+    columns: ColumnMap = None,
+    decimal: Decimal = "",
+    encoding: Encoding = "",
+    settings: SettingsFile = None,
     skip_bad: SkipBad = False,
 ) -> None:
     """Let today's ads change an engine without training: ads come, go and change; publish its next generation."""
-    need_files(ads=ads)
     need_models()
     from intently.build.update import update_engine
+    from intently.catalog.sources import local_files
 
-    with StageProgress(err) as progress:
+    feed, mapped = feed_of(format, columns, decimal, encoding, settings)
+    with local_files(ads) as files, StageProgress(err) as progress:
         report = update_engine(
             directory,
-            ads,
+            files,
+            feed=feed,
+            columns=mapped,
             partial=delta,
             max_ended=1.0 if force else max_ended,
             dry_run=dry_run,

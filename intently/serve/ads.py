@@ -13,7 +13,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from intently.catalog.columns import STATUSES
+from intently.catalog.serving_words import STATUSES
 from intently.serve.bodies import body_parts, require_type
 from intently.serve.bulk import Bulk
 from intently.serve.idempotency import Answer, fingerprint_of

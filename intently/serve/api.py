@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from intently.catalog.columns import STATUSES
+from intently.catalog.serving_words import STATUSES
 from intently.serve import ads, operation, retrieval
 from intently.serve.keys import Role
 from intently.serve.wire import (

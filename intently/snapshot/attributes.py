@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float64Array, IntArray, Mask
 from intently.catalog import Catalog, CheckedUser
-from intently.catalog.columns import STATUSES
 from intently.catalog.day_parts import is_open, split_zone
+from intently.catalog.serving_words import STATUSES
 from intently.catalog.user_conditions import seconds
 from intently.index.keywords import KeywordIndex
 from intently.index.targeting import TargetingIndex

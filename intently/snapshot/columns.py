@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intently.arrays import Mask
-from intently.catalog.columns import AD_FIELDS, STATUSES
+from intently.catalog.columns import AD_FIELDS
+from intently.catalog.serving_words import STATUSES
 from intently.catalog.targeting_values import country, device, language
 from intently.errors import InputError
 from intently.filters import AllOf, AnyOf, Compare, Expression, Has, IsMissing, Not, OneOf

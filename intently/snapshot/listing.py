@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import STATUSES
+from intently.catalog.serving_words import STATUSES
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Ad
 

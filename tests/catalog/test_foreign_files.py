@@ -56,6 +56,20 @@ READ = {
     "blank.csv": "ad_id,title,note\na,b,\n,,\n,,\nc,d,\n",
     "blank.tsv": "ad_id\ttitle\tnote\na\tb\t\n\t\t\nc\td\t\n",
     "twice.csv": "ad_id,title,note,note\na,b,,\nc,d,,\n",
+    "semicolon.tsv": "ad_id;title\na;b\nc;d\n",
+    "bars.csv": "ad_id|title\na|b\nc|d\n",
+    "lines.csv": '{"ad_id": "a", "title": "b"}\n{"ad_id": "c", "title": "d"}\n',
+    "report.csv": "Ad report\n1 May,3 May\nad_id,title\na,b\nc,d\nTotal: ads,\n",
+    "separator.csv": "sep=;\r\nad_id;title\r\na;b\r\nc;d\r\n",
+    "old.tsv": "ad_id\ttitle\na\tb\nc\td\n".encode("utf-16"),
+    "unmarked.tsv": "ad_id\ttitle\na\tb\nc\td\n".ljust(80, "\n").encode("utf-16-le"),
+    "array.json": '[\n {"ad_id": "a", "title": "b"},\n {"ad_id": "c", "title": "d"}]',
+    "array.jsonl": '[{"ad_id": "a", "title": "b"}, {"ad_id": "c", "title": "d"}]',
+    "answer.json": '{"data": {"products": [{"ad_id": "a", "title": "b"}, {"ad_id": "c", "title": "d"}]}, "page": 1}',
+    "feed.tsv": '<?xml version="1.0"?>\n<rss><channel><title>Shop</title><item><id>a</id><title>b</title></item>'
+    "<item><id>c</id><title>d</title></item></channel></rss>",
+    "shop.xml": "<products><product id='a'><name>b</name></product><product id='c'><name>d</name></product></products>",
+    "quoted.tsv": 'ad_id\ttitle\n"a"\t"b"\nc\td\n',
 }
 
 
@@ -65,22 +79,26 @@ def test_read_as_meant(tmp_path, name):
 
 
 REFUSED = {
-    "feed.zip": (b"PK\x03\x04", "a zip archive; unpack it"),
-    "feed.csv": (b"PK\x03\x04....", "a zip archive or an Excel workbook; unpack it, or export the sheet as CSV"),
-    "feed.xml": (b"<rss/>", "an XML file; XML feeds are not read; export TSV"),
-    "feed.tsv": (b'<?xml version="1.0"?>\n<rss>', "an XML file"),
+    "feed.zip": (b"PK\x03\x04", "damaged or truncated: .*; fetch or pack it again"),
+    "feed.csv": (b"PK\x03\x04....", "damaged or truncated"),
+    "feed.xml": (b"<rss/>", "an XML file without items, entries or products; it has rss"),
+    "torn.xml": (b"<rss>\n<item><id>a</id>", "not well-formed XML"),
+    "entity.xml": (
+        b'<!DOCTYPE x [<!ENTITY a "b">]><rss><item>&a;</item></rss>',
+        "declares a document type or entities",
+    ),
     "page.csv": (b"<!DOCTYPE html><html>", "an HTML page; download the file itself"),
-    "array.json": (b'[\n {"ad_id": "a"}]', "a JSON array; write one JSON object a line: jq"),
-    "pretty.json": (b'{\n "ads": []}', "a JSON document over several lines"),
-    "old.tsv": ("ad_id\ttitle\n".encode("utf-16"), "encoded as UTF-16; save it as UTF-8: iconv"),
-    "semicolon.tsv": (b"ad_id;title\na;b\n", "the fields are separated by semicolons.; name the file .csv"),
-    "bars.csv": (b"ad_id|title\na|b\n", "the fields are separated by bars"),
-    "lines.csv": (b'{"ad_id": "a", "title": "b"}\n', "looks like JSON lines.; name the file .jsonl"),
-    "report.csv": (b"Ad report\n1 May,3 May\nad_id,title\na,b\n", "line 3 looks like the header.; remove the lines"),
+    "array.json": (b'[\n {"ad_id": "a"}]', "field 'title': empty"),
+    "torn.json": (b'[\n {"ad_id": "a"},\n', r"torn\.json:2: not valid JSON"),
+    "two.json": (
+        b'{\n "ads": [{"id": 1}], "users": [{"id": 1}]}',
+        "several lists of objects: ads, users; keep the one",
+    ),
+    "words.tsv": ("ad_id\ttitle\n".encode("utf-16"), "no ads"),
     "words.txt": (b"hello\n", "unknown format, and the first line has no separator: 'hello'"),
     "quote.csv": (b'"ad_id,title\na,b\n', "the header is not valid CSV"),
-    "pq.tsv": (b"PAR1....", "Parquet; name the file .parquet"),
-    "names.tsv": (b"ad_id\tname\tHeadline 1\na\tb\tc\n", "both 'name' and 'Headline 1' may be the title; rename"),
+    "pq.tsv": (b"PAR1....", "damaged or truncated"),
+    "names.tsv": (b"ad_id\tname\tMy headline\na\tb\tc\n", "both 'name' and 'My headline' may be the title; rename"),
 }
 
 
@@ -100,7 +118,7 @@ def test_folders_and_addresses(tmp_path):
             read_ads(address)
 
 
-@pytest.mark.parametrize("path", [None, 5, b"ads.tsv", ["ads.tsv"], "\ud800", "a\0.tsv", "a" * 10_000, ""])
+@pytest.mark.parametrize("path", [None, 5, b"ads.tsv", "\ud800", "a\0.tsv", "a" * 10_000, ""])
 def test_what_is_no_path_is_refused(path):
     for read in (read_ads, read_queries, read_judgements, read_qrels, read_run):
         with pytest.raises(InputError, match=r"expected a path|not the name of a file|this is a folder"):

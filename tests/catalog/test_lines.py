@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intently.catalog import encoding
 from intently.catalog import lines as lines_module
 from intently.catalog.lines import open_output, read_lines
 from intently.errors import InputError
@@ -22,7 +23,7 @@ def slow_lines(data: bytes) -> list[tuple[int, str | None]]:
         except UnicodeDecodeError:
             numbered.append((number, None))
         else:
-            numbered.append((number, None if "\0" in text else text.rstrip("\r")))
+            numbered.append((number, None if "\0" in text else text.rstrip("\r").replace("\ufeff", "")))
     return numbered
 
 
@@ -36,6 +37,7 @@ def test_blocks_do_not_show(tmp_path_factory, pieces, block_bytes):
     path.write_bytes(data := b"".join(pieces))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines_module, "BLOCK_BYTES", block_bytes)
+        patch.setattr(encoding, "code_page", lambda _: None)  # damage, not another encoding
         batches = list(read_lines(path))
     read: list[tuple[int, str | None]] = []
     for lines in batches:

@@ -104,12 +104,24 @@ def test_byte_order_mark_and_crlf_in_csv_and_json_lines(tmp_path):
     assert ads_of(write(tmp_path / "ads.jsonl", '\ufeff{"ad_id": 7, "title": "b"}\r\n')) == [Ad("7", "b")]
 
 
-@pytest.mark.parametrize("word", ["NA", "null", "NaN", "None", '"half', 'a "b" c', "''", "\\N", "AT&T", "a < b"])
+@pytest.mark.parametrize("word", ["NA", "nil", '"half', 'a "b" c', "''", "AT&T", "a < b", "007", "1e5"])
 def test_text_is_text(tmp_path, word):
     assert ads_of(write(tmp_path / "ads.tsv", f"ad_id\ttitle\tdescription\n{word}\t{word}\t{word}\n"))[0].title == word
     quoted = '"' + word.replace('"', '""') + '"'
     assert ads_of(write(tmp_path / "ads.csv", f"ad_id,title\n{quoted},{quoted}\n")) == [Ad(word, word)]
     assert ads_of(write(tmp_path / "ads.jsonl", json.dumps({"ad_id": word, "title": word}))) == [Ad(word, word)]
+
+
+@pytest.mark.parametrize("word", ["null", "NaN", "None", "\\N", "#N/A", "n/a", "(null)", "--"])
+def test_what_tables_write_for_nothing(tmp_path, word):
+    path = write(tmp_path / "ads.tsv", f"ad_id\ttitle\tbrand\tbid\nk\tKettle\t{word}\t {word} \n")
+    (ad,) = ads_of(path)
+    assert (ad.advertiser, ad.bid) == ("", None)
+    told = "1 cells of 'brand' that stand for no value (NULL, N/A, …) read as empty"
+    assert told in read_ads(path).feeds[0].notes
+    for row, field in ((f"{word}\tKettle", "'ad_id'"), (f"k\t{word}", "'title'")):
+        with pytest.raises(InputError, match=rf":2 field {field}: .* stands for no"):
+            ads_of(write(path, f"ad_id\ttitle\n{row}\n"))
 
 
 def test_other_names_and_columns_that_are_payload(tmp_path):
@@ -131,13 +143,21 @@ WRONG_ROWS = [
     ("ad_id\ttitle", b"b\t" + b"c" * 10_001, "field 'title': 10,001 characters, over the limit of 10,000"),
     ("ad_id\ttitle", b"b" * 257 + b"\tc", "field 'ad_id': 257 characters, over the limit of 256"),
     ("ad_id\ttitle\tbid", b"b\tc\t-1", "field 'bid': -1.0 is not finite and at least 0"),
-    ("ad_id\ttitle\tbid", b"b\tc\tnan", "field 'bid': 'nan' is not a number"),
+    ("ad_id\ttitle\tbid", b"b\tc\tx1", "field 'bid': 'x1' is not a number"),
     ("ad_id\ttitle\tbid", b"b\tc\tinf", "field 'bid': 'inf' is not a number"),
     ("ad_id\ttitle\tbid", b"b\tc\t1e999", "field 'bid': inf is not finite"),
-    ("ad_id\ttitle\tbid", b"b\tc\t0,25", "field 'bid': '0,25' is not a number"),
-    ("ad_id\ttitle\tstatus", b"b\tc\tlive", "field 'status': unknown status 'live'; use one of active, paused, ended"),
+    ("ad_id\ttitle\tbid", b"b\tc\t1,250", "field 'bid': '1,250' may be a thousand and more, or one with decimals"),
+    (
+        "ad_id\ttitle\tstatus",
+        b"b\tc\tgone",
+        "field 'status': unknown status 'gone'; use one of active, paused, ended",
+    ),
     ("ad_id\ttitle\tcountries", b"b\tc\tDE|GER", "field 'countries': 'GER' is not a country; use a two-letter code"),
-    ("ad_id\ttitle\tlanguages", b"b\tc\tgerman", "field 'languages': 'german' is not a language; use a language tag"),
+    (
+        "ad_id\ttitle\tlanguages",
+        b"b\tc\tgermanic",
+        "field 'languages': 'germanic' is not a language; use a language tag",
+    ),
     (
         "ad_id\ttitle\tday_parts",
         b"b\tc\tmon-fri",
@@ -182,11 +202,12 @@ WRONG_JSON = [
     ('{"ad_id": true, "title": "c"}', "field 'ad_id': a JSON boolean where a string is expected"),
     ('{"ad_id": "b"}', "field 'title': empty"),
     ('{"ad_id": "b", "title": null}', "field 'title': empty"),
-    ('{"ad_id": "b", "title": "c", "bid": "0.5"}', "field 'bid': a JSON string where a number is expected"),
+    ('{"ad_id": "b", "title": "c", "bid": "half"}', "field 'bid': 'half' is not a number"),
+    ('{"ad_id": "b", "title": "c", "bid": [1]}', "field 'bid': a JSON list where a number is expected"),
     ('{"ad_id": "b", "title": "c", "bid": NaN}', "NaN is not a JSON number"),
     ('{"ad_id": "b", "title": "c", "bid": 1e999}', "field 'bid'"),
     ('{"ad_id": "b", "title": "c", "bid": -2}', "field 'bid': -2.0 is not finite and at least 0"),
-    ('{"ad_id": "b", "title": "c", "keywords": "k"}', "field 'keywords': a JSON string where a list of strings"),
+    ('{"ad_id": "b", "title": "c", "keywords": {"k": 1}}', "field 'keywords': a JSON object where a list of strings"),
     ('{"ad_id": "b", "title": "c", "keywords": ["k", 1]}', "where a list of strings is expected"),
     ('{"ad_id": "b", "title": "c", "landing_spans": [{"text": "x", "confidence": "high"}]}', "landing_spans"),
     ('{"ad_id": "b", "title": "c\\u0000"}', "field 'title': holds a NUL character"),
@@ -262,11 +283,8 @@ WRONG_FILES = {
     "empty.jsonl": (b"", "the file is empty"),
     "header.tsv": (b"ad_id\ttitle\n", "no ads"),
     "header.csv": (b"ad_id,title", "no ads"),
-    "commas.tsv": (b"ad_id,title\na,b\n", "no such column .the fields are separated by commas.; name the file .csv"),
     "untitled.tsv": (b"ad_id\ttext\na\tb\n", "field 'title': no such column"),
     "twice.tsv": (b"ad_id\ttitle\tTitle\na\tb\tc\n", "names a column twice"),
-    "utf16.tsv": (MINIMAL.encode("utf-16"), "encoded as UTF-16"),
-    "latin.tsv": ("ad_id\ttitle\tgröße\n".encode("latin-1"), r"latin\.tsv:1: not UTF-8"),
     "ads.xlsx": (b"", "an Excel workbook; export the sheet as CSV"),
     "ads.pages": (b"", "unknown format '.pages'; use one of .tsv"),
     "ads": (b"", "the file is empty"),
@@ -345,7 +363,8 @@ def test_progress_is_told_the_rows_read(tmp_path):
     assert calls[-1] == 1
 
 
-FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), max_size=8)
+NOTHING = ("null", "(null)", "n/a", "#n/a", "nan", "nat", "none", "\\n")
+FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0\ufeff-–—.?"), max_size=8)
 
 
 @settings(max_examples=100, deadline=None)
@@ -361,6 +380,9 @@ def test_tsv_is_split_as_the_obvious_way_does(tmp_path_factory, rows, line_end):
         odd = [unicodedata.category(each) in ("Cc", "Cf", "Zs", "Zl", "Zp") for each in ad_id.replace(" ", "")]
         if len(fields) >= 3 and not any(each.strip(" ") for each in fields[3:]) and ad_id and title and not any(odd):
             fields = [field.strip() for field in fields]
+            if fields[0].lower() in NOTHING or fields[1].lower() in NOTHING:
+                continue
+            fields[2] = "" if fields[2].lower() in NOTHING else fields[2]
             expected.setdefault(fields[0], (fields[1], fields[2]))
     catalog = read_ads(path, skip_bad=True).catalog
     read = zip(*(catalog.strings(name) for name in ("ad_id", "title", "description")), strict=True)

@@ -35,8 +35,8 @@ REFUSED = [
     (
         "language",
         "languages",
-        "german",
-        "'german' is not a language; use a language tag of BCP 47, such as zh or en-US",
+        "germanic",
+        "'germanic' is not a language; use a language tag of BCP 47, such as zh or en-US",
     ),
     ("language", "languages", "xx", "'xx' is not a language"),
     ("language", "languages", "mul", "'mul' is not a language"),

@@ -95,9 +95,11 @@ def test_a_build_joins_pages_and_tells_its_stages_in_sentences(inputs, tmp_path)
     for query, ad in (("warranty", "a1"), ("保修", "a4")):
         answer = json.loads(intently("query", tmp_path / "engine", query, "--json", "--channel", "lexical").out)
         assert [one["ad_id"] for one in answer["ads"]] == [ad]
-    lines = [re.fullmatch(r"([A-Z][^:]*): done in [\d.]+ s(?:, .*)?", line) for line in outcome.err.splitlines()]
+    first_page, *told = outcome.err.splitlines()[1:]  # after the number of ads
+    assert "ads.tsv: tsv, plain; ad_id → ad_id" in first_page
+    lines = [re.fullmatch(r"([A-Z][^:]*): done in [\d.]+ s(?:, .*)?", line) for line in told]
     stages = [line[1] for line in lines if line]
-    assert len(stages) == len([line for line in outcome.err.splitlines() if " of " not in line])  # but for slow stages
+    assert len(stages) == len([line for line in told if " of " not in line])  # but for slow stages
     assert stages.index("Reading the ads") < stages.index("Cleaning pages") < stages.index("Indexing")
     assert "already built" in build(inputs, tmp_path / "engine", "--pages", pages).err
     before = files_of(tmp_path / "engine")

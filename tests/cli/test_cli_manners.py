@@ -57,7 +57,7 @@ def test_version_and_module():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("build", "--ads", "a", "--ads", "b", "--out", "e"),
+        ("build", "--ads", "a", "--clicks", "b", "--clicks", "c", "--out", "e"),
         ("run", "e", "--queries", "q", "--out", "r", "--queries", "p"),
         ("evaluate", "--qrels", "q", "--run", "r", "--qrels", "p"),
         ("experiment", "bridge", "--out", "a", "--out", "b"),
@@ -158,11 +158,12 @@ def test_only_what_goes_on_says_so(monkeypatch, capsys, name, told):
 
 
 def test_a_build_refuses_what_can_be_read_once_only(monkeypatch, capsys, tmp_path):
-    os.mkfifo(tmp_path / "ads")
-    for path in ("-", tmp_path / "ads"):
-        code, _, err = in_process(monkeypatch, capsys, "build", "--ads", path, "--out", tmp_path / "e")
+    os.mkfifo(tmp_path / "clicks")
+    for path in ("-", tmp_path / "clicks"):
+        arguments = ("--ads", "a", "--clicks", path, "--out", tmp_path / "e")
+        code, _, err = in_process(monkeypatch, capsys, "build", *arguments)
         assert code == 1
-        assert "--ads is read more than once, which a pipe cannot be; write it to a file first" in err
+        assert "--clicks is read more than once, which a pipe cannot be; write it to a file first" in err
 
 
 HOSTILE = Ranking(

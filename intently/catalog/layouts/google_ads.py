@@ -1,0 +1,142 @@
+"""Google Ads: exports of its Editor, and reports of ads. Keywords and bids come from the rows of the ad groups.
+
+The first headline is the title; the others begin the description. An ad takes the keywords of its ad group that are
+enabled, and that group's bid. The Editor gives ads no ids, so they are named by campaign, ad group and a digest of what
+is written on them.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
+from intently.catalog.serving import read_status
+from intently.catalog.serving_words import ACTIVE
+from intently.catalog.targeting_values import country
+from intently.errors import InputError
+from intently.rules.keyword import with_match_type
+
+_MAX_ID = 200
+
+
+@dataclass
+class Group:
+    """What an ad group gives its ads."""
+
+    bid: str = ""
+    keywords: list[str] = field(default_factory=list)
+    negatives: list[str] = field(default_factory=list)
+    num_bids: int = 0  # of keywords
+    places: list[str] = field(default_factory=list)
+    not_places: list[str] = field(default_factory=list)
+    own: dict[str, str] = field(default_factory=dict)  # column → cell of rows of the campaign or group itself
+
+
+def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
+    """Return the ads of an export."""
+    done = Reshaped()
+    groups: dict[tuple[str, str], Group] = {}
+    ads: list[tuple[int, Row]] = []
+    for line, row in zip(lines, rows, strict=True):
+        group = groups.setdefault(_key(row), Group())
+        criterion = first_of(row, "criterion_type", "match_type", "type").lower()
+        if first_of(row, "headline_1", "headline", "long_headline"):
+            ads.append((line, row))
+        elif keyword := first_of(row, "keyword", "search_keyword"):
+            if "negative" in criterion:
+                group.negatives.append(typed(keyword, criterion))
+                done.others["negative keywords"] += 1
+            elif read_status(first_of(row, "status", "keyword_status") or "enabled") == ACTIVE:
+                group.keywords.append(typed(keyword, criterion))
+                group.num_bids += bool(first_of(row, "max_cpc"))
+                done.others["keywords"] += 1
+            else:
+                done.others["keywords that are not enabled, passed over"] += 1
+        elif place := first_of(row, "location"):
+            (group.not_places if "negative" in criterion else group.places).append(place)
+            done.others["locations"] += 1
+        else:
+            group.bid = first_of(row, "max_cpc", "default_max_cpc") or group.bid
+            group.own |= {name: cell for name, cell in row.items() if cell.strip() not in ("", "--", "[]")}
+            done.others["ad groups" if row.get("ad_group", "").strip() else "campaigns and other rows"] += 1
+    for line, row in ads:
+        campaign, group = groups.get((_key(row)[0], ""), Group()), groups[_key(row)]
+        done.add(line, _ad(row, group, campaign))
+    if num := sum(group.num_bids for group in groups.values()):
+        done.notes.append(f"bids of {num:,} keywords are not used: an ad has one bid, that of its ad group")
+    unused = [place for group in groups.values() for place in (*group.not_places, *group.places)
+              if place in group.not_places or not _are_countries(group.places)]  # fmt: skip
+    if unused:
+        told = ", ".join(unused[:3])
+        done.notes.append(f"{len(unused):,} locations are not used, as not countries to serve in: {told}")
+    return done
+
+
+def _are_countries(places: Sequence[str]) -> bool:
+    """Return whether there are places, and all of them are countries."""
+    try:
+        return bool([country(place) for place in places])
+    except InputError:
+        return False
+
+
+def _inherited(campaign: Group, group: Group) -> dict[str, str]:
+    """Return what the ads of a group take from its campaign and from itself."""
+    places = group.places or campaign.places
+    found = {
+        "campaign_status": first_of(campaign.own, "campaign_status", "status"),
+        "campaign_start_date": first_of(campaign.own, "start_date", "campaign_start_date"),
+        "campaign_end_date": first_of(campaign.own, "end_date", "campaign_end_date"),
+        "ad_group_status": first_of(group.own, "ad_group_status", "status"),
+        "languages": first_of(group.own, "languages", "language") or first_of(campaign.own, "languages", "language"),
+        "countries": "|".join(dict.fromkeys(places)) if _are_countries(places) else "",
+    }
+    return {name: cell for name, cell in found.items() if cell}
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row.get("campaign", "").strip(), row.get("ad_group", "").strip()
+
+
+def _ad(row: Row, group: Group, campaign: Group) -> dict[str, object]:
+    headlines = _numbered(row, "headline") or [first_of(row, "headline", "long_headline")]
+    texts = _numbered(row, "description") + _numbered(row, "description_line") or [first_of(row, "description")]
+    used = {name for name in row if re.fullmatch(r"(headline|description|description_line)(_\d+)?", name)}
+    others = {name: cell for name, cell in row.items() if name not in used and cell.strip() not in ("", "--")}
+    others.pop("keyword", None)
+    own_id = first_of(row, "ad_id", "id")
+    negatives = campaign.negatives if campaign is not group else []
+    ad: dict[str, object] = {
+        **_inherited(campaign, group),
+        **others,
+        "ad_id": own_id or _made_id(row, headlines + texts),
+        "title": headlines[0],
+        "description": sentences(*headlines[1:], *texts),
+        "keywords": "|".join(dict.fromkeys(group.keywords)),
+        "bid": first_of(row, "max_cpc") or group.bid,
+    }
+    ad.pop("max_cpc", None)
+    if group.negatives or negatives:
+        return ad | {"negative_keywords": "|".join(dict.fromkeys((*group.negatives, *negatives)))}
+    return ad
+
+
+def _numbered(row: Row, name: str) -> list[str]:
+    """Return the cells `name_1`, `name_2`, … that are not empty."""
+    return [text for number in range(1, 31) if (text := first_of(row, f"{name}_{number}"))]
+
+
+def _made_id(row: Row, texts: list[str]) -> str:
+    written = "\n".join([*_key(row), first_of(row, "ad_type"), first_of(row, "final_url"), *texts])
+    digest = hashlib.sha256(written.encode()).hexdigest()[:12]
+    place = re.sub(r"\s+", " ", " / ".join(_key(row)))
+    return f"{place} / {digest}" if len(place) <= _MAX_ID else digest
+
+
+def typed(keyword: str, match_type: str) -> str:
+    """Return a keyword with the marks of the match type that a column names, as it is where that names none."""
+    try:
+        return with_match_type(keyword, match_type)
+    except InputError:
+        return keyword

@@ -1,0 +1,62 @@
+"""What a layout is: an export of one of the trade's systems, known by its columns."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = dict[str, str]  # folded column → cell, "" for none
+Record = dict[str, Any]
+
+
+@dataclass
+class Reshaped:
+    """The ads of a whole export, with the lines they begin on, and what became of its other rows."""
+
+    lines: list[int] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)  # kind of row → how many are no ads of their own
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, line: int, record: Record) -> None:
+        """Add an ad."""
+        self.lines.append(line)
+        self.records.append(record)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout: its name for `--format`, what it is, and the columns of which one set has to be there.
+
+    `columns` name fields by their columns where the common names mean something else. `reshape` makes ads of all rows
+    (with their lines) of an export whose rows are not each an ad. `refusal` is the problem and the cure of an export
+    that has no ads.
+    """
+
+    name: str
+    title: str
+    marks: tuple[frozenset[str], ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    reshape: Callable[[Sequence[int], Sequence[Row]], Reshaped] | None = None
+    refusal: tuple[str, str] | None = None
+
+    def fits(self, names: frozenset[str]) -> bool:
+        """Return whether a header with these folded names is of this layout."""
+        return any(mark <= names for mark in self.marks)
+
+
+def marks(*sets: str) -> tuple[frozenset[str], ...]:
+    """Return sets of columns that are each written with blanks between them."""
+    return tuple(frozenset(each.split()) for each in sets)
+
+
+def first_of(row: Mapping[str, str], *names: str) -> str:
+    """Return the first of these cells that is not empty, "" if all are."""
+    return next((cell for name in names if (cell := row.get(name, "").strip()) not in ("", "--")), "")
+
+
+def sentences(*texts: str) -> str:
+    """Return texts as sentences: those that end without a mark get a point."""
+    whole = [text.strip() for text in texts if text.strip() and text.strip() != "--"]
+    ended = [text if text[-1] in ".!?。！？…" else f"{text}." for text in whole[:-1]] + whole[-1:]
+    return " ".join(ended)

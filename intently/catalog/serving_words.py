@@ -1,0 +1,97 @@
+"""The words in which feeds say whether an ad may be served, and the statuses that they mean."""
+
+STATUSES = ("active", "paused", "ended")
+ACTIVE, PAUSED, ENDED, UNKNOWN = 0, 1, 2, -1
+
+STATUS_WORDS = {
+    "active": ACTIVE, "enabled": ACTIVE, "enable": ACTIVE, "eligible": ACTIVE, "running": ACTIVE, "serving": ACTIVE,
+    "eligible (limited)": ACTIVE, "eligible (learning)": ACTIVE, "limited": ACTIVE, "on": ACTIVE, "true": ACTIVE,
+    "1": ACTIVE, "yes": ACTIVE, "online": ACTIVE, "published": ACTIVE, "publish": ACTIVE, "delivering": ACTIVE,
+    "approved": ACTIVE, "live": ACTIVE, "started": ACTIVE, "learning": ACTIVE, "learning limited": ACTIVE,
+    "eligible (limited by budget)": ACTIVE, "bid strategy learning": ACTIVE, "open": ACTIVE, "visible": ACTIVE,
+    "启用": ACTIVE, "已启用": ACTIVE, "有效": ACTIVE, "投放中": ACTIVE, "上架": ACTIVE, "已上架": ACTIVE,
+    "在售": ACTIVE,
+    "正常": ACTIVE, "推广中": ACTIVE, "有効": ACTIVE, "配信中": ACTIVE, "aktiv": ACTIVE, "aktiviert": ACTIVE,
+    "activé": ACTIVE, "activée": ACTIVE, "actif": ACTIVE, "activo": ACTIVE, "activa": ACTIVE,
+    "habilitado": ACTIVE, "habilitada": ACTIVE, "attivo": ACTIVE, "attiva": ACTIVE,
+    "ativo": ACTIVE, "ativado": ACTIVE,
+    "paused": PAUSED, "pause": PAUSED, "inactive": PAUSED, "disabled": PAUSED, "draft": PAUSED, "pending": PAUSED,
+    "off": PAUSED, "false": PAUSED, "0": PAUSED, "no": PAUSED, "suspended": PAUSED, "hidden": PAUSED,
+    "not eligible": PAUSED, "incomplete": PAUSED, "campaign paused": PAUSED, "ad group paused": PAUSED,
+    "campaign_paused": PAUSED, "adset_paused": PAUSED, "staging": PAUSED, "private": PAUSED, "unpublished": PAUSED,
+    "not delivering": PAUSED, "not running": PAUSED, "stopped": PAUSED, "stop": PAUSED, "scheduled": PAUSED,
+    "in review": PAUSED, "under review": PAUSED, "pending review": PAUSED, "in draft": PAUSED, "disapproved": PAUSED,
+    "rejected": PAUSED, "not approved": PAUSED, "with issues": PAUSED, "on hold": PAUSED, "blocked": PAUSED,
+    "unlisted": PAUSED, "invisible": PAUSED, "waiting": PAUSED, "campaign suspended": PAUSED, "not published": PAUSED,
+    "out of budget": PAUSED, "account paused": PAUSED, "ad set paused": PAUSED, "user paused": PAUSED,
+    "暂停": PAUSED, "已暂停": PAUSED, "停用": PAUSED, "已停用": PAUSED, "下架": PAUSED, "已下架": PAUSED,
+    "草稿": PAUSED,
+    "未启用": PAUSED, "待审核": PAUSED, "审核中": PAUSED, "未通过": PAUSED, "無効": PAUSED, "一時停止": PAUSED,
+    "停止中": PAUSED, "pausiert": PAUSED, "inaktiv": PAUSED, "deaktiviert": PAUSED, "entwurf": PAUSED,
+    "en pause": PAUSED, "suspendu": PAUSED, "suspendue": PAUSED, "inactif": PAUSED, "désactivé": PAUSED,
+    "désactivée": PAUSED, "brouillon": PAUSED, "en pausa": PAUSED, "pausado": PAUSED, "pausada": PAUSED,
+    "inactivo": PAUSED, "inactiva": PAUSED, "inhabilitado": PAUSED, "deshabilitado": PAUSED, "borrador": PAUSED,
+    "in pausa": PAUSED, "inattivo": PAUSED, "inativo": PAUSED, "-1": PAUSED,
+    "ended": ENDED, "removed": ENDED, "deleted": ENDED, "archived": ENDED, "expired": ENDED, "completed": ENDED,
+    "campaign removed": ENDED, "ad group removed": ENDED, "trash": ENDED, "discontinued": ENDED, "terminated": ENDED,
+    "finished": ENDED, "canceled": ENDED, "cancelled": ENDED, "closed": ENDED,
+    "inactive (ended)": ENDED, "sold": ENDED,
+    "已删除": ENDED, "已结束": ENDED, "已归档": ENDED, "已过期": ENDED, "过期": ENDED, "終了": ENDED, "削除済み": ENDED,
+    "beendet": ENDED, "entfernt": ENDED, "gelöscht": ENDED, "archiviert": ENDED, "abgelaufen": ENDED,
+    "supprimé": ENDED, "supprimée": ENDED, "terminé": ENDED, "terminée": ENDED, "archivé": ENDED,
+    "archivée": ENDED,
+    "expiré": ENDED, "expirée": ENDED, "eliminado": ENDED, "eliminada": ENDED, "quitado": ENDED, "quitada": ENDED,
+    "finalizado": ENDED, "finalizada": ENDED, "terminado": ENDED, "terminada": ENDED, "archivado": ENDED,
+    "archivada": ENDED, "caducado": ENDED, "caducada": ENDED, "rimosso": ENDED, "rimossa": ENDED, "removido": ENDED,
+}  # fmt: skip
+REVIEW_WORDS = {
+    "approved": ACTIVE, "approved (limited)": ACTIVE, "approved_limited": ACTIVE, "approved limited": ACTIVE,
+    "active": ACTIVE, "activelimited": ACTIVE, "active limited": ACTIVE, "eligible": ACTIVE,
+    "area of interest only": ACTIVE, "eligible (limited)": ACTIVE, "通过": ACTIVE, "已通过": ACTIVE, "审核通过": ACTIVE,
+    "disapproved": PAUSED, "rejected": PAUSED, "not approved": PAUSED, "under review": PAUSED, "pending": PAUSED,
+    "in review": PAUSED, "pending review": PAUSED, "pending_review": PAUSED, "inactive": PAUSED, "suspended": PAUSED,
+    "approved (not serving)": PAUSED, "not serving": PAUSED, "limited by policy": PAUSED, "not eligible": PAUSED,
+    "site suspended": PAUSED, "unknown": PAUSED, "拒绝": PAUSED, "未通过": PAUSED, "审核中": PAUSED, "待审核": PAUSED,
+    "已拒绝": PAUSED, "genehmigt": ACTIVE, "freigegeben": ACTIVE, "genehmigt (eingeschränkt)": ACTIVE,
+    "abgelehnt": PAUSED, "nicht genehmigt": PAUSED, "wird geprüft": PAUSED, "approuvé": ACTIVE, "approuvée": ACTIVE,
+    "approuvé (limité)": ACTIVE, "approuvée (limitée)": ACTIVE, "refusé": PAUSED, "refusée": PAUSED,
+    "en cours d'examen": PAUSED, "aprobado": ACTIVE, "aprobada": ACTIVE, "aprobado (limitado)": ACTIVE,
+    "aprobada (limitada)": ACTIVE, "rechazado": PAUSED, "rechazada": PAUSED, "en revisión": PAUSED,
+}  # fmt: skip
+STOCK_WORDS = {
+    "in stock": ACTIVE, "instock": ACTIVE, "available": ACTIVE, "preorder": ACTIVE, "pre order": ACTIVE,
+    "backorder": ACTIVE, "on backorder": ACTIVE, "onbackorder": ACTIVE, "available for order": ACTIVE,
+    "limited availability": ACTIVE, "limitedavailability": ACTIVE, "online only": ACTIVE,
+    "true": ACTIVE, "yes": ACTIVE,
+    "1": ACTIVE, "有货": ACTIVE, "现货": ACTIVE, "auf lager": ACTIVE, "presale": ACTIVE,
+    "out of stock": PAUSED, "outofstock": PAUSED, "sold out": PAUSED, "soldout": PAUSED, "unavailable": PAUSED,
+    "not available": PAUSED, "false": PAUSED, "no": PAUSED, "0": PAUSED, "缺货": PAUSED, "无货": PAUSED,
+    "售罄": PAUSED, "nicht auf lager": PAUSED, "ausverkauft": PAUSED,
+    "available now": ACTIVE, "low stock": ACTIVE, "limited": ACTIVE, "made to order": ACTIVE, "madetoorder": ACTIVE,
+    "in store only": ACTIVE, "instoreonly": ACTIVE, "y": ACTIVE, "t": ACTIVE, "是": ACTIVE, "充足": ACTIVE,
+    "预售": ACTIVE, "可售": ACTIVE, "在庫あり": ACTIVE, "予約受付中": ACTIVE, "vorrätig": ACTIVE, "lieferbar": ACTIVE,
+    "verfügbar": ACTIVE, "sofort lieferbar": ACTIVE, "vorbestellt": ACTIVE, "vorbestellung": ACTIVE, "ja": ACTIVE,
+    "en stock": ACTIVE, "disponible": ACTIVE, "précommande": ACTIVE, "sur commande": ACTIVE, "oui": ACTIVE,
+    "en existencias": ACTIVE, "en existencia": ACTIVE, "hay existencias": ACTIVE, "reserva": ACTIVE, "sí": ACTIVE,
+    "disponibile": ACTIVE, "disponibilità immediata": ACTIVE, "em estoque": ACTIVE, "disponível": ACTIVE,
+    "n": PAUSED, "f": PAUSED, "否": PAUSED, "无库存": PAUSED, "已售罄": PAUSED, "在庫なし": PAUSED,
+    "品切れ": PAUSED, "nicht vorrätig": PAUSED, "nicht lieferbar": PAUSED, "nicht verfügbar": PAUSED, "nein": PAUSED,
+    "rupture": PAUSED, "rupture de stock": PAUSED, "en rupture de stock": PAUSED, "en rupture": PAUSED,
+    "épuisé": PAUSED, "épuisée": PAUSED, "indisponible": PAUSED, "non": PAUSED, "agotado": PAUSED,
+    "agotada": PAUSED,
+    "sin stock": PAUSED, "sin existencias": PAUSED, "no disponible": PAUSED, "fuera de stock": PAUSED,
+    "non disponibile": PAUSED, "esaurito": PAUSED, "fora de estoque": PAUSED, "esgotado": PAUSED,
+    "indisponível": PAUSED, "discontinued": ENDED, "eingestellt": ENDED, "停产": ENDED,
+}  # fmt: skip
+FLAGS = {
+    "true": True, "1": True, "1.0": True, "yes": True, "y": True, "t": True, "on": True, "x": True, "✓": True,
+    "是": True, "wahr": True, "ja": True, "vrai": True, "oui": True, "verdadero": True, "sí": True, "si": True,
+    "false": False, "0": False, "0.0": False, "no": False, "n": False, "f": False, "off": False, "-1": False,
+    "否": False, "falsch": False, "nein": False, "faux": False, "non": False, "falso": False,
+}  # fmt: skip
+
+# Cells that say nothing, folded.
+NOTHING = frozenset(
+    ("", "--", "-", "n/a", "#n/a", "null", "(null)", "none", "nan", "nat", "[]", "\\n", "0000-00-00",
+     "0000-00-00 00:00:00", "never", "ongoing", "no end date")
+)  # fmt: skip
