@@ -66,7 +66,7 @@ def without_minus(written: str) -> str:
 
 def with_match_type(text: str, match_type: str) -> str:
     """Return a keyword with the marks of a match type that a column names: "Exact", "phrase match"."""
-    name = " ".join(match_type.replace("_", " ").lower().split()).removeprefix("negative ").removeprefix("campaign ")
+    name = re.sub(r"^(campaign )?(negative ?)?", "", " ".join(match_type.replace("_", " ").lower().split()))
     if name not in _NAMES:
         problem = f"{match_type!r} is not a match type"
         raise InputError(problem, cure="write exact, phrase or broad", field="match_type")
