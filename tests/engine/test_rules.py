@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.engine.small_engine import ADS, make_engine
 from tests.snapshot.small_snapshot import snapshot_of
 
 NOW = datetime(2026, 12, 2, 10, 30, tzinfo=UTC)
-DRAWS = {
+DRAWS: dict[str, tuple[Any, ...]] = {
     "status": ("active", "active", "active", "paused"),
     "countries": ((), (), ("DE",), ("CN", "DE")),
     "day_parts": ((), (), ("mon-fri@9-12",), ("wed@11-12 Europe/Berlin",), ("sat@0-24", "wed@18-19 Asia/Shanghai")),
@@ -105,13 +106,13 @@ def student(make_student):
     return make_student(3)
 
 
-def with_fields(student, **fields: dict[str, object]) -> Engine:
+def with_fields(student, **fields: dict[str, Any]) -> Engine:
     engine = make_engine(student)
     engine.apply([Patch(ad_id, values) for ad_id, values in fields.items()])
     return engine
 
 
-def found(engine: Engine, query: str, channel: Channel = Channel.FUSED, **asked: object) -> list[str]:
+def found(engine: Engine, query: str, channel: Channel = Channel.FUSED, **asked: Any) -> list[str]:
     return [ad.ad_id for ad in engine.answer(Request(query, k=50, channel=channel, **asked))]
 
 
