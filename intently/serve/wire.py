@@ -40,11 +40,14 @@ class UserBody(Body):
     time: datetime | None = None
     time_zone: str | None = None
     audiences: Annotated[list[str], Meta(max_length=MAX_LIST_LENGTH)] | None = None
+    attributes: Annotated[dict[str, Any], Meta(description="what else the targeting of ads may ask about")] = {}
 
     def context(self) -> UserContext:
         """Return the user as the engine knows users; raise `InputError` for a value that is not understood."""
         audiences = None if self.audiences is None else frozenset(self.audiences)
-        user = UserContext(self.country, self.language, self.device, self.time, audiences, self.time_zone)
+        user = UserContext(
+            self.country, self.language, self.device, self.time, audiences, self.time_zone, self.attributes
+        )
         checked_user(user)
         return user
 
