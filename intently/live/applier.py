@@ -130,6 +130,12 @@ class Applier:
         with self._lock:
             self._log, self._models, self._generation = log, models, generation
             self._history = log.position().history
+            self._describe()
+            before = head = self._head
+            for entry in log.lists(before.seq):  # a generation that contains these changes holds the ads alone
+                head = head.with_list(entry.name, entry.values)
+            self._make_newest(head)
+            self._numbers.moved(before, head)
             self.catch_up()
 
     def catch_up(self) -> int:

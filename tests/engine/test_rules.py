@@ -15,7 +15,8 @@ from intently.engine.engine import Engine
 from intently.errors import InputError
 from intently.live.log import open_log
 from intently.types import Ad, BlockList, Channel, Delete, Patch, Put, PutList, Request, UserContext
-from tests.engine.small_engine import ADS, make_engine
+from tests.engine.small_engine import ADS, SETTINGS, make_engine, save
+from tests.engine.small_engine import QUERIES as ENGINE_QUERIES
 from tests.snapshot.small_snapshot import snapshot_of
 
 NOW = datetime(2026, 12, 2, 10, 30, tzinfo=UTC)
@@ -197,6 +198,24 @@ def test_keyword_channel(student) -> None:
     assert engine.compacted()[1].keywords(engine.snapshot.rules).matching("garden hose")
 
 
+def shown(engine: Engine, query: str) -> list[Any]:
+    ranking = engine.answer(Request(query, k=50))
+    return [ranking.ads, ranking.intentions, ranking.degraded, engine.explain(Request(query), ["pan", "robot"])]
+
+
+def test_keywords_without_match_types_leave_the_fusion_as_it_is(student) -> None:
+    """Not a bit differs from an engine that never asks the keyword channel, until an ad has a match type."""
+    with_channel, without = make_engine(student), make_engine(student, replace(SETTINGS, keyword_weight=0.0))
+    for engine in (with_channel, without):
+        engine.apply([Put(Ad("hose", "Rubber thing", keywords=("garden hose", "花园水管")))])
+    asked = (*ENGINE_QUERIES, "garden hose", "花园水管", "robot vacuum")
+    for query in asked:
+        assert repr(shown(with_channel, query)) == repr(shown(without, query))
+    for engine in (with_channel, without):
+        engine.apply([Put(Ad("tap", "Metal thing", keywords=("[robot vacuum]",)))])
+    assert repr(shown(with_channel, "robot vacuum")) != repr(shown(without, "robot vacuum"))
+
+
 def test_changes_of_lists_outlive_the_process(student, tmp_path) -> None:
     log = open_log(tmp_path)
     first = make_engine(student)
@@ -214,6 +233,28 @@ def test_changes_of_lists_outlive_the_process(student, tmp_path) -> None:
     third = make_engine(student)
     third.join(log)
     assert third.snapshot.lists.values == second.snapshot.lists.values
+    log.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+def test_a_generation_that_contains_changes_of_lists_does_not_lose_them(student, tmp_path, kind) -> None:
+    """A generation has no lists, whatever its number says; so the log keeps them, and every start asks for them."""
+    log = open_log(tmp_path if kind == "sqlite" else "memory")
+    first = make_engine(student)
+    first.join(log)
+    first.apply([PutList("account", ("cheap",)), PutList("gone", ("x",)), Patch("robot", {"bid": 0.5})])
+    seq = first.apply([PutList(BlockList.ADS, ("pan",)), PutList("gone", ()), Patch("pan", {"bid": 0.5})])
+    save(make_engine(student), tmp_path / "engine", seq=seq)
+    log.compact(seq)
+    later = Engine.load(tmp_path / "engine")
+    assert later.snapshot.seq == seq
+    later.join(log)
+    assert later.snapshot.seq == seq
+    assert later.snapshot.lists.values == {"account": ("cheap",), BlockList.ADS: ("pan",)}
+    assert "pan" not in found(later, "red pan")
+    assert later.apply([PutList(BlockList.ADS, ())]) == seq + 1
+    assert "pan" in found(later, "red pan")
+    assert [entry.ad_id for entry in log.history("robot")] == []  # entries of ads go
     log.close()
 
 
