@@ -210,7 +210,7 @@ def choose_vocabulary(
     """Mine candidates from titles, bid keywords, clicked queries and a teacher's labels; select the vocabulary."""
     candidates = mine_candidates(
         catalog.strings("title"),
-        catalog.column("keywords").to_pylist(),
+        catalog.bare_keywords(),
         interactions.queries,
         interactions.clicks,
         Analyzer(settings.lexical.stemmer),

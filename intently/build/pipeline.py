@@ -58,12 +58,14 @@ from intently.generation import (
 )
 from intently.generation.layout import CURRENT, WORK, ids_of, remove_leftovers
 from intently.index.concatenated import concatenate_embeddings
+from intently.index.keywords import KeywordIndex
 from intently.index.lexical import LexicalIndex, query_reader
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
 from intently.models.pretrained import AUTO
+from intently.rules.presets import rules_of
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.rules import TEXT_RULES_VERSION
@@ -251,6 +253,10 @@ def build_engine(
                 encoder=encoder,
                 tokens=tokens,
                 fusion=learned.fusion,
+                keywords=KeywordIndex.of_match_types(
+                    catalog.column("keywords").to_pylist(),
+                    rules_of(settings.retrieval.match_rules, settings.lexical.stemmer),
+                ),
             )
             if num_cached:
                 unpublished.copy(CACHE_FILE, cache)

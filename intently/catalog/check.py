@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from intently.catalog.ads import ReadResult
 from intently.catalog.catalog import Catalog
-from intently.catalog.given import NEGATIVES
 from intently.catalog.problems import ProblemKind
 from intently.catalog.serving_words import STATUSES
+from intently.rules.conflicts import conflicts
+from intently.rules.presets import PRESETS
 from intently.text.normalize import normalize
 from intently.types import Ad
 
@@ -211,12 +212,8 @@ def _groups(catalog: Catalog) -> Counter[str]:
 def _conflicts(catalog: Catalog) -> list[tuple[str, str, str]]:
     """Return the keywords of ads that a negative keyword of the same ad excludes: all of its words are in them."""
     found = []
-    for row, pairs in enumerate(catalog.column("payload").to_pylist()):
-        if not any(name == NEGATIVES for name, _ in pairs or ()):
-            continue
+    negatives = catalog.column("negative_keywords")
+    for row in pc.indices_nonzero(pc.list_value_length(negatives)).to_pylist():
         ad = catalog.ad(row)
-        for negative in ad.payload.get(NEGATIVES, ()):
-            words = set(normalize(negative).split())
-            excluded = [keyword for keyword in ad.keywords if words and words <= set(normalize(keyword).split())]
-            found += [(ad.ad_id, keyword, negative) for keyword in excluded]
+        found += [(ad.ad_id, *pair) for pair in conflicts(ad.keywords, ad.negative_keywords, PRESETS["google"])]
     return found

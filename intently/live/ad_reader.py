@@ -130,5 +130,5 @@ class AdReader:
 
     def _given(self, catalog: Catalog) -> list[IntArray]:
         """Return for each ad (N) the ids of the intentions that it names itself."""
-        titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
+        titles, keywords = catalog.strings("title"), catalog.bare_keywords()
         return [self.intentions.given(title, bid_on) for title, bid_on in zip(titles, keywords, strict=True)]

@@ -15,7 +15,7 @@ from intently.engine.current import CurrentEngine
 from intently.engine.engine import Engine
 from intently.errors import InputError
 from intently.generation import current_id, list_generations, open_generation
-from intently.types import Ad, Channel, Delete, Patch, Put, Request
+from intently.types import Ad, BlockList, Channel, Delete, Patch, Put, PutList, Request
 from tests.engine.small_engine import ADS, QUERIES, make_engine, save
 
 TODAY = [
@@ -159,6 +159,37 @@ def test_a_running_engine_goes_over_to_it(root, tmp_path):
     assert current.refresh()
     answer = current.answer(Request("red garden hose"))
     assert (answer.generation, answer.ads[0].ad_id) == (report.generation, "new")
+
+
+def test_lists_that_ads_share_outlive_restarts_updates_and_compaction(root, tmp_path):
+    """Generations hold ads alone, so lists have to come from the log at every start."""
+    feed = [replace(ad, negative_lists=("account",) if ad.ad_id == "new" else ()) for ad in TODAY]
+    wanted = {"account": ("cheap", "免费"), BlockList.ADS: ("pan",)}
+
+    def check(current: CurrentEngine) -> None:
+        assert current.engine.snapshot.lists.values == wanted
+        assert [ad.ad_id for ad in current.answer(Request("pan", channel=Channel.LEXICAL))] == []
+
+    with CurrentEngine(root) as current:
+        before = [ad.ad_id for ad in current.answer(Request("pan", channel=Channel.LEXICAL))]
+        assert before == ["pan"]
+        current.apply([PutList("account", ("other",)), PutList(BlockList.ADS, ("pan",)), PutList("gone", ("x",))])
+        current.apply([PutList("account", ("cheap", "免费")), PutList("gone", ())])
+        check(current)
+    with CurrentEngine(root) as current:
+        check(current)
+        current.own()
+        for _ in range(2):  # the second time the generation that did not know the lists is not the oldest any more
+            update_engine(root, write(tmp_path / "ads.jsonl", feed), keep=1)
+            feed = [replace(ad, bid=0.7) for ad in feed]
+            assert current.refresh()
+            check(current)
+            current.compact()
+            check(current)
+        assert "new" in [ad.ad_id for ad in current.answer(Request("red garden hose"))]
+        assert "new" not in [ad.ad_id for ad in current.answer(Request("cheap red garden hose"))]
+    with CurrentEngine(root) as current:
+        check(current)
 
 
 def test_days_of_coming_and_going_leave_nothing_behind(root, tmp_path):

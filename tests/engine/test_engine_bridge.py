@@ -254,7 +254,7 @@ def test_cached_queries_of_a_batch_get_both_embeddings_too(plain, encoder):
 
 def test_timings_name_the_embedding(plain, encoder):
     engine = engine_with(plain, encoder=encoder, cache=Cache(plain, ["red pan"]))
-    stages = {"search", "fuse", "explain"}
+    stages = {"rules", "search", "fuse", "explain"}
     assert set(engine.retrieve("red pan").timings_ms) == stages | {"cache", "encode", "embed"}
     assert set(engine.retrieve("blue pan").timings_ms) == stages | {"cache", "encode", "decode", "embed"}
     assert set(engine.retrieve("red pan", channel=Channel.DENSE).timings_ms) == stages | {"encode", "embed"}
