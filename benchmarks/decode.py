@@ -8,6 +8,7 @@ where a column does not say otherwise, and medians where it does not say p95 or 
 * hugging-face: a query end to end, reading the prompt included, beside `generate` with `prefix_allowed_tokens_fn`;
   "mismatches" counts the ranks at which the intention or its log-probability differs from Hugging Face's
 * online: the student, one query at a time on one thread, and in batches of 32; then as the vocabulary grows
+* guided: 8 beams with a prior of the near intentions beside 50 without one, as the vocabulary grows; the prior alone
 * constraint: the same search with and without a trie
 * step: one step's scoring and choosing without the model's layers; what grammar libraries take for one beam's mask
 * trie: building, loading, and changing 1,000 intentions at a time
@@ -55,15 +56,18 @@ from torch import Tensor
 
 from intently.arrays import Float64Array, IntArray
 from intently.catalog import read_queries
+from intently.engine.settings import RetrievalSettings
 from intently.generation import open_generation
+from intently.index.near import NearIntentions, spread
 from intently.intentions.decode import ConstrainedDecoder, DecodeSettings, ScoreMode
 from intently.intentions.decode import Prompt as PromptProtocol
 from intently.intentions.live import LiveTrie
+from intently.intentions.prior import Guidance, LeafOrder
 from intently.intentions.trie import Trie
-from intently.models.device import intra_op_threads
 from intently.models.output import OutputRows
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Runtime, Student
+from intently.models.threads import intra_op_threads
 
 NUM_BEAMS, MAX_QUERY_TOKENS, BATCH_SIZE = 50, 32, 32
 
@@ -188,6 +192,44 @@ def online(options: argparse.Namespace) -> Tables:
     yield "The same as the vocabulary grows (pretrained, onnx-int8)", grown
 
 
+def guided(options: argparse.Namespace) -> Tables:
+    """Measure guided decoding against the search without a prior, and what the prior costs by itself."""
+    rows, settings, retrieval = [], DecodeSettings(), RetrievalSettings()
+    for num in (1_000, 10_000) if options.quick else (100_000, 1_000_000):
+        note(f"guided: {num:,} intentions")
+        case = pretrained_case(num, 5 if options.quick else 50)
+        student = case.student.use(Runtime.ONNX_INT8)
+        decoder, rng = student.decoder(case.trie), np.random.default_rng(0)
+        # Random embeddings: how long a search takes does not depend on what is near.
+        embeddings = rng.standard_normal((num, student.dimension), dtype=np.float32)
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        near = NearIntentions.build(embeddings, Guidance(spread(embeddings), 2.0))
+        order, spent = LeafOrder(case.trie), []
+        with intra_op_threads(1):
+            for query in (*case.queries[:3], *case.queries):
+                start = time.perf_counter()
+                reading = student.read([query], MAX_QUERY_TOKENS)
+                read = time.perf_counter()
+                found = near.of(reading.embeddings[0], retrieval.num_near, near.guidance.prior_temperature)
+                searched = time.perf_counter()
+                prior = order.prior([found])
+                children, _ = case.trie.children(np.array([case.trie.root]))
+                prior.log_masses(np.zeros_like(children), children, np.zeros(len(children), dtype=np.bool_))
+                weighed = time.perf_counter()
+                decoder.decode(reading.prompt, settings, [found])
+                decoded = time.perf_counter()
+                times = np.diff((start, read, searched, weighed, decoded))
+                spent.append([*times, len(children)])
+        read_ms, near_ms, prior_ms, decode_ms = (np.median(spent[3:], axis=0)[:4] * 1000).tolist()
+        unguided = one_by_one(student, decoding(student, case.trie, ScoreMode.TRIE), case.queries)[:, 1]
+        row: Row = {"intentions": num, "read": read_ms, f"{retrieval.num_near} near": near_ms}
+        row |= {"prior, masses of the first tokens": prior_ms, "first tokens": int(spent[0][4])}
+        row |= {f"{settings.num_beams} guided": decode_ms, f"{NUM_BEAMS} unguided": float(np.median(unguided))}
+        row["guided with near / unguided"] = (near_ms + decode_ms) / float(np.median(unguided))
+        rows.append(row)
+    yield "Guided decoding (pretrained, onnx-int8), one query at a time on one thread", rows
+
+
 def constraint(options: argparse.Namespace) -> Tables:
     """Measure what the constraint costs or saves."""
     rows = []
@@ -208,13 +250,13 @@ def constraint(options: argparse.Namespace) -> Tables:
 def _unconstrained(student: Student, prompt: PromptProtocol) -> Tensor:
     """Return the log-probabilities of an ordinary beam search over the whole token vocabulary."""
     weight, bias = student.backbone.word_embeddings.weight, student.backbone.head_bias
-    states, log_prob = prompt.first(), torch.zeros(1)
+    states, log_prob = torch.as_tensor(prompt.first()), torch.zeros(1)
     for left in range(NUM_TOKENS, 0, -1):
         continued = log_prob[:, None] + F.linear(states, weight, bias).log_softmax(dim=1)
         log_prob, best = continued.flatten().topk(NUM_BEAMS)
         if left > 1:
             parents, tokens = (best // len(weight)).numpy(), (best % len(weight)).numpy()
-            states = prompt.advance(parents[None], tokens[None])[0]
+            states = torch.as_tensor(prompt.advance(parents[None], tokens[None])[0])
     return log_prob
 
 
@@ -364,7 +406,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], Tables]] = {"hugging-face": hugging_face} | {
-    section.__name__: section for section in (online, constraint, step, trie, gemm, length)
+    section.__name__: section for section in (online, guided, constraint, step, trie, gemm, length)
 }
 
 

@@ -44,9 +44,10 @@ from intently.index.posting_weights import AdIntentions, Embeddings, PostingSett
 from intently.index.vectors import VectorIndex
 from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.pretrained import load_pretrained
 from intently.models.student import Runtime, Student
+from intently.models.weights import BackboneConfig
 from intently.text.analyze import Analyzer
 from intently.text.rules import TEXT_RULES_VERSION
 

@@ -9,7 +9,7 @@
 
 `CurrentEngine` is an engine that goes over to new generations of its directory. Names that run models (`Engine`,
 `CurrentEngine`, `build`, `build_engine`, `BuildSettings`) are imported on first use: reading catalogs and evaluating
-need no PyTorch. The package logs to the logger `intently`, and shows nothing until you configure `logging`.
+need none of these. The package logs to the logger `intently`, and shows nothing until you configure `logging`.
 """
 
 import importlib
@@ -24,6 +24,7 @@ from intently.types import (
     Intention,
     Patch,
     Put,
+    PutList,
     Ranking,
     Reason,
     Request,
@@ -49,6 +50,7 @@ __all__ = [
     "IntentlyError",
     "Patch",
     "Put",
+    "PutList",
     "Ranking",
     "Reason",
     "Request",
@@ -58,7 +60,7 @@ __all__ = [
     "build_engine",
 ]
 
-# Names that need PyTorch, and the module of each; `build` is a module itself.
+# Names that run models, and the module of each; `build` is a module itself.
 _ON_FIRST_USE = {
     "BuildSettings": "intently.build.settings",
     "CurrentEngine": "intently.engine.current",

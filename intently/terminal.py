@@ -79,6 +79,8 @@ def reason_in_words(reason: Reason) -> str:
     if reason.evidence and not shown:
         return ""
     evidence = ", ".join(f"{name} {value:.2f}" for name, value in shown)
+    if reason.channel is Channel.KEYWORD:
+        return f"by keyword, rank {reason.rank}: {', '.join(name for name, _ in shown)}"
     by = {Channel.INTENTION: "by intention", Channel.DENSE: "by meaning", Channel.LEXICAL: "by words"}[reason.channel]
     return f"{by}, rank {reason.rank}: {evidence}"
 

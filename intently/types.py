@@ -49,6 +49,7 @@ class Channel(StrEnum):
     INTENTION = "intention"
     DENSE = "dense"
     LEXICAL = "lexical"
+    KEYWORD = "keyword"
     FUSED = "fused"
 
 
@@ -74,7 +75,7 @@ class Ad:
     description: str = ""
     landing_text: str = ""
     landing_spans: tuple[Span, ...] = ()
-    keywords: tuple[str, ...] = ()  # bid keywords
+    keywords: tuple[str, ...] = ()  # bid keywords: "garden hose", "[exact]", '"phrase"'
     advertiser: str = ""
     category: str = ""
     bid: float | None = None  # currency units a click
@@ -82,8 +83,14 @@ class Ad:
     countries: tuple[str, ...] = ()  # of ISO 3166: "DE"
     languages: tuple[str, ...] = ()  # tags of BCP 47: "zh"
     devices: tuple[str, ...] = ()  # "mobile", "desktop", "tablet", ...
-    day_parts: tuple[str, ...] = ()  # "mon-fri@9-18": days, then hours [start, end)
+    day_parts: tuple[str, ...] = ()  # "mon-fri@9-18": days, then hours [start, end), of the user or a named time zone
     audiences: tuple[str, ...] = ()  # audience tags; any one of them admits
+    negative_keywords: tuple[str, ...] = ()  # a query that one of them matches never gets the ad
+    negative_lists: tuple[str, ...] = ()  # names of lists of such: "campaign summer", "account"; see `PutList`
+    targeting: str = ""  # 'country in ("DE", "AT") and age >= 18': a condition on the user that has to be true
+    labels: tuple[str, ...] = ()  # of brand safety: "alcohol", "gambling"
+    starts: str = ""  # the first instant at which the ad may be shown: "2026-12-01T00:00:00+01:00"
+    ends: str = ""  # the first instant at which it may be shown no more
     payload: Mapping[str, Any] = EMPTY  # {"price": 19.9, "url": "https://…"}: kept, filtered, returned; never searched
 
     def __post_init__(self) -> None:
@@ -113,6 +120,7 @@ class UserContext:
     time: datetime | None = None  # the user's local time; one with a zone needs `time_zone`
     audiences: frozenset[str] | set[str] | list[str] | tuple[str, ...] | None = None
     time_zone: str | None = None  # "Europe/Berlin"
+    attributes: Mapping[str, Any] = EMPTY  # what else targeting may ask about: {"age": 34, "interests": ["跑步"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +243,28 @@ Change = Put | Patch | Delete
 
 
 @dataclass(frozen=True, slots=True)
+class PutList:
+    """A change: give a list that ads share these values, in the place of those that it had; none removes it.
+
+    A list of negative keywords has a name of the user's, which ads have among their `negative_lists`. The names of
+    `BlockList` are lists that count for all ads.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+
+class BlockList(StrEnum):
+    """The lists that keep ads from being shown, whatever the ads say."""
+
+    ADS = "blocked ads"  # ids
+    ADVERTISERS = "blocked advertisers"
+    CATEGORIES = "blocked categories"
+    LABELS = "blocked labels"
+    TERMS = "blocked terms"  # negative keywords of all ads
+
+
+@dataclass(frozen=True, slots=True)
 class Intention:
     """A short phrase naming what is wanted or offered, with its log-probability for one query."""
 
@@ -274,9 +304,10 @@ class ScoredAd:
 class Verdict:
     """Why an ad is in the answer to a request, or why not.
 
-    `stage` is "shown", or the first rule or stage that kept the ad out: "unknown", "excluded", "status", "country",
-    "language", "device", "time" or "audiences" (the ad does not want this user), "filters", "caps", "rank" (others came
-    before it) or "channels" (no channel found it). `told` says it in a sentence, with the values.
+    `stage` is "shown", or the first rule or stage that kept the ad out: "unknown", "excluded", "status", a `BlockList`,
+    "country", "language", "device", "time", "audiences" or "targeting" (the ad does not want this user), "starts" or
+    "ends", "negative keywords", "negative list" and its name, "filters", "caps", "rank" (others came before it) or
+    "channels" (no channel found it). `told` says it in a sentence, with the values.
     """
 
     ad_id: str

@@ -143,9 +143,10 @@ def make_student(tokenizer_json: str) -> Callable[[int], "Student"]:
     """Return a maker of students with random weights: the same seed gives the same student."""
     import torch
 
-    from intently.models.backbone import Backbone, BackboneConfig
+    from intently.models.backbone import Backbone
     from intently.models.student import Student
     from intently.models.tokenizer import StudentTokenizer
+    from intently.models.weights import BackboneConfig
 
     def make(seed: int) -> Student:
         tokenizer = StudentTokenizer(tokenizer_json)

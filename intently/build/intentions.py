@@ -76,12 +76,29 @@ class IntentionContent:
 
     def index(self, interactions: Interactions, settings: PostingSettings) -> IntentionIndex:
         """Return the index of these intentions; `interactions` tell what ads were clicked for."""
-        clicked, said = clicked_pairs(interactions, self.phrases), self.by_student
+        clicked = clicked_pairs(interactions, self.phrases)
+        # The vocabulary does not know the clicks of queries that were held out of it.
+        given = np.unique(np.concatenate((self.vocabulary.ad_pairs, clicked)), axis=0)
+        return self._index(given, clicked, settings)
+
+    def index_without_clicks(self, catalog: Catalog, settings: PostingSettings) -> IntentionIndex:
+        """Return the index as it would be if no ad had been clicked, which is how ads that come later are indexed.
+
+        Ads that are clicked for one query were shown, and are clicked for others. What learns from clicks how much to
+        trust this index must not see that in it: it would learn which ads were shown. Cost: 0.2 ms an ad.
+        """
+        titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
+        given = [self.phrases.given(title, bid_on) for title, bid_on in zip(titles, keywords, strict=True)]
+        rows = np.repeat(np.arange(len(given)), [len(ids) for ids in given])
+        nobody = np.empty((0, 2), dtype=np.int64)
+        return self._index(np.stack((np.concatenate((nobody[:, 0], *given)), rows), axis=1), nobody, settings)
+
+    def _index(self, given: IntArray, clicked: IntArray, settings: PostingSettings) -> IntentionIndex:
+        said = self.by_student
         taught_pairs, taught_log_probs = self.vocabulary.taught_pairs, self.vocabulary.taught_log_probs
         ads = AdIntentions(
-            # The vocabulary does not know the clicks of queries that were held out of it.
-            given=np.unique(np.concatenate((self.vocabulary.ad_pairs, clicked)), axis=0),
-            clicked=clicked,
+            given,
+            clicked,
             decoded=np.concatenate((said.decoded, taught_pairs)) if said else taught_pairs,
             log_probs=np.concatenate((said.log_probs, taught_log_probs)) if said else taught_log_probs,
         )
@@ -193,7 +210,7 @@ def choose_vocabulary(
     """Mine candidates from titles, bid keywords, clicked queries and a teacher's labels; select the vocabulary."""
     candidates = mine_candidates(
         catalog.strings("title"),
-        catalog.column("keywords").to_pylist(),
+        catalog.bare_keywords(),
         interactions.queries,
         interactions.clicks,
         Analyzer(settings.lexical.stemmer),

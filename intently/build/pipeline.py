@@ -58,12 +58,14 @@ from intently.generation import (
 )
 from intently.generation.layout import CURRENT, WORK, ids_of, remove_leftovers
 from intently.index.concatenated import concatenate_embeddings
+from intently.index.keywords import KeywordIndex
 from intently.index.lexical import LexicalIndex, query_reader
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.intentions.vocabulary import coverage
 from intently.live.landing_pages import CleanedPages, clean_landing_pages, domain_lexicon, join_pages, landing_spans
 from intently.models.pretrained import AUTO
+from intently.rules.presets import rules_of
 from intently.text.analyze import Analyzer
 from intently.text.ocr_cleaning import OcrCleaner, OcrReport
 from intently.text.rules import TEXT_RULES_VERSION
@@ -186,19 +188,18 @@ def build_engine(
         learned = Learned(None, {})
         told = dict(said.facts) if said else {}
         if aside.any():
-            draft_intentions = content.index(learnt, settings.postings)
             held_out = interactions.of_queries(aside)
             if said:
+                draft_intentions = content.index(learnt, settings.postings)
                 guided = learn_guidance(said.models, draft_intentions, query_texts, held_out, settings.retrieval, show)
                 said = replace(said, near=replace(said.near, guidance=guided.guidance))
                 content = replace(content, by_student=said)
-                draft_intentions = replace(draft_intentions, near=said.near)
                 told |= guided.facts
             if settings.fusion.learned:
                 draft = Engine(
                     catalog,
                     student,
-                    draft_intentions,
+                    content.index_without_clicks(catalog, settings.postings),
                     vectors,
                     lexical,
                     replace(settings.retrieval, num_threads=torch.get_num_threads()),
@@ -252,6 +253,10 @@ def build_engine(
                 encoder=encoder,
                 tokens=tokens,
                 fusion=learned.fusion,
+                keywords=KeywordIndex.of_match_types(
+                    catalog.column("keywords").to_pylist(),
+                    rules_of(settings.retrieval.match_rules, settings.lexical.stemmer),
+                ),
             )
             if num_cached:
                 unpublished.copy(CACHE_FILE, cache)

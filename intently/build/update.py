@@ -109,7 +109,7 @@ def update_engine(
     if not 0 <= max_ended <= 1:
         raise InputError(f"max_ended is {max_ended}", cure="give a share from 0 to 1", field="max_ended")
     with open_generation(directory) as built:  # before a feed of millions is read, and before a lock creates anything
-        reading = _reading(built.manifest.settings, feed or FeedSettings(), columns or {})
+        reading = reading_of(built.manifest.settings, feed or FeedSettings(), columns or {})
     show("Reading", 0, 0, "")
     read = read_ads(
         files,
@@ -135,7 +135,7 @@ def update_engine(
     return replace(report, generation=generation)
 
 
-def _reading(built: Mapping[str, Any], feed: FeedSettings, columns: Mapping[str, str]) -> Reading:
+def reading_of(built: Mapping[str, Any], feed: FeedSettings, columns: Mapping[str, str]) -> Reading:
     """Return how a feed is read: as is said of it, else as files were by a build with the settings `built`."""
     decimal = feed.decimal or built.get("feed", {}).get("decimal", "")
     return replace(replace(feed, decimal=decimal).reading(columns), usual=built.get("columns", {}))

@@ -26,6 +26,7 @@ from intently.text.rules import TEXT_RULES_VERSION
 STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the work, and of the generation
 _DONE = "done"
 _FORMAT = 3  # of what a build keeps while it runs: what another one left is not read
+_FUSION_EXAMPLES = 2  # of how the fusion's examples are made: what learned from others is learned again
 _OURS = re.compile(f"({STUDENT}|{ENCODER})-[0-9a-f]{{16}}(\\.aside-\\d+)?")
 
 
@@ -91,7 +92,7 @@ def fingerprints_of(
             *("retrieval", "guidance", "postings", "coarse", "runtime", "device", "fusion"),
             more=[*split, augmented, encoder_start],
         ),
-        fusion=digest("retrieval", more=_seen_by_fusion(settings)),
+        fusion=digest("retrieval", more=[_seen_by_fusion(settings), _FUSION_EXAMPLES]),
         artifact=digest("retrieval", more=[augmented, encoder_start]),
     )
 

@@ -12,7 +12,7 @@ the trade's systems are read as they come: see `intently.catalog.layouts`. So ar
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pyarrow as pa
 from intently.arrays import Mask
 from intently.catalog.catalog import Catalog, find_duplicates
 from intently.catalog.feed import Feed, read_feed
+from intently.catalog.fields import fold_name
 from intently.catalog.problems import MAX_PROBLEMS, Errors, ProblemKind, Problems
 from intently.catalog.reading import Reading
 from intently.errors import InputError
@@ -79,6 +80,10 @@ def read_all(
     paths: list[Any] = list(path) if isinstance(path, list | tuple) else [path]
     if not paths:
         raise InputError("no files", cure="name at least one", field="path")
+    reading = reading or Reading()
+    mapped = [column for column in reading.columns if column not in reading.usual]
+    if len(paths) > 1:  # a column that is mapped may be in one of them
+        reading = replace(reading, columns={}, usual=reading.columns)
     problems = Problems(skip_bad=skip_bad)
     feeds: list[Feed] = []
     num_before = 0
@@ -88,8 +93,10 @@ def read_all(
             progress(num_before + num_rows)
 
     for each in paths:
-        feeds.append(read_feed(each, reading or Reading(), problems, show, partial=partial))
+        feeds.append(read_feed(each, reading, problems, show, partial=partial))
         num_before += feeds[-1].num_rows
+    if len(paths) > 1:
+        _check_mapped(mapped, reading, feeds)
     ads, keep = _without_duplicates(feeds, problems)
     return ReadResult(
         Catalog(ads),
@@ -103,6 +110,15 @@ def read_all(
         problems.kinds,
         {name: mask[keep] for name, mask in _given(feeds).items()},
     ), problems
+
+
+def _check_mapped(columns: Sequence[str], reading: Reading, feeds: Sequence[Feed]) -> None:
+    """Raise `InputError` for a column that is mapped and that no file has."""
+    there = {fold_name(name) for feed in feeds for name, _ in feed.columns}
+    for column in columns:
+        if column not in there:
+            problem = f"no file has a column {column!r} to read as {reading.columns[column]}"
+            raise InputError(problem, cure="check its name with intently check", field="map")
 
 
 def _given(feeds: Sequence[Feed]) -> dict[str, Mask]:

@@ -20,9 +20,10 @@ from intently.catalog.payload import payload_of
 from intently.catalog.problems import Problems, RowCheck
 from intently.errors import ArtifactError, InputError
 from intently.files import atomic_write
+from intently.rules.keyword import bare
 from intently.types import Ad, Span
 
-_VERSION = b"2"  # with payloads
+_VERSION = b"3"  # with negative keywords, targeting, labels and instants
 _VERSION_KEY = b"intently.catalog"
 
 
@@ -30,7 +31,7 @@ _VERSION_KEY = b"intently.catalog"
 class Catalog:
     """All ads as columns; `ad_row` counts from 0. A catalog of N ads holds no Python object per ad.
 
-    `table` (N, 16) has the schema `intently.catalog.columns.SCHEMA`, every `ad_id` once. Make one with `read_ads`,
+    `table` (N, 22) has the schema `intently.catalog.columns.SCHEMA`, every `ad_id` once. Make one with `read_ads`,
     `Catalog.load` or `Catalog.from_ads`, which check this.
     """
 
@@ -75,6 +76,10 @@ class Catalog:
     def column(self, name: str) -> pa.ChunkedArray:
         """Return the column `name` (N,)."""
         return self.table.column(name)
+
+    def bare_keywords(self) -> list[list[str]]:
+        """Return the bid keywords of each ad (N) without marks: what they say, not what they match."""
+        return [list(map(bare, each)) for each in self.table.column("keywords").to_pylist()]
 
     def strings(self, name: str, start: int = 0, stop: int | None = None) -> list[str]:
         """Return the text column `name` of the ad rows from `start` to before `stop`."""

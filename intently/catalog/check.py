@@ -1,5 +1,6 @@
 """What was understood of files of ads, to be looked at before a build."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,15 +12,17 @@ import pyarrow.compute as pc
 
 from intently.catalog.ads import ReadResult
 from intently.catalog.catalog import Catalog
-from intently.catalog.given import NEGATIVES
 from intently.catalog.problems import ProblemKind
 from intently.catalog.serving_words import STATUSES
+from intently.rules.conflicts import conflicts
+from intently.rules.presets import PRESETS
 from intently.text.normalize import normalize
 from intently.types import Ad
 
 _MAX_EXAMPLES = 3
 _MAX_SAMPLES = 5
 _MAX_TITLES = 20_000  # whose scripts are told
+_MIN_WORDS = 4  # of a title, for one that differs in a single word to be nearly the same
 _LONG_TITLE = 300  # characters; a title of more is a description, or stuffing
 # Script → the language it shows, where it shows one.
 _LANGUAGES = {"Han": "Chinese", "Kana": "Japanese", "Hangul": "Korean", "Thai": "Thai", "Greek": "Greek",
@@ -60,6 +63,8 @@ class Check:
     scripts: Mapping[str, float]  # script, and the language that it shows → share of titles
     same_titles: tuple[tuple[str, tuple[str, ...]], ...]  # a title, and the ads that have it; the first
     num_same_titles: int  # ads whose title an earlier ad has
+    near_titles: tuple[tuple[str, str, str, str], ...]  # two ads, and their titles that differ in one word; the first
+    num_near_titles: int  # ads whose title differs from an earlier ad's in one word, or in the order of words
     num_variants: int  # ads of groups
     num_groups: int
     long_titles: tuple[str, ...]  # ids of the first
@@ -78,6 +83,7 @@ def check_ads(read: ReadResult, *, skip_bad: bool = False) -> Check:
     statuses = {status: int(pc.sum(pc.equal(catalog.column("status"), status)).as_py() or 0) for status in STATUSES}
     titles = catalog.strings("title")
     same, num_same = _same_titles(catalog, titles)
+    near, num_near = _near_titles(catalog, titles)
     groups = _groups(catalog)
     long = [row for row, title in enumerate(titles) if len(title) > _LONG_TITLE]
     conflicts = _conflicts(catalog)
@@ -101,6 +107,8 @@ def check_ads(read: ReadResult, *, skip_bad: bool = False) -> Check:
         _script_shares(titles),
         same,
         num_same,
+        near,
+        num_near,
         sum(groups.values()),
         len(groups),
         tuple(catalog.ad_id(row) for row in long[:_MAX_EXAMPLES]),
@@ -163,21 +171,49 @@ def _same_titles(catalog: Catalog, titles: Sequence[str]) -> tuple[tuple[tuple[s
     return told, sum(len(each) - 1 for each in shared)
 
 
-def _groups(catalog: Catalog) -> Counter[str]:
+def _near_titles(catalog: Catalog, titles: Sequence[str]) -> tuple[tuple[tuple[str, str, str, str], ...], int]:
+    """Return pairs of ads whose titles differ in one word or in the order of words, and how many ads have such a title.
+
+    Of the first `_MAX_TITLES` ads. Titles that are equal are `_same_titles`, and variants of a group are none. Chinese
+    characters are words.
+    """
+    groups = _group_of(catalog)
+    first_of: dict[int, int] = {}
+    seen: set[str] = set()
+    told: list[tuple[str, str, str, str]] = []
+    num_near = 0
+    for row, title in enumerate(titles[:_MAX_TITLES]):
+        text = normalize(title)
+        words = sorted(re.findall(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+", text))
+        if text in seen or len(words) < _MIN_WORDS:
+            continue
+        seen.add(text)
+        keys = {hash((*words[:at], *words[at + 1 :])) for at in range(len(words))}
+        earlier = next((first_of[key] for key in keys if key in first_of), None)
+        for key in keys:
+            first_of.setdefault(key, row)
+        if earlier is not None and (groups.get(row) is None or groups.get(row) != groups.get(earlier)):
+            num_near += 1
+            if len(told) < _MAX_EXAMPLES:
+                told.append((catalog.ad_id(earlier), catalog.ad_id(row), titles[earlier], title))
+    return tuple(told), num_near
+
+
+def _group_of(catalog: Catalog) -> dict[int, str]:
     payloads = catalog.column("payload").to_pylist()
-    groups = Counter(value for pairs in payloads for name, value in pairs or () if name == "group_id")
+    return {row: value for row, pairs in enumerate(payloads) for name, value in pairs or () if name == "group_id"}
+
+
+def _groups(catalog: Catalog) -> Counter[str]:
+    groups = Counter(_group_of(catalog).values())
     return Counter({group: number for group, number in groups.items() if number > 1})
 
 
 def _conflicts(catalog: Catalog) -> list[tuple[str, str, str]]:
     """Return the keywords of ads that a negative keyword of the same ad excludes: all of its words are in them."""
     found = []
-    for row, pairs in enumerate(catalog.column("payload").to_pylist()):
-        if not any(name == NEGATIVES for name, _ in pairs or ()):
-            continue
+    negatives = catalog.column("negative_keywords")
+    for row in pc.indices_nonzero(pc.list_value_length(negatives)).to_pylist():
         ad = catalog.ad(row)
-        for negative in ad.payload.get(NEGATIVES, ()):
-            words = set(normalize(negative).split())
-            excluded = [keyword for keyword in ad.keywords if words and words <= set(normalize(keyword).split())]
-            found += [(ad.ad_id, keyword, negative) for keyword in excluded]
+        found += [(ad.ad_id, *pair) for pair in conflicts(ad.keywords, ad.negative_keywords, PRESETS["google"])]
     return found

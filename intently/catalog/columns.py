@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.amounts import NUMBER
-from intently.catalog.day_parts import parse_day_parts
+from intently.catalog.day_parts import parse_day_parts, split_zone
 from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field
 from intently.catalog.jsonl import parse_json
 from intently.catalog.payload import clean_payload
@@ -30,7 +30,10 @@ from intently.catalog.records import is_spans
 from intently.catalog.serving import read_status
 from intently.catalog.serving_words import ACTIVE, STATUSES, UNKNOWN
 from intently.catalog.targeting_values import EVERYTHING, country, device, language
+from intently.catalog.user_conditions import instant, targeting
 from intently.errors import InputError
+from intently.filters import MAX_LENGTH
+from intently.rules.keyword import checked_negative
 from intently.text.markup import plain_texts
 
 Mask = npt.NDArray[np.bool_]
@@ -96,6 +99,16 @@ AD_FIELDS = (
     Field("devices", kind="list", aliases=("target_devices",)),
     Field("day_parts", kind="list", aliases=("dayparts", "day_parting")),
     Field("audiences", kind="list", aliases=("target_audiences",)),
+    Field(
+        "negative_keywords",
+        kind="list",
+        aliases=("negatives", "negative_keyword", "exclude_keywords", "excluded_keywords"),
+    ),
+    Field("negative_lists", kind="list", aliases=("negative_keyword_lists",)),
+    Field("targeting"),
+    Field("labels", kind="list"),
+    Field("starts"),
+    Field("ends"),
     Field("payload", kind="payload"),
 )
 _TYPES = {
@@ -107,7 +120,9 @@ _TYPES = {
 }
 SCHEMA = pa.schema([pa.field(field.name, _TYPES[field.kind]) for field in AD_FIELDS])
 
-MAX_LENGTHS = {"ad_id": 256, "title": 10_000, "description": 100_000, "landing_text": 100_000}
+MAX_LENGTHS = {
+    "ad_id": 256, "title": 10_000, "description": 100_000, "landing_text": 100_000, "targeting": MAX_LENGTH
+}  # fmt: skip
 MAX_OTHER_LENGTH = 1_000
 MAX_LIST_LENGTH = 1_000
 MAX_SPANS_LENGTH = 100_000  # of all spans of an ad together, as long as `landing_text` may be
@@ -185,6 +200,8 @@ def _clean_text(values: Any, field: Field, check: RowCheck) -> Any:
         values, had_markup = plain_texts(pc.fill_null(values, ""))
         check.had_markup |= had_markup
     texts = clean_text(values, field, check)
+    if field.name in _READ:
+        return _read_each(texts, field, check)
     if field.name != "status":
         return texts
     encoded = pc.dictionary_encode(texts)
@@ -195,6 +212,26 @@ def _clean_text(values: Any, field: Field, check: RowCheck) -> Any:
     cure = f"use one of {', '.join(STATUSES)}"
     check.reject(found == UNKNOWN, "status", lambda row: f"unknown status {quote(texts[row].as_py())}", cure)
     return pa.array(STATUSES).take(pa.array(found.clip(0)))
+
+
+_READ: dict[str, Callable[[str], str]] = {"targeting": targeting, "starts": instant, "ends": instant}
+
+
+def _read_each(texts: Any, field: Field, check: RowCheck) -> Any:
+    """Return texts (N,) as a function reads them, each different one once; those that it refuses are rejected."""
+    distinct = pc.dictionary_encode(texts)
+    if isinstance(distinct, pa.ChunkedArray):
+        distinct = distinct.unify_dictionaries().combine_chunks()
+        distinct = distinct.chunk(0) if isinstance(distinct, pa.ChunkedArray) else distinct
+    read = [_folded(_READ[field.name], text) if text else "" for text in distinct.dictionary.to_pylist()]
+    codes = distinct.indices.to_numpy(zero_copy_only=False)
+    wrong = np.array([isinstance(each, InputError) for each in read], dtype=np.bool_)
+    if wrong.any():
+        told = [(each.problem, each.cure) if isinstance(each, InputError) else ("", "") for each in read]
+        bad = wrong[codes]
+        check.reject(bad, field.name, lambda row: told[codes[row]][0], lambda row: told[codes[row]][1] or "mend it")
+    known = pa.array(["" if isinstance(each, InputError) else each for each in read], pa.string())
+    return known.take(pa.array(codes))
 
 
 def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
@@ -293,7 +330,8 @@ def _folded(fold: Callable[[str], str], text: str) -> str | InputError:
 
 def _day_part(text: str) -> str:
     parse_day_parts([text])
-    return text.lower()
+    hours, zone = split_zone(text)
+    return f"{hours.lower()} {zone}" if zone else text.lower()
 
 
 # field → how an element is read: as the targeting of users is
@@ -302,6 +340,7 @@ _FOLDS: dict[str, Callable[[str], str]] = {
     "languages": language,
     "devices": device,
     "day_parts": _day_part,
+    "negative_keywords": checked_negative,
 }
 
 

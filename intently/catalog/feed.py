@@ -34,7 +34,6 @@ from intently.errors import InputError
 _MORE_FIELDS = (
     *SERVING_FIELDS,
     Field(BID_MICROS, "number", ("cpc_bid_micros", "max_cpc_micros", "bid_amount_micros", "default_max_cpc_micros")),
-    Field(NEGATIVES, "list", ("negatives", "negative_keyword", "exclude_keywords", "excluded_keywords")),
 )
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
 _PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
@@ -144,7 +143,7 @@ def read_feed(
     rests = [rest.select([name for name in rest.column_names if name not in state.unfit]) for rest in rests]
     typed = table.format in ("jsonl", "json", "parquet") and not reshaped
     rests = [state.with_prices(rest, in_json=typed) for rest in rests]
-    payloads = with_rest(ads["payload"], rests, in_json=typed or (NEGATIVES,), path=table.place)
+    payloads = with_rest(ads["payload"], rests, in_json=typed, path=table.place)
     ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
     kept = {name for rest in rests for name in rest.column_names if name}
     became = _became(table, header, matched, kept, reshaped)
@@ -193,7 +192,8 @@ def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Tabl
 
     table = Table(path, format=format, reading=reading, is_header=is_header)
     if english := english_names(table.header, fields):
-        table.reading = replace(reading, usual={**english, **reading.usual})
+        said = {column: target for column, target in reading.columns.items() if column not in reading.usual}
+        table.reading = replace(reading, columns=said, usual={**english, **reading.usual})
         table.notes.append("columns in another language: " + ", ".join(f"{a} is {b}" for a, b in english.items()))
     return table
 
@@ -302,7 +302,7 @@ class _State:
         self._read_bids(columns, check)
         negatives = self._read_keywords(columns)
         if negatives is not None:
-            rest[NEGATIVES] = negatives
+            columns[NEGATIVES] = negatives
         table, unfit = rest_of(rest, len(rows.lines))
         self.unfit |= unfit
         return table, columns
@@ -368,7 +368,7 @@ class _State:
         if negatives is None and own is None:
             return None
         joined = joined_negatives(negatives, own)
-        self._num_negatives += len(joined) - joined.null_count
+        self._num_negatives += sum(map(bool, joined.to_pylist()))
         return joined
 
     def with_prices(self, rest: pa.Table, *, in_json: bool) -> pa.Table:
@@ -422,9 +422,9 @@ class _State:
             yield f"'{name}' stays text: not all of its values can be read as numbers in one way"
         if types := {name: number for name, number in self._match_types.items() if name not in ("", "negative")}:
             told = ", ".join(f"{number:,} {name}" for name, number in types.items())
-            yield f"match types of keywords are not used: {told}"
+            yield f"match types of keywords: {told}"
         if self._num_negatives:
-            yield f"negative keywords of {self._num_negatives:,} ads are kept in the payload, and exclude no query"
+            yield f"negative keywords of {self._num_negatives:,} ads"
 
 
 def _told(texts: Any, problem: str) -> Callable[[int], str]:
@@ -467,7 +467,7 @@ def _became(
         else:
             found.append((name, "payload" if payload_name(renamed) in kept and is_once else "ignored"))
     known = {payload_name(table.reading.columns.get(fold_name(name), name)) for name in header}
-    known |= {NEGATIVES, "currency"}
+    known |= {"currency"}
     later = [] if reshaped else [name for name in sorted(kept) if name not in known]  # of later objects of JSON lines
     return (*found, *((name, "payload") for name in later))
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from intently.arrays import Mask
 from intently.catalog.serving import SERVING_NAMES, says_nothing
 
-NEGATIVES = "negative_keywords"  # where payloads keep them
+NEGATIVES = "negative_keywords"
 BID_MICROS = "bid_micros"
 
 
@@ -24,7 +24,6 @@ def said_in(columns: Mapping[str, Any]) -> dict[str, Mask]:
         if is_status:
             found &= np.array([not says_nothing(value or "") for value in values.to_pylist()], dtype=np.bool_)
         said[field] = said[field] | found if field in said else found
-    said.pop(NEGATIVES, None)  # which are payload
     return said
 
 

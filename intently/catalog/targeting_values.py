@@ -11,10 +11,11 @@ Case and blanks around a value do not matter. A value that is not understood rai
 """
 
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
+from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,9 +23,13 @@ import iso3166
 import langcodes
 from langcodes.tag_parser import LanguageTagError
 
+from intently.catalog.day_parts import DAYS, hour_in
 from intently.errors import InputError
+from intently.frozen import EMPTY
 from intently.types import UserContext
 
+MAX_ATTRIBUTES = 1_000  # of a user beyond the fields of `UserContext`
+_OWN = frozenset(("country", "language", "device", "audiences", "hour", "weekday"))
 DEVICES = ("mobile", "desktop", "tablet", "tv", "console", "watch", "car", "speaker")
 
 _COUNTRY_CURE = "use a two-letter code of ISO 3166, such as DE"
@@ -80,11 +85,23 @@ class CheckedUser:
     device: str | None = None
     time: datetime | None = None  # naive: the user's local time
     audiences: frozenset[str] | None = None
+    attributes: Mapping[str, Any] = EMPTY  # texts, numbers, booleans and frozen sets by name
+    instant: float | None = None  # seconds since 1970, if the time had a zone; otherwise the present counts
 
     @property
     def hour_of_week(self) -> int | None:
         """The hour of the user's week, from Monday 0:00 = 0 to Sunday 23:00 = 167."""
-        return None if self.time is None else 24 * self.time.weekday() + self.time.hour
+        return None if self.time is None else hour_in(self.time)
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What the user stated, by the names that targeting has for it."""
+        found: dict[str, Any] = dict(self.attributes)
+        found |= {"country": self.country, "language": self.language, "device": self.device}
+        found["audiences"] = self.audiences
+        if self.time is not None:
+            found |= {"hour": self.time.hour, "weekday": DAYS[self.time.weekday()]}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 _ANYBODY = CheckedUser()
@@ -107,7 +124,43 @@ def checked_user(user: UserContext | None) -> CheckedUser:
         None if user.device is None else device(_text(user.device, "device")),
         _local_time(user.time, user.time_zone),
         None if user.audiences is None else audiences(user.audiences),
+        _attributes(user.attributes),
+        _instant(user.time, user.time_zone),
     )
+
+
+def _attributes(values: object) -> Mapping[str, Any]:
+    """Return the further attributes of a user, lists as frozen sets; None states nothing."""
+    if not values:
+        return EMPTY
+    if not isinstance(values, Mapping) or len(values) > MAX_ATTRIBUTES:
+        cure = f"write a mapping of at most {MAX_ATTRIBUTES} attributes"
+        raise InputError(f"expected attributes, got {_kind(values)}", cure=cure, field="attributes")
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(name, str) or not name or name in _OWN:
+            cure = "give it as a field of UserContext" if name in _OWN else "write a text"
+            raise InputError(f"{name!r} is not the name of an attribute", cure=cure, field="attributes")
+        if isinstance(value, Set | list | tuple):
+            if not all(isinstance(item, str | bool | int | float) for item in value):
+                cure = "list texts and numbers"
+                raise InputError(f"{name}: a list of other values", cure=cure, field="attributes")
+            found[name] = frozenset(value)
+        elif value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and isfinite(value)):
+            found[name] = value
+        else:
+            cure = "give a text, a finite number, True, False or a list"
+            raise InputError(f"{name} is {value!r}"[:200], cure=cure, field="attributes")
+    return found
+
+
+def _instant(time: datetime | None, time_zone: str | None) -> float | None:
+    """Return the instant of a time that has a zone, or whose user's zone is known."""
+    if time is None:
+        return None
+    if time.utcoffset() is None:
+        return None if time_zone is None else time.replace(tzinfo=_zone(time_zone)).timestamp()
+    return time.timestamp()
 
 
 @lru_cache(maxsize=4096)

@@ -116,6 +116,9 @@ def report(found: Check) -> list[Part]:
     if found.num_same_titles:
         told = "; ".join(f"{title!r}: {', '.join(ids)}" for title, ids in found.same_titles)
         lines.append(f"{found.num_same_titles:,} ads have the title of an earlier one: {told}")
+    if found.num_near_titles:
+        told = "; ".join(f"{a}: {first!r} and {b}: {second!r}" for a, b, first, second in found.near_titles)
+        lines.append(f"{found.num_near_titles:,} ads have nearly the title of an earlier one: {told}")
     if found.num_long_titles:
         lines.append(f"{found.num_long_titles:,} titles have over 300 characters: {', '.join(found.long_titles)}")
     if found.num_keyword_conflicts:

@@ -69,6 +69,22 @@ def bridge(
     _reproduce(run_bridge, files, NUM_ADS, default, directory, settings, results)
 
 
+@app.command(cls=OnceCommand)
+def online(
+    directory: _Out,
+    ads: _Ads = None,
+    clicks: ClicksFile = None,
+    test: _Test = None,
+    settings: SettingsFile = None,
+    results: _Results = None,
+) -> None:
+    """Simulated traffic, split over retrieval systems behind one auction: what each of them earns."""
+    need_models()
+    from intently.lab.experiments.online import NUM_ADS, OnlineSettings, run_online
+
+    _reproduce(run_online, _files(ads, clicks, test), NUM_ADS, OnlineSettings(), directory, settings, results)
+
+
 def _files(ads: Path | None, clicks: Path | None, test: Path | None, taxonomy: Path | None = None) -> "Files | None":
     """Return the files that an experiment was given, None if it was given none."""
     from intently.lab.experiments.data import Files

@@ -82,7 +82,7 @@ def _show(
     out.print(f"{told}, of {facts.num_ads:,} ads", markup=False, soft_wrap=True)
     for entry in entries:
         when = datetime.fromtimestamp(entry.at_ms / 1000, UTC)
-        line = f"{entry.seq}  {when:%Y-%m-%d %H:%M:%S} UTC  {entry.kind}  {entry.ad_id}  {_shown(entry)}"
+        line = f"{entry.seq}  {when:%Y-%m-%d %H:%M:%S} UTC  {entry.kind}  {entry.name}  {_shown(entry)}"
         out.print(line.rstrip(), markup=False, soft_wrap=True)
     for problem in problems:
         err.print(problem, markup=False, soft_wrap=True)
@@ -91,5 +91,7 @@ def _show(
 
 
 def _shown(entry: "Entry") -> str:
+    if entry.kind == "list":
+        return json.dumps(entry.values, ensure_ascii=False)
     told = json.loads(entry.body) if entry.body else {}
     return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in told.items())

@@ -16,7 +16,7 @@ from intently.cli.shared import (
     SkipBad,
     err,
     feed_of,
-    need_models,
+    need_engine,
     out,
 )
 from intently.errors import InputError, MissingDependencyError, install_hint
@@ -45,7 +45,7 @@ def serve(
     settings: SettingsFile = None,
 ) -> None:
     """Serve an engine over HTTP until a signal comes: for people at /, for programs as /docs tells."""
-    need_models()
+    need_engine()
     _need_service()
     from intently.serve.server import serve as run_server
     from intently.serve.settings import ServeSettings

@@ -103,10 +103,21 @@ class _FeedTables:
     columns: dict[str, str] = field(default_factory=dict)
 
 
-def need_models() -> None:
-    """Raise MissingDependencyError unless what runs models is installed."""
+def need_engine() -> None:
+    """Raise MissingDependencyError unless what engines answer with is installed."""
     try:
-        import intently.models.onnx_runner  # noqa: F401
+        import intently.models.onnx_network  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"this needs ONNX Runtime, and {error.name} is missing; " + install_hint("engine")
+        ) from error
+
+
+def need_models() -> None:
+    """Raise MissingDependencyError unless what trains and runs models is installed."""
+    try:
+        import intently.models.onnx_network
+        import intently.models.torch_network  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"this needs PyTorch and ONNX Runtime, and {error.name} is missing; " + install_hint("models")
@@ -115,7 +126,7 @@ def need_models() -> None:
 
 def load_engine(directory: Path, num_threads: int | None = None) -> "Engine":
     """Load an engine, with as many threads for one question."""
-    need_models()
+    need_engine()
     from intently.engine.engine import Engine
 
     return Engine.load(directory, num_threads=num_threads)

@@ -16,7 +16,7 @@ from intently.cli.shared import (
     SkipBad,
     err,
     feed_of,
-    need_models,
+    need_engine,
     out,
     print_json,
 )
@@ -43,7 +43,7 @@ def update(
     skip_bad: SkipBad = False,
 ) -> None:
     """Let today's ads change an engine without training: ads come, go and change; publish its next generation."""
-    need_models()
+    need_engine()
     from intently.build.update import update_engine
     from intently.catalog.sources import local_files
 

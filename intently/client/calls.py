@@ -78,6 +78,8 @@ def _query(request: Request, min_seq: int) -> dict[str, Any]:
     user = None if request.user is None else asdict(request.user)
     if user and user["audiences"] is not None:
         user["audiences"] = sorted(user["audiences"])
+    if user:
+        user["attributes"] = {name: _listed(value) for name, value in user["attributes"].items()}
     told = {each.name: getattr(request, each.name) for each in fields(request)}
     filters = None if request.filters is None else str(request.filters)
     return told | {
@@ -86,6 +88,10 @@ def _query(request: Request, min_seq: int) -> dict[str, Any]:
         "exclude": sorted(request.exclude),
         "min_seq": max(min_seq, request.min_seq),
     }
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, set | frozenset | tuple) else value
 
 
 def answer(request: Request, min_seq: int = 0) -> Call[Ranking]:

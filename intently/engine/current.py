@@ -11,7 +11,7 @@ from intently.engine.engine import Engine
 from intently.errors import LogError, LogRewoundError, ReplacedError
 from intently.generation import current_id, seq_of_all
 from intently.live.log import ChangeLog, open_log
-from intently.types import Ad, Change, Ranking, Request
+from intently.types import Ad, Change, PutList, Ranking, Request
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class CurrentEngine:
         self._log.own(self.seq)
         self.catch_up()
 
-    def apply(self, changes: Iterable[Change]) -> int:
+    def apply(self, changes: Iterable[Change | PutList]) -> int:
         """Apply a batch of changes as `Engine.apply` does, and return its number once it is on disk and shown.
 
         A request with this number as `min_seq` sees the batch, whichever process answers it. Raises `LogBusyError` if

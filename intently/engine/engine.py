@@ -21,7 +21,7 @@ from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import brand_words
 from intently.engine.cache import QueryCache
 from intently.engine.caps import Caps
-from intently.engine.channels import ALL_CHANNELS
+from intently.engine.channels import ALL_CHANNELS, KEYWORD_CHANNEL
 from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
 from intently.engine.inspection import AdInspection, Inspection, inspect, inspect_ad
@@ -38,6 +38,7 @@ from intently.filters import Expression
 from intently.frozen import EMPTY, FrozenDict
 from intently.generation import Generation
 from intently.index.intentions import IntentionIndex
+from intently.index.keywords import KeywordIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
@@ -49,6 +50,7 @@ from intently.live.log import ChangeLog
 from intently.models.encoder.embedder import Embedder
 from intently.models.models import Models
 from intently.models.student import Runtime, Student, check_tokens
+from intently.rules.presets import rules_of
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.columns import check_columns, values_of
 from intently.snapshot.segment import Segment
@@ -62,6 +64,7 @@ from intently.types import (
     Degraded,
     Intention,
     Progress,
+    PutList,
     Ranking,
     Request,
     ScoredAd,
@@ -106,6 +109,7 @@ class Engine:
         fusion: LearnedFusion | None = None,
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
+        keywords: KeywordIndex | None = None,
     ) -> None:
         """`student` and `vectors` are None for an engine without models, whose `intentions` need no trie.
 
@@ -113,7 +117,8 @@ class Engine:
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
-        affect how an ad is indexed, which new ads need. Raises `ArtifactError` for parts that are not of one catalogue
+        affect how an ad is indexed, which new ads need. `keywords` are the catalogue's, computed if they have match
+        types and are not given. Raises `ArtifactError` for parts that are not of one catalogue
         or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
         for queries longer than the student reads.
         """
@@ -142,9 +147,12 @@ class Engine:
             segment = Segment.build(catalog, intentions.postings, vectors, lexical, titles, tokens)
         except ValueError as error:
             raise ArtifactError(f"{error}; build the engine again") from error
+        if keywords:
+            segment.remember(keywords)
         self._searches = tuple(channel for channel in ALL_CHANNELS if channel.searches(segment))
         known_words = brand_words(catalog) | (student.tokenizer.whole_words if student else frozenset())
-        snapshot = Snapshot.of(segment, Attributes.of(catalog), known_words)
+        rules = rules_of(settings.match_rules, lexical.settings.stemmer)
+        snapshot = Snapshot.of(segment, Attributes.of(catalog, rules), known_words, rules=rules)
         self._live = Applier(snapshot, reader)
         self.pace = Pace()
         self._pid = os.getpid()
@@ -221,8 +229,8 @@ class Engine:
         """Return the ad with this id as it is now, None if it is not there. Cost: microseconds."""
         return self._live.ad(ad_id)
 
-    def apply(self, changes: Iterable[Change]) -> int:
-        """Apply a batch of `Put`, `Patch` and `Delete`, all or none; return its number once queries see it.
+    def apply(self, changes: Iterable[Change | PutList]) -> int:
+        """Apply a batch of `Put`, `Patch`, `Delete` and `PutList`, all or none; return its number once queries see it.
 
         A patch of status, bid, targeting or payload costs no model call. Nor does a put whose text did not change, and
         the ad keeps what it was clicked for. The student reads every other put once, and its intentions come from the
@@ -432,14 +440,14 @@ class Engine:
 
     def _verdicts(self, request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> tuple[Verdict, ...]:
         deep = replace(request, k=max(request.k, DEPTH), explain=True, deadline_ms=None)
-        user = checked_user(request.user)
+        checked_user(request.user)
         check_columns(request, snapshot)
         ranking = next(self._answer_batch([deep], snapshot, Clock()))
         uncapped = ranking
         if request.max_per:
             uncapped = next(self._answer_batch([replace(deep, max_per=EMPTY)], snapshot, Clock()))
         rows = {ad_id: self._row(snapshot, ad_id) for ad_id in ad_ids}
-        return tuple(verdict(request, user, ad_id, rows[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
+        return tuple(verdict(request, ad_id, rows[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
 
     def embed_queries(self, queries: Sequence[str]) -> Float32Array:
         """Return the unit embeddings (B, D) of queries as the dense channel compares them with `vectors`.
@@ -526,7 +534,9 @@ class Engine:
             code for name, code in _SKIPPED.items() if name in self._names(request.channel) and name not in names
         ]
         if not text.says_nothing:
-            eligible, caps = self._eligible(request, snapshot), Caps(request.max_per, snapshot)
+            with timed(timings, "rules"):
+                eligible, caps = self._eligible(request, text, snapshot), Caps(request.max_per, snapshot)
+            names = self._with_keywords(request.channel, names, snapshot)
             with timed(timings, "search"):
                 searched = self._searched(text, understood, snapshot, names, eligible)
             is_learned = request.channel is Channel.FUSED and self.fusion is not None
@@ -576,8 +586,8 @@ class Engine:
             tuple(degraded),
         )
 
-    def _eligible(self, request: Request, snapshot: Snapshot) -> Mask:
-        eligible = snapshot.eligible(checked_user(request.user))
+    def _eligible(self, request: Request, text: QueryText, snapshot: Snapshot) -> Mask:
+        eligible = snapshot.eligible(checked_user(request.user), text.normalized)
         if request.exclude:
             eligible[self._live.rows_in(snapshot, request.exclude)] = False
         if isinstance(request.filters, Expression):
@@ -594,7 +604,7 @@ class Engine:
         depth: int | None = None,
     ) -> Searched:
         question = Question(text, understood, snapshot, self.intentions, self.settings)
-        channels = [one for one in self._searches if one.name in names]
+        channels = [one for one in (*self._searches, KEYWORD_CHANNEL) if one.name in names]
         return Searched.of(question, channels, eligible, depth or self.settings.num_candidates)
 
     def _ranked(self, searched: Searched, channel: Channel, learned: bool = True) -> tuple[IntArray, Float64Array]:
@@ -621,11 +631,16 @@ class Engine:
                 cure="start workers by spawn, and load the engine in each of them",
             )
 
+    def _with_keywords(self, channel: Channel, names: tuple[Channel, ...], snapshot: Snapshot) -> tuple[Channel, ...]:
+        """Return the channels that a request for `channel` searches: with keywords where these join the fusion."""
+        joins = channel is Channel.FUSED and snapshot.has_match_types and self.settings.keyword_weight > 0
+        return (*names, Channel.KEYWORD) if joins else names
+
     def _names(self, channel: Channel) -> tuple[Channel, ...]:
         """Return the channels to search; raise `InputError` for one that the engine lacks."""
         if channel is Channel.FUSED:
             return self.channels
-        if channel not in self.channels:
+        if channel not in (*self.channels, Channel.KEYWORD):
             raise InputError(
                 f"this engine has no channel '{channel}', but {', '.join(self.channels)}",
                 cure=_WITH_MODELS,

@@ -6,7 +6,7 @@ from pathlib import Path
 from intently.engine.cache import QueryCache
 from intently.engine.engine import Engine
 from intently.intentions.decode import Decoded, DecodeSettings
-from intently.models.device import intra_op_threads
+from intently.models.threads import intra_op_threads
 
 
 def fill_cache(

@@ -122,7 +122,8 @@ def inspect(engine: "Engine", request: Request, ad_ids: Sequence[str], snapshot:
         verdicts = engine._verdicts(request, ad_ids, snapshot) if ad_ids else ()
         return Inspection(request, text, ranking, titles.known, verdicts=verdicts)
     understood = understand([text], names, engine.intentions, engine._models, engine.cache, engine.settings)[0]
-    eligible = engine._eligible(request, snapshot)
+    names = engine._with_keywords(request.channel, names, snapshot)
+    eligible = engine._eligible(request, text, snapshot)
     searched = engine._searched(text, understood, snapshot, names, eligible)
     found = {name: _first(searched, name, snapshot) for name in names}
     titles.add([ad_id for each in found.values() for ad_id, _ in each])

@@ -4,6 +4,7 @@ from intently.catalog import Catalog
 from intently.engine.learned_fusion import LearnedFusion
 from intently.generation import Draft, Generation
 from intently.index.intentions import IntentionIndex
+from intently.index.keywords import KeywordIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
@@ -17,6 +18,7 @@ STUDENT, INTENTIONS, LEXICAL = "student", "intentions", "lexical"
 FOR_MODELS = f"{INTENTIONS} for models"  # the files of intentions that only models need
 # Parts that an engine may have beside those that it must have. Student and vectors come together, or not at all.
 ENCODER, TOKENS, FUSION_FILE, TITLES_FILE, CACHE_FILE = "encoder", "tokens", "fusion.json", "titles.npz", "cache.bin"
+KEYWORDS_FILE = "keywords.npz"  # of ads with match types
 
 # The files that are opened of each part; those of the encoder's backbone depend on its kind.
 FILES_OF = {
@@ -47,6 +49,7 @@ def write_engine(
     encoder: Embedder | None = None,
     tokens: TokenVectors | None = None,
     fusion: LearnedFusion | None = None,
+    keywords: KeywordIndex | None = None,
 ) -> None:
     """Write all parts of an engine but the query cache, which lies in a file already (`Draft.copy`)."""
     if student:
@@ -55,7 +58,7 @@ def write_engine(
         draft.write(ENCODER, encoder.save)
     if fusion:
         draft.write(FUSION_FILE, fusion.save)
-    _write_ads(draft, catalog, intentions, vectors, lexical, titles, tokens)
+    _write_ads(draft, catalog, intentions, vectors, lexical, titles, tokens, keywords)
 
 
 def write_with_other_ads(
@@ -68,7 +71,16 @@ def write_with_other_ads(
     for name, part in before.manifest.files.items():
         if name.split("/")[0] in (STUDENT, ENCODER, FUSION_FILE, CACHE_FILE):
             draft.copy(name, before.path(name), rows=part.rows)
-    _write_ads(draft, catalog, intentions, segment.vectors, segment.lexical, segment.titles, segment.tokens)
+    _write_ads(
+        draft,
+        catalog,
+        intentions,
+        segment.vectors,
+        segment.lexical,
+        segment.titles,
+        segment.tokens,
+        segment.known_keywords if segment.has_match_types else None,
+    )
     before.check_unchanged()
 
 
@@ -80,6 +92,7 @@ def _write_ads(
     lexical: LexicalIndex,
     titles: TitleTerms | None,
     tokens: TokenVectors | None,
+    keywords: KeywordIndex | None,
 ) -> None:
     num_ads = catalog.num_ads
     draft.write(CATALOG, catalog.save, rows=num_ads, of_ads=True)
@@ -91,3 +104,5 @@ def _write_ads(
         draft.write(TITLES_FILE, titles.save, rows=num_ads, of_ads=True)
     if tokens:
         draft.write(TOKENS, tokens.save, rows=num_ads, of_ads=True)
+    if keywords:
+        draft.write(KEYWORDS_FILE, keywords.save, rows=num_ads, of_ads=True)

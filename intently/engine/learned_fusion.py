@@ -136,7 +136,7 @@ def _booster(model: str) -> "lightgbm.Booster":
         import lightgbm
     except ImportError as error:
         raise MissingDependencyError(
-            f"the learned fusion needs LightGBM ({error}); {install_hint('models')}"
+            f"the learned fusion needs LightGBM ({error}); {install_hint('engine')}"
         ) from error
     try:
         return lightgbm.Booster(model_str=model)

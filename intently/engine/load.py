@@ -19,6 +19,7 @@ from intently.engine.layout import (
     FOR_MODELS,
     FUSION_FILE,
     INTENTIONS,
+    KEYWORDS_FILE,
     LEXICAL,
     STUDENT,
     TITLES_FILE,
@@ -30,6 +31,7 @@ from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
 from intently.generation import MANIFEST, Generation, Manifest, digest_of_ids, open_generation
 from intently.index.intentions import IntentionIndex
+from intently.index.keywords import KeywordIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.posting_weights import PostingSettings
 from intently.index.title_terms import TitleTerms
@@ -38,6 +40,7 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import IndexSettings
 from intently.models.encoder.embedder import Embedder
 from intently.models.student import Runtime, Student
+from intently.rules.presets import rules_of
 from intently.settings import from_mapping
 from intently.text.chunk import ChunkSettings
 from intently.text.ocr_cleaning import OcrSettings
@@ -116,6 +119,10 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
     lexical = LexicalIndex.load(path_of(LEXICAL))
     titles = TitleTerms.load(path_of(TITLES_FILE)) if TITLES_FILE in opened else None
     tokens = TokenVectors.load(path_of(TOKENS)) if TOKENS in opened else None
+    keywords = None
+    if KEYWORDS_FILE in opened:
+        rules = rules_of(settings.match_rules, lexical.settings.stemmer)
+        keywords = KeywordIndex.load(path_of(KEYWORDS_FILE), rules)
     ads = digest_of_ids(catalog.strings("ad_id"))
     if (catalog.num_ads, ads) != (manifest.num_ads, manifest.ads):
         raise ArtifactError(f"{opened.directory / CATALOG} holds other ads than {place} says; build the engine again")
@@ -125,6 +132,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
         (LEXICAL, lexical.postings.num_ads),
         (TITLES_FILE, len(titles.offsets) - 1 if titles else catalog.num_ads),
         (TOKENS, tokens.num_ads if tokens else catalog.num_ads),
+        (KEYWORDS_FILE, keywords.num_ads if keywords else catalog.num_ads),
     ):
         if num_ads != catalog.num_ads:
             raise ArtifactError(
@@ -144,6 +152,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
         fusion=LearnedFusion.load(path_of(FUSION_FILE)) if FUSION_FILE in opened else None,
         cache=QueryCache(path_of(CACHE_FILE), intentions.version) if CACHE_FILE in opened else None,
         indexing=indexing,
+        keywords=keywords,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from intently.intentions.decode import DecodeSettings
 from intently.models.student import Runtime
+from intently.rules.presets import Preset
 from intently.settings import check_choice, check_range
 
 
@@ -18,6 +19,8 @@ class RetrievalSettings:
     intention_weight: float = 0.5  # of the channel's reciprocal ranks
     dense_weight: float = 1.0  # of the channel's reciprocal ranks
     lexical_weight: float = 1.0  # of the channel's reciprocal ranks
+    keyword_weight: float = 1.0  # of the channel's reciprocal ranks, where any ad has a keyword with a match type
+    match_rules: Preset = Preset.GOOGLE  # what keywords match: by the rules of google, microsoft or amazon, or strict
     intention_power: float = 0.5  # below 1 evens out the decoded intentions' probabilities
     literal_weight: float = 1.0  # of all intentions that the query contains word by word, against 1 for all decoded
     feedback_weight: float = 0.2  # of the mean of a query's first ads, against 1 for the query; 0: none
@@ -33,6 +36,8 @@ class RetrievalSettings:
         check_range(self, "num_feedback_ads", low=1)
         check_range(self, "feedback_weight", "late_weight")
         check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
+        check_range(self, "keyword_weight")
+        check_choice(self, "match_rules", Preset)
         check_range(self, "intention_power", "literal_weight")
         check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]
         check_choice(self, "runtime", Runtime)

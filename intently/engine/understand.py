@@ -18,10 +18,10 @@ from intently.index.concatenated import concatenate_embeddings
 from intently.index.intentions import IntentionIndex
 from intently.index.parallel import in_parallel
 from intently.intentions.decode import Decoded
-from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedQueries, Embedder
 from intently.models.models import Models
 from intently.models.student import Reading, Student
+from intently.models.threads import intra_op_threads
 from intently.text.query_text import QueryText
 from intently.types import Channel
 

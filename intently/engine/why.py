@@ -1,25 +1,17 @@
 """Why one ad is in an answer, or the first rule or stage that kept it out."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from intently.arrays import Mask
-from intently.catalog import CheckedUser
+from intently.engine import eligibility
 from intently.engine.search import NUM_EVIDENCE, Searched
 from intently.filters import Expression
 from intently.snapshot.snapshot import Snapshot
-from intently.types import Ad, Channel, Ranking, Request, Verdict
+from intently.types import Channel, Ranking, Request, Verdict
 
 DEPTH = 1_000  # ads deep that a place in the ranking is looked for
-
-_WANTED = {
-    "country": "countries",
-    "language": "languages",
-    "device": "devices",
-    "time": "day_parts",
-    "audiences": "audiences",
-}
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,6 @@ def places(searched: Searched, eligible: Mask, ad_row: int) -> tuple[Place, ...]
 
 def verdict(
     request: Request,
-    user: CheckedUser,
     ad_id: str,
     ad_row: int | None,
     ranking: Ranking,
@@ -75,14 +66,10 @@ def verdict(
     """
     if ad_row is None:
         return Verdict(ad_id, "unknown", "there is no ad with this id")
-    if ad_id in request.exclude:
-        return Verdict(ad_id, "excluded", "the request excludes this ad")
     ad = snapshot.ad(ad_row)
-    if ad.status != "active":
-        return Verdict(ad_id, "status", f"its status is {ad.status}")
-    if refused := _refused(snapshot, ad_row, ad, user):
-        field, told = refused
-        return Verdict(ad_id, field, told)
+    rules = eligibility.verdict(ad, request, snapshot.lists, known=snapshot.known_words)
+    if refused := next((each for each in rules if not each.admits), None):
+        return Verdict(ad_id, refused.rule, refused.told)
     if isinstance(request.filters, Expression) and not snapshot.matching(request.filters)[ad_row]:
         return Verdict(ad_id, "filters", f"it does not meet {request.filters}")
     found = next((scored for scored in ranking.ads if scored.ad_id == ad_id), None)
@@ -99,17 +86,3 @@ def verdict(
     if found.rank > request.k:
         stage, told = "rank", f"its place is {found.rank:,}, and {request.k:,} ads were asked for"
     return Verdict(ad_id, stage, told, found.rank, found.score, found.reasons)
-
-
-def _refused(snapshot: Snapshot, ad_row: int, ad: Ad, user: CheckedUser) -> tuple[str, str] | None:
-    """Return the first field of a user that the ad does not want, and a sentence about it."""
-    for name in (field.name for field in fields(user)):
-        value = getattr(user, name)
-        if value is None or snapshot.attributes.eligible(CheckedUser(**{name: value}))[ad_row]:
-            continue
-        shown = ", ".join(sorted(value)) or "none" if isinstance(value, frozenset) else value
-        if name == "time":
-            shown = f"{value:%A} {value:%H:%M}"
-        wanted = ", ".join(getattr(ad, _WANTED[name]))
-        return name, f"it wants {_WANTED[name].replace('_', ' ')} {wanted}; the user's {name} is {shown}"
-    return None

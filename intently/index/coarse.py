@@ -83,7 +83,7 @@ def import_faiss() -> ModuleType:
         import faiss
     except ImportError as error:
         raise MissingDependencyError(
-            f"searching many ads in two stages needs faiss ({error}); {install_hint('models')}, "
+            f"searching many ads in two stages needs faiss ({error}); {install_hint('engine')}, "
             "or set the coarse engine to 'exact'"
         ) from error
     faiss.omp_set_num_threads(1)  # queries are what is answered in parallel, and a thread has a count of its own

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
 from intently.files import write_text
@@ -57,10 +55,7 @@ class IntentionIndex:
 
     def given(self, title: str, keywords: Iterable[str]) -> IntArray:
         """Return the ids of the intentions that an ad names itself: those in its title, and those it bids on."""
-        found = dict.fromkeys(self.phrases.within(title).tolist())
-        bid_on = [self.phrases.exact(keyword) for keyword in keywords]
-        found.update(dict.fromkeys(each for each in bid_on if each is not None))
-        return np.array(list(found), dtype=np.int64)
+        return self.phrases.given(title, keywords)
 
     def save(self, directory: Path) -> None:
         """Write the texts, postings and statistics, and what models need, into `directory`."""

@@ -77,6 +77,13 @@ class PhraseTable:
         """
         return self.find(self._reader.read(text).readings if correct_spelling else [self._terms(text)])
 
+    def given(self, title: str, keywords: Iterable[str]) -> IntArray:
+        """Return the ids of the intentions that an ad names itself: those in its title, and those it bids on."""
+        found = dict.fromkeys(self.within(title).tolist())
+        bid_on = [self.exact(keyword) for keyword in keywords]
+        found.update(dict.fromkeys(each for each in bid_on if each is not None))
+        return np.array(list(found), dtype=np.int64)
+
     def of_query(self, query: QueryText) -> IntArray:
         """Return the ids of the intentions that a query contains as `within` does, corrected as it was read.
 

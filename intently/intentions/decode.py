@@ -34,7 +34,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from intently.arrays import Float64Array, IntArray, Mask
 from intently.errors import InputError, SettingsError
@@ -78,6 +77,11 @@ class DecodeSettings:
         check_choice(self, "mode", ScoreMode)
 
 
+# States (…, D) of a model, arrays or tensors: what its prompts give and its output layer takes. The decoder itself only
+# chooses among their rows.
+States = Any
+
+
 class OutputLayer(Protocol):
     """Scores tokens against states: a model's last layer, of which only the rows asked for are computed.
 
@@ -91,23 +95,23 @@ class OutputLayer(Protocol):
     def pack(self, tokens: IntArray) -> object:
         """Return the output rows of `tokens (A,)`, kept together for `score_packed`."""
 
-    def score_packed(self, states: Tensor, packed: object) -> Float64Array:
+    def score_packed(self, states: States, packed: object) -> Float64Array:
         """Return the scores (R, A) of all packed tokens for each of `states (R, D)`; scores are unnormalised."""
 
-    def score(self, states: Tensor, starts: IntArray, tokens: IntArray) -> Float64Array:
+    def score(self, states: States, starts: IntArray, tokens: IntArray) -> Float64Array:
         """Return the scores (E,) of `tokens (E,)`; those of state r are tokens[starts[r]:starts[r + 1]]."""
 
-    def log_normalizer(self, states: Tensor, temperature: float) -> Float64Array:
+    def log_normalizer(self, states: States, temperature: float) -> Float64Array:
         """Return log Σ exp(score / temperature) over the whole token vocabulary for each of `states (R, D)`."""
 
 
 class Prompt(Protocol):
     """A model that has read B prompts and can be led on, beam by beam; one search at a time."""
 
-    def first(self) -> Tensor:
+    def first(self) -> States:
         """Begin (anew) after the prompts alone; return the states (B, D) that predict the first token."""
 
-    def advance(self, parents: IntArray, tokens: IntArray) -> Tensor:
+    def advance(self, parents: IntArray, tokens: IntArray) -> States:
         """Give beam w of prompt b the token `tokens[b, w]` after its `parents[b, w]`; return the states (B, W, D).
 
         Parents are columns of the step before. A rectangle: rows shorter than W are filled with anything.
@@ -283,7 +287,7 @@ class ConstrainedDecoder:
     def _continue(
         self,
         live: _Beams,
-        states: Tensor,
+        states: States,
         depth: int,
         settings: DecodeSettings,
         prior: Prior | None,

@@ -113,9 +113,10 @@ class Prior:
         trie = self.order.trie
         counts = np.where(is_end, 1, trie.num_leaves[nodes])
         starts = self.order.first[nodes] + trie.num_leaves[nodes] - counts + prompts * trie.num_intentions
-        bounds = np.searchsorted(self.keys, np.stack((starts, starts + counts), axis=1))
-        num_near = bounds[:, 1] - bounds[:, 0]
-        sums = np.add.reduceat(self.weights, bounds.ravel())[::2] if len(bounds) else np.empty(0)
-        masses = np.where(num_near > 0, sums, 0.0) + self.floors[prompts] * (counts - num_near)
+        low, high = np.searchsorted(self.keys, starts), np.searchsorted(self.keys, starts + counts)
+        masses = self.floors[prompts] * (counts - (high - low))
+        some = np.flatnonzero(high > low)  # few of the first tokens lead to anything that is near
+        if len(some):
+            masses[some] += np.add.reduceat(self.weights, np.stack((low[some], high[some]), axis=1).ravel())[::2]
         log_masses: Float64Array = np.log(np.maximum(masses, _LEAST))
         return log_masses

@@ -23,11 +23,11 @@ from intently.index.vectors import VectorIndex
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
 from intently.live.parts import AdParts
 from intently.live.readings import read_ads
-from intently.models.device import intra_op_threads
 from intently.models.encoder.embedder import EmbeddedAds, Embedder
 from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.models.models import Models
 from intently.models.student import Student
+from intently.models.threads import intra_op_threads
 from intently.snapshot.segment import Segment
 from intently.text.analyze import Analyzer
 from intently.text.chunk import ChunkSettings
@@ -130,5 +130,5 @@ class AdReader:
 
     def _given(self, catalog: Catalog) -> list[IntArray]:
         """Return for each ad (N) the ids of the intentions that it names itself."""
-        titles, keywords = catalog.strings("title"), catalog.column("keywords").to_pylist()
+        titles, keywords = catalog.strings("title"), catalog.bare_keywords()
         return [self.intentions.given(title, bid_on) for title, bid_on in zip(titles, keywords, strict=True)]

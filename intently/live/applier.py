@@ -21,7 +21,18 @@ import numpy as np
 
 from intently.errors import BehindError, InputError, LogError, LogRewoundError, ReplacedError
 from intently.live.ad_reader import AdReader, ReadAds
-from intently.live.changes import Effect, Fields, Full, Gone, Replaced, as_catalog, checked_ads, fold, is_attribute
+from intently.live.changes import (
+    Effect,
+    Fields,
+    Full,
+    Gone,
+    Listed,
+    Replaced,
+    as_catalog,
+    checked_ads,
+    fold,
+    is_attribute,
+)
 from intently.live.difference import Difference
 from intently.live.feeds import effects_of
 from intently.live.log.base import ChangeLog, Reading
@@ -34,7 +45,7 @@ from intently.live.parts import AdParts
 from intently.live.replaying import unfold
 from intently.snapshot.segment import CONTENT_FIELDS
 from intently.snapshot.snapshot import Snapshot
-from intently.types import Ad, Change
+from intently.types import Ad, Change, PutList
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +77,7 @@ class Applier:
         self._overtaken = Overtaken()
         self._merger = Merger(self._lock, lambda: self._head, self._show_merged)
 
-    def apply(self, changes: Iterable[Change]) -> int:
+    def apply(self, changes: Iterable[Change | PutList]) -> int:
         """Apply a batch of changes, all or none, and return its number once queries see it.
 
         Raises `InputError` naming the position of the first change that is not valid, or that patches an ad that is
@@ -119,6 +130,12 @@ class Applier:
         with self._lock:
             self._log, self._models, self._generation = log, models, generation
             self._history = log.position().history
+            self._describe()
+            before = head = self._head
+            for entry in log.lists(before.seq):  # a generation that contains these changes holds the ads alone
+                head = head.with_list(entry.name, entry.values)
+            self._make_newest(head)
+            self._numbers.moved(before, head)
             self.catch_up()
 
     def catch_up(self) -> int:
@@ -307,7 +324,9 @@ class Applier:
 
     def _resolved(self, effect: Effect, unchanged: Mapping[str, int]) -> Effect:
         """Return the lightest equal effect: models read only new text. Call with the lock held."""
-        if isinstance(effect, Gone) or (isinstance(effect, Fields) and all(map(is_attribute, effect.values))):
+        if isinstance(effect, Gone | Listed):
+            return effect
+        if isinstance(effect, Fields) and all(map(is_attribute, effect.values)):
             return effect
         row = self._row(effect.ad_id)
         if row is None:
@@ -350,6 +369,9 @@ class Applier:
         arrived: list[tuple[int, Full]] = []
         rows = self._numbers.rows(snapshot, [effect.ad_id for effect, _ in effects])
         for (effect, place), row in zip(effects, rows.tolist(), strict=True):
+            if isinstance(effect, Listed):
+                snapshot = snapshot.with_list(effect.name, effect.values)
+                continue
             if isinstance(effect, Fields):
                 if row >= 0:
                     patched[row] = effect.values

@@ -16,9 +16,11 @@ from intently.catalog.ad_columns import columns_of
 from intently.catalog.columns import AD_FIELDS, SCHEMA
 from intently.catalog.payload import checked_payload, payload_of
 from intently.errors import InputError
-from intently.live.log.entries import attributes_of
+from intently.live.log.entries import LIST_PREFIX, attributes_of
+from intently.rules.keyword import checked_negative
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS
-from intently.types import Ad, Change, Delete, Patch, Put, Span
+from intently.snapshot.lists import BLOCKED_BY
+from intently.types import Ad, Change, Delete, Patch, Put, PutList, Span
 
 _KINDS = {field.name: field.kind for field in AD_FIELDS}
 _FIELDS = tuple(field.name for field in fields(Ad) if field.name != "ad_id")
@@ -66,7 +68,23 @@ class Gone:
     seq: int = 0
 
 
-Effect = Full | Fields | Gone
+@dataclass(frozen=True)
+class Listed:
+    """The effect of a list that ads share: it has these values, or is gone without any."""
+
+    name: str
+    values: tuple[str, ...]
+    seq: int = 0
+
+    @property
+    def ad_id(self) -> str:
+        """What stands for the list among the ids of ads, none of which holds a line break."""
+        return LIST_PREFIX + self.name
+
+
+Effect = Full | Fields | Gone | Listed
+MAX_LIST_NAME = 256  # characters
+MAX_LISTED = 100_000  # values of one list
 
 
 def checked_ads(ads: object, place: str = "ads", lines: Sequence[int] | None = None) -> list[Ad]:
@@ -156,21 +174,21 @@ def fold(changes: object) -> dict[str, Effect]:
     A later change of an ad builds on the earlier ones. Effects are numbered by the position of the last change, from 1.
     Raises `InputError` naming the position of the first change that is not valid.
     """
-    if isinstance(changes, Put | Patch | Delete):
+    if isinstance(changes, Put | Patch | Delete | PutList):
         raise InputError(f"expected a list of changes, got one {type(changes).__name__}", cure="pass [change]")
     try:
-        wanted: list[Change] = list(changes)  # type: ignore[call-overload]
+        wanted: list[Change | PutList] = list(changes)  # type: ignore[call-overload]
     except TypeError:
         raise InputError(
             f"expected a list of changes, got {type(changes).__name__}", cure="pass a list of Put, Patch and Delete"
         ) from None
     for line, change in enumerate(wanted, start=1):
-        if not isinstance(change, Put | Patch | Delete):
+        if not isinstance(change, Put | Patch | Delete | PutList):
             raise InputError(
-                f"expected Put, Patch or Delete, got {type(change).__name__}", path="changes", line=line,
+                f"expected Put, Patch, Delete or PutList, got {type(change).__name__}", path="changes", line=line,
                 cure="wrap an Ad in Put",
             )  # fmt: skip
-        if not isinstance(change, Put) and (not isinstance(change.ad_id, str) or not change.ad_id):
+        if isinstance(change, Patch | Delete) and (not isinstance(change.ad_id, str) or not change.ad_id):
             raise InputError(
                 f"expected the text of an ad_id, got {change.ad_id!r}", path="changes", line=line, field="ad_id"
             )
@@ -183,6 +201,9 @@ def fold(changes: object) -> dict[str, Effect]:
             ad_id, effect = ad.ad_id, Full(ad, line)
         elif isinstance(change, Delete):
             ad_id, effect = change.ad_id, Gone(change.ad_id, line)
+        elif isinstance(change, PutList):
+            effect = _checked_list(change, line)
+            ad_id = effect.ad_id
         else:
             ad_id = change.ad_id
             effect = _patched(effects.get(ad_id), ad_id, checked_fields(change.fields, line), line)
@@ -191,7 +212,30 @@ def fold(changes: object) -> dict[str, Effect]:
     return effects
 
 
-def _put_ads(changes: Iterable[Change]) -> list[Ad]:
+def _checked_list(change: PutList, line: int) -> Listed:
+    """Return the effect of a list; raise `InputError` for a wrong name or value."""
+
+    def refuse(problem: str, cure: str, field: str = "values") -> InputError:
+        return InputError(problem[:300], cure=cure, path="changes", line=line, field=field)
+
+    name, values = change.name, change.values
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_LIST_NAME or not name.isprintable():
+        raise refuse(f"{name!r} is not the name of a list", f"write 1 to {MAX_LIST_NAME} characters", "name")
+    if isinstance(values, str) or not isinstance(values, list | tuple | set | frozenset):
+        raise refuse(f"expected a list of texts, got {values!r}", f"pass [{values!r}]")
+    if len(values) > MAX_LISTED or not all(isinstance(value, str) for value in values):
+        raise refuse(f"expected at most {MAX_LISTED:,} texts, got {len(values):,} values", "pass texts")
+    kept = tuple(dict.fromkeys(text for value in values if (text := value.strip())))
+    if name not in set(BLOCKED_BY):
+        for text in kept:
+            try:
+                checked_negative(text)
+            except InputError as error:
+                raise refuse(error.problem, error.cure) from None
+    return Listed(name, kept, line)
+
+
+def _put_ads(changes: Iterable[Change | PutList]) -> list[Ad]:
     """Return the ads of all puts, checked together; an ad may be put more than once in a batch."""
     lines = [line for line, change in enumerate(changes, start=1) if isinstance(change, Put)]
     ads = [change.ad for change in changes if isinstance(change, Put)]
@@ -212,7 +256,7 @@ def _patched(before: Effect | None, ad_id: str, values: dict[str, Any], line: in
         )  # fmt: skip
     if isinstance(before, Full):
         return Full(replace(before.ad, **values), line)
-    return Fields(ad_id, values if before is None else {**before.values, **values}, line)
+    return Fields(ad_id, {**before.values, **values} if isinstance(before, Fields) else values, line)
 
 
 def is_attribute(name: str) -> bool:

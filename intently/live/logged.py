@@ -1,11 +1,12 @@
 """What the log keeps of a batch: an entry an effect, and what models read in new texts."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from intently.live.ad_reader import ReadAds
-from intently.live.changes import Effect, Fields, Full, Gone, Replaced
+from intently.live.changes import Effect, Fields, Full, Gone, Listed, Replaced
 from intently.live.log.base import Reading
 from intently.live.log.entries import Entry, Kind, body_of, body_of_ad, digest_of_content
 
@@ -31,6 +32,8 @@ def logged(
             entries.append(Entry(seq, batch, at_ms, ad.ad_id, Kind.PUT, content, body_of_ad(ad), new_to))
         elif isinstance(effect, Fields):
             entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.PATCH, None, body_of(effect.values)))
+        elif isinstance(effect, Listed):
+            entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.LIST, None, json.dumps(effect.values)))
         elif isinstance(effect, Gone):
             entries.append(Entry(seq, batch, at_ms, effect.ad_id, Kind.DELETE))
     return entries, readings

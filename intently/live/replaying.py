@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from intently.live.changes import Effect, Fields, Full, Gone
+from intently.live.changes import Effect, Fields, Full, Gone, Listed
 from intently.live.log.base import Reading
 from intently.live.log.entries import Entry, Kind
 
@@ -32,6 +32,8 @@ def unfold(pages: Iterable[Sequence[tuple[Entry, Reading | None]]]) -> list[Repl
                 effect = _patched(before.effect if before else None, ad_id, entry.fields, entry.seq)
                 if effect is not None:
                     found[ad_id] = replace(before, effect=effect) if before else Replayed(effect)
+            elif entry.kind is Kind.LIST:
+                found[ad_id] = Replayed(Listed(entry.name, entry.values, entry.seq))
             elif entry.kind is Kind.DELETE:
                 found.pop(ad_id, None)
                 found[ad_id] = Replayed(Gone(ad_id, entry.seq))
@@ -48,4 +50,4 @@ def _patched(before: Effect | None, ad_id: str, values: Mapping[str, Any], seq: 
         return None
     if isinstance(before, Full):
         return Full(replace(before.ad, **values), seq)
-    return Fields(ad_id, {**(before.values if before else {}), **values}, seq)
+    return Fields(ad_id, {**before.values, **values} if isinstance(before, Fields) else values, seq)

@@ -10,39 +10,19 @@ Shape letters: B batch, S source length, T target length, D hidden size, H heads
 K past positions, V token vocabulary.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intently.errors import SettingsError
-from intently.settings import check_range
+from intently.models.weights import BackboneConfig, BackboneWeights
 
 # Keys and values of positions that were read already, one (keys, values) pair a layer, each (B, H, K, E).
 LayerCache = list[tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """The backbone's sizes; the names are those of a BERT `config.json`."""
-
-    vocab_size: int
-    hidden_size: int = 384
-    num_hidden_layers: int = 6
-    num_attention_heads: int = 12
-    intermediate_size: int = 1536
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    layer_norm_eps: float = 1e-12
-
-    def __post_init__(self) -> None:
-        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-        check_range(self, "vocab_size", *sizes, "max_position_embeddings", "type_vocab_size", low=1)
-        check_range(self, "layer_norm_eps")
-        if self.hidden_size % self.num_attention_heads:
-            raise SettingsError(f"'hidden_size' {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
@@ -104,6 +84,25 @@ class Backbone(nn.Module):
         # Near the identity, so that training starts from states that already resemble word embeddings.
         nn.init.eye_(self.head_dense.weight)
         nn.init.zeros_(self.head_dense.bias)
+
+    @classmethod
+    def of(cls, weights: BackboneWeights) -> "Backbone":
+        """Return a backbone with a copy of the weights, on the CPU."""
+        backbone = cls(weights.config)
+        state = {name: torch.from_numpy(np.array(array)) for name, array in weights.arrays.items()}
+        backbone.load_state_dict(state, strict=False)
+        return backbone
+
+    def weights(self) -> BackboneWeights:
+        """Return the weights as arrays, which share the memory of those on the CPU."""
+        arrays = {name: value.detach().float().cpu().numpy() for name, value in self.state_dict().items()}
+        return BackboneWeights(self.config, arrays)
+
+    def fill(self, weights: Mapping[str, Tensor], path: Path) -> "Backbone":
+        """Take the weights that were read from `path`, once all of them fit, and return this backbone."""
+        self.config.check({name: tuple(weight.shape) for name, weight in weights.items()}, path)
+        self.load_state_dict(weights, strict=False)
+        return self
 
     @property
     def _stack(self) -> list[Layer]:

@@ -18,7 +18,7 @@ import torch
 from jinja2 import TemplateError
 from torch import Tensor
 
-from intently.arrays import Float64Array, IntArray
+from intently.arrays import Float64Array, IntArray, Mask
 from intently.errors import InputError, MissingDependencyError, SettingsError, install_hint
 from intently.intentions.decode import ConstrainedDecoder
 from intently.intentions.trie import Trie
@@ -203,12 +203,11 @@ class CausalLM:
         """Read prompts given as token ids."""
         if not prompts or not all(prompts):
             raise InputError("a prompt has no tokens")
-        lengths = torch.tensor([len(ids) for ids in prompts])
-        token_ids = torch.zeros((len(prompts), int(lengths.max())), dtype=torch.int64)
+        lengths = np.array([len(ids) for ids in prompts])
+        token_ids = np.zeros((len(prompts), int(lengths.max())), dtype=np.int64)
         for row, ids in enumerate(prompts):
-            token_ids[row, : len(ids)] = torch.tensor(ids)
-        device = self.model.device
-        return CausalPrompt(self.model, token_ids.to(device), lengths.to(device))
+            token_ids[row, : len(ids)] = ids
+        return CausalPrompt(self.model, token_ids, lengths)
 
     def decoder(
         self, trie: Trie, values: Float64Array | None = None, like: ConstrainedDecoder | None = None
@@ -256,17 +255,17 @@ class CausalLM:
 class CausalPrompt:
     """B prompts that a causal LM has read, to be led on (the `Prompt` of `intently.intentions.decode`)."""
 
-    def __init__(self, model: "PreTrainedModel", token_ids: Tensor, lengths: Tensor) -> None:
+    def __init__(self, model: "PreTrainedModel", token_ids: IntArray, lengths: IntArray) -> None:
         """`token_ids (B, S)` are padded on the right; `lengths (B,)`."""
         from transformers import DynamicCache
 
-        self._layers, self._cache = LayerStack(model), DynamicCache()
+        self._layers, self._cache, self._device = LayerStack(model), DynamicCache(), model.device
         self._lengths, self._num_source = lengths, token_ids.shape[1]
         self._ancestry = Ancestry(lengths, self._num_source)
         places = self._ancestry.positions
         causal = places[:, None, :] <= places[:, :, None]
         states = self._run(token_ids, places, causal & (places < lengths[:, None])[:, None, :])
-        self._last = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        self._last = states[np.arange(len(lengths)), lengths - 1]
 
     def first(self) -> Tensor:
         """Begin after the prompts alone; return the states (B, D) that predict the first token."""
@@ -278,13 +277,14 @@ class CausalPrompt:
     def advance(self, parents: IntArray, tokens: IntArray) -> Tensor:
         """Give beam w of prompt b the token `tokens[b, w]` after its `parents[b, w]`; return the states (B, W, D)."""
         at, seen = self._ancestry.advance(parents)
-        token_ids = torch.from_numpy(tokens).to(at.device)
-        return self._run(token_ids, at.expand(-1, tokens.shape[1]), seen)
+        return self._run(tokens, np.broadcast_to(at, tokens.shape), seen)
 
     @torch.inference_mode()
-    def _run(self, token_ids: Tensor, places: Tensor, visible: Tensor) -> Tensor:
+    def _run(self, token_ids: IntArray, places: IntArray, visible: Mask) -> Tensor:
         """Return the states (B, P, D) of tokens at `places (B, P)` that see `visible (B, P, K + P)`."""
-        return self._layers.run(token_ids, places, visible, self._ancestry.positions, self._cache)
+        given = (token_ids, places, visible, self._ancestry.positions)
+        ids, at, seen, key_places = (torch.tensor(each, device=self._device) for each in given)
+        return self._layers.run(ids, at, seen, key_places, self._cache)
 
 
 def _need_transformers() -> None:

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import threading
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -52,54 +50,6 @@ def _cpu_has_bf16_instructions() -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False))
-
-
-def has_int8_products() -> bool:
-    """Return whether the CPU adds products of bytes in 32 bits; older x86 CPUs do so in 16, which can overflow."""
-    capabilities = torch.cpu.get_capabilities()
-    return capabilities["architecture"] != "x86_64" or any(
-        bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "amx_int8")
-    )
-
-
-class _Seen(threading.local):
-    """Whether the thread has been inside `intra_op_threads` before."""
-
-    before = False
-
-
-_seen, _lock = _Seen(), threading.Lock()
-_num_inside, _newest, _outside = 0, 0, 0  # threads inside a block; the last number set in one; the number outside
-
-
-@contextlib.contextmanager
-def intra_op_threads(num_threads: int) -> Iterator[None]:
-    """Run PyTorch with this many threads inside the block; afterwards the calling thread has its own number again.
-
-    One thread is best for answering queries one at a time: the products are too small to share, and waiting for a
-    second thread costs more than it brings. Batches want all cores.
-
-    PyTorch keeps a number for each thread, and a new thread begins with the last that any thread has set. One whose
-    first call comes while another is inside a block would take that block's number for its own, and keep it: it gets
-    the number that was set outside instead. Threads that never enter a block should not make their first call to
-    PyTorch while others are inside one.
-    """
-    global _num_inside, _newest, _outside
-    with _lock:
-        own = torch.get_num_threads()
-        if not _num_inside:
-            _outside = own
-        elif not _seen.before and own == _newest:
-            own = _outside
-        _seen.before, _newest = True, num_threads
-        _num_inside += 1
-        torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        with _lock:
-            _num_inside -= 1
-            torch.set_num_threads(own)
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

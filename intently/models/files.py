@@ -1,28 +1,17 @@
 """Reading a backbone's files: what is wrong with one of them is an `ArtifactError` that names it."""
 
 import json
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
-from intently.errors import ArtifactError, SettingsError
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.arrays import Float32Array
+from intently.errors import ArtifactError
 from intently.models.tokenizer import Prefixes
-from intently.settings import from_mapping
-
-
-def read_config(path: Path) -> BackboneConfig:
-    """Read the sizes of a backbone from a BERT `config.json`, which may hold more than these."""
-    known = {field.name for field in fields(BackboneConfig)}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        sizes = {name: value for name, value in content.items() if name in known}
-        return from_mapping(BackboneConfig, sizes, "config")
-    except (OSError, ValueError, TypeError, AttributeError, SettingsError) as error:
-        raise ArtifactError(f"{path} does not hold the sizes of a BERT encoder ({error})") from error
 
 
 def read_prefixes(directory: Path) -> Prefixes:
@@ -49,23 +38,22 @@ def read_prefixes(directory: Path) -> Prefixes:
     return Prefixes()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a `model.safetensors` file."""
+def map_weights(path: Path) -> dict[str, Float32Array]:
+    """Map the arrays of a `model.safetensors` file of float32 weights: what nobody looks at stays on disk."""
     try:
-        return load_file(path)
+        with safe_open(path, framework="numpy") as checked:  # its header fits the file, or this raises
+            names = list(checked.keys())
+        whole = np.asarray(np.memmap(path, mode="r"))
+        start = 8 + int(whole[:8].view("<u8")[0])
+        header = json.loads(whole[8:start].tobytes())
+        return {name: _array(whole[start:], name, header[name]) for name in names}
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ArtifactError(f"{path} does not hold weights ({error})") from error
 
 
-def fill(backbone: Backbone, weights: dict[str, Tensor], path: Path) -> Backbone:
-    """Return the backbone with the weights that were read from `path`, once all of them fit."""
-    for name, own in backbone.state_dict().items():
-        if name not in weights:
-            raise ArtifactError(f"{path} has no weight '{name}'")
-        if weights[name].shape != own.shape:
-            raise ArtifactError(
-                f"{path}: the weight '{name}' is {tuple(weights[name].shape)}, but config.json asks for "
-                f"{tuple(own.shape)}"
-            )
-    backbone.load_state_dict(weights, strict=False)
-    return backbone
+def _array(content: NDArray[np.uint8], name: str, told: Mapping[str, Any]) -> Float32Array:
+    if told["dtype"] != "F32":
+        raise ValueError(f"'{name}' is {told['dtype']}, and F32 is needed")
+    begin, end = told["data_offsets"]
+    array: Float32Array = content[begin:end].view("<f4").reshape(told["shape"])
+    return array

@@ -1,7 +1,7 @@
 """The backbone's layers as an ONNX graph, in float32 or with int8 weights, for ONNX Runtime on CPUs.
 
 At the sizes of one query (tens of positions) PyTorch spends more time between operations than in them. `build_graph` is
-`Backbone.run` and the head, nothing else; `tests/models/test_onnx_runner.py` holds it to the PyTorch reference. Other
+`Backbone.run` and the head, nothing else; `tests/models/test_onnx_network.py` holds it to the PyTorch reference. Other
 graphs over the same layers (see `intently.models.encoder.query_graph`) are written with `Writer`.
 
 With int8, weights have a scale a column and every row of activations one of its own, taken as it comes, so that a
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from intently.models.backbone import Backbone
-from intently.models.device import has_int8_products
+from intently.models.processor import has_int8_products
+from intently.models.weights import BackboneWeights
 
 _OPSET, _IR_VERSION = 20, 10
 _CONTRIB = "com.microsoft"  # the domain of ONNX Runtime's own operators
@@ -53,14 +53,13 @@ class Graph:
 
 
 class Writer:
-    """Writes the parts of the network, taking weights from the backbone's state."""
+    """Writes the parts of the network, taking the backbone's weights."""
 
-    def __init__(self, backbone: Backbone, int8: bool) -> None:
+    def __init__(self, weights: BackboneWeights, int8: bool) -> None:
         self.graph, self._int8 = Graph(), int8
         # Where neighbouring products are added in 16 bits, 255 · 64 · 2 fits and 255 · 127 · 2 does not.
         self._weight_levels = 127 if has_int8_products() else 64
-        self._weights = {name: value.detach().float().cpu().numpy() for name, value in backbone.state_dict().items()}
-        config = backbone.config
+        self._weights, config = weights.arrays, weights.config
         self._epsilon, self._num_heads = config.layer_norm_eps, config.num_attention_heads
         self._head_size = config.hidden_size // config.num_attention_heads
 
@@ -132,14 +131,14 @@ class Writer:
         return self.norm(hidden, f"{layer}.output_norm")
 
 
-def build_graph(backbone: Backbone, *, int8: bool) -> ModelProto:
+def build_graph(weights: BackboneWeights, *, int8: bool) -> ModelProto:
     """Return the model (hidden, mask, past keys and values) → (states, head states, grown keys and values).
 
     `hidden (B, P, D)` as from `Backbone.embed`; `mask (B, 1, P, K + P)` is added to attention scores: 0 where a
     position sees a key and very negative where not; `key_l`, `value_l` `(B, H, K, E)` are the past of layer l.
     """
-    config = backbone.config
-    writer, num_heads = Writer(backbone, int8), config.num_attention_heads
+    config = weights.config
+    writer, num_heads = Writer(weights, int8), config.num_attention_heads
     graph, size = writer.graph, config.hidden_size // num_heads
     inputs = [described("hidden", "B", "P", config.hidden_size), described("mask", "B", 1, "P", "T")]
     outputs = [described("states", "B", "P", config.hidden_size), described("head", "B", "P", config.hidden_size)]

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
-from intently.models.backbone import BackboneConfig
 from intently.models.tokenizer import METASPACE, Prefixes
+from intently.models.weights import BackboneConfig
 
 PREFIXES = Prefixes("query: ", "passage: ")
 _BLOCK = np.dtype([("scale", "<f2"), ("weights", "u1", 16)])

@@ -13,15 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, MissingDependencyError, SettingsError
-from intently.models.backbone import Backbone, BackboneConfig
-from intently.models.files import fill, read_config, read_prefixes, read_weights
+from intently.models.backbone import Backbone
+from intently.models.files import read_prefixes
 from intently.models.packed_e5 import PREFIXES, PackedE5
 from intently.models.tokenizer import StudentTokenizer
 from intently.models.vocabulary_cut import needed_tokens
+from intently.models.weights import BackboneConfig
 
 ENGLISH, MULTILINGUAL = "all-MiniLM-L6-v2", "multilingual-e5-small"
 AUTO = "auto"  # one of the two, as a catalogue's titles need it: see `intently.build.start`
@@ -86,8 +89,7 @@ class Checkpoint:
         weights = self.weights()
         if _OWN_WORDS not in weights:  # which a student that was trained before has under this name
             weights = head | _translated(weights, backbone.config, self.path)
-        state = weights
-        return grow_vocabulary(fill(backbone, state, self.path), self.tokenizer.vocab_size, seed)
+        return grow_vocabulary(backbone.fill(weights, self.path), self.tokenizer.vocab_size, seed)
 
 
 def checkpoint_path(checkpoint: str = ENGLISH) -> Path:
@@ -136,7 +138,7 @@ def open_checkpoint(checkpoint: str = ENGLISH) -> Checkpoint:
             raise ArtifactError(
                 f"{path / name} is missing; a checkpoint needs config, tokenizer and safetensors weights"
             )
-    config, prefixes = read_config(path / "config.json"), read_prefixes(path)
+    config, prefixes = BackboneConfig.read(path / "config.json"), read_prefixes(path)
     tokenizer = StudentTokenizer.load(path / "tokenizer.json", prefixes)
     file = path / "model.safetensors"
     return _opened(file, config, tokenizer, lambda rows: _bert_weights(file, config, rows))
@@ -165,6 +167,14 @@ def start_from(
     """Load what a training of these texts starts from: its first layers, with the vocabulary that they need."""
     fitted = open_checkpoint(checkpoint).fitted_to(texts)
     return fitted.backbone(num_layers, seed), fitted.tokenizer
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a `model.safetensors` file."""
+    try:
+        return load_file(path)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ArtifactError(f"{path} does not hold weights ({error})") from error
 
 
 def _bert_weights(path: Path, config: BackboneConfig, rows: IntArray) -> dict[str, Tensor]:

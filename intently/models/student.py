@@ -1,33 +1,35 @@
-"""The student: backbone and tokenizer together, reading texts once for both the embedding and the intentions."""
+"""The student: backbone and tokenizer together, reading texts once for both the embedding and the intentions.
+
+PyTorch is imported when it is to run the layers, or when the backbone itself is asked for, as training does. A student
+that is loaded for ONNX Runtime does without.
+"""
 
 import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
-from torch import Tensor
 
 from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
-from intently.files import atomic_write, write_text
-from intently.intentions.decode import ConstrainedDecoder
+from intently.files import write_text
+from intently.intentions.decode import ConstrainedDecoder, States
 from intently.intentions.trie import Trie
-from intently.models.backbone import Backbone, LayerCache
-from intently.models.device import autocast
-from intently.models.files import fill, read_config, read_prefixes, read_weights
-from intently.models.onnx_runner import OnnxRunner
-from intently.models.output import OutputRows
+from intently.models.files import read_prefixes
+from intently.models.network import Network, Past, need_torch
 from intently.models.prompt import Ancestry
 from intently.models.tokenizer import StudentTokenizer, TextKind
+from intently.models.weights import BackboneConfig, BackboneWeights
 
-# Input states, past and visibility to states, head states and grown past: `Backbone.forward`, or what stands for it.
-Forward = Callable[[Tensor, LayerCache, Tensor], tuple[Tensor, Tensor, LayerCache]]
+if TYPE_CHECKING:
+    from intently.models.backbone import Backbone
 
 
 class Runtime(StrEnum):
@@ -65,15 +67,57 @@ def check_tokens(settings: object, *names: str, positions: int, longest: int = 0
 class Student:
     """A trained backbone ready for use; on CPU by default, and on whatever device its backbone was moved to."""
 
-    def __init__(self, backbone: Backbone, tokenizer: StudentTokenizer) -> None:
+    def __init__(
+        self,
+        backbone: Union["Backbone", BackboneWeights],
+        tokenizer: StudentTokenizer,
+        runtime: Runtime = Runtime.TORCH,
+        num_threads: int = 1,
+    ) -> None:
+        """Weights alone become a backbone when PyTorch is to run them. `num_threads` are ONNX Runtime's."""
         if backbone.config.vocab_size != tokenizer.vocab_size:
             raise ArtifactError(
                 f"the backbone knows {backbone.config.vocab_size} tokens, the tokenizer {tokenizer.vocab_size}"
             )
-        self.backbone = backbone.eval()
-        self.tokenizer = tokenizer
-        self.runtime = Runtime.TORCH
-        self._forward: Forward = backbone
+        self._held, self._num_threads = backbone, num_threads
+        if not isinstance(backbone, BackboneWeights):
+            backbone.eval()
+        self.tokenizer, self.runtime = tokenizer, runtime
+
+    @property
+    def config(self) -> BackboneConfig:
+        """The backbone's sizes."""
+        return self._held.config
+
+    @property
+    def backbone(self) -> "Backbone":
+        """The backbone as PyTorch has it. Cost: a copy of the weights, if only these were loaded."""
+        if isinstance(self._held, BackboneWeights):
+            need_torch()
+            from intently.models.backbone import Backbone
+
+            self._held = Backbone.of(self._held).eval()
+        return self._held
+
+    @property
+    def device(self) -> str:
+        """What kind of device the weights are on, as PyTorch calls it."""
+        return "cpu" if isinstance(self._held, BackboneWeights) else self._held.head_bias.device.type
+
+    @cached_property
+    def _network(self) -> Network:
+        if self.runtime is Runtime.TORCH:
+            from intently.models.torch_network import TorchNetwork
+
+            return TorchNetwork(self.backbone)
+        from intently.models.onnx_network import OnnxNetwork
+
+        return OnnxNetwork(self.weights, int8=self.runtime is Runtime.ONNX_INT8, num_threads=self._num_threads)
+
+    @property
+    def weights(self) -> BackboneWeights:
+        """The backbone's weights as arrays, which share the memory of those on the CPU."""
+        return self._held if isinstance(self._held, BackboneWeights) else self._held.weights()
 
     def use(self, runtime: Runtime, num_threads: int = 1) -> "Student":
         """Return this student, its weights shared, with layers that `runtime` runs on `num_threads` threads.
@@ -81,47 +125,39 @@ class Student:
         PyTorch has its own setting for threads (`intra_op_threads`). Raises `SettingsError` for ONNX Runtime if the
         student is not on the CPU.
         """
-        student = Student(self.backbone, self.tokenizer)
-        if runtime is not Runtime.TORCH:
-            if (device := self.backbone.head_bias.device).type != "cpu":
-                raise SettingsError(f"runtime '{runtime}' is for CPUs and the student is on {device}; use 'torch'")
-            student.runtime = runtime
-            student._forward = OnnxRunner(self.backbone, int8=runtime is Runtime.ONNX_INT8, num_threads=num_threads)
+        if runtime is not Runtime.TORCH and self.device != "cpu":
+            raise SettingsError(f"runtime '{runtime}' is for CPUs and the student is on {self.device}; use 'torch'")
+        if runtime is Runtime.TORCH:
+            self.backbone  # noqa: B018  # opened here, so that both share it
+        student = Student(self._held, self.tokenizer, runtime, num_threads)
+        student._network  # noqa: B018  # made now, and not while a query waits
         return student
 
     def on(self, device: str) -> "Student":
         """Return this student for reading on a device: itself if it is on such a one, else a copy run by PyTorch."""
-        if torch.device(device).type == self.backbone.head_bias.device.type:
+        if device.partition(":")[0] == self.device:
             return self
-        return Student(copy.deepcopy(self.backbone).to(torch.device(device)), self.tokenizer)
+        return Student(copy.deepcopy(self.backbone).to(device), self.tokenizer)
 
     @property
     def dimension(self) -> int:
         """Size D of the embeddings."""
-        return self.backbone.config.hidden_size
+        return self.config.hidden_size
 
     @property
     def speaks(self) -> bool:
         """Whether the head was trained to say intentions: a pretrained encoder begins without one, its biases 0."""
-        return bool(self.backbone.head_bias.any())
+        return bool(self.weights.arrays["head_bias"].any())
 
     @property
     def positions(self) -> int:
         """Tokens that a text with its marks and an intention after it may have together, beside the longest prefix."""
-        return self.backbone.config.max_position_embeddings - self.tokenizer.num_prefix_tokens
+        return self.config.max_position_embeddings - self.tokenizer.num_prefix_tokens
 
-    @torch.inference_mode()
     def read(self, texts: Sequence[str], max_tokens: int, kind: TextKind = TextKind.QUERY) -> Reading:
         """Read texts of a kind once, bidirectionally; longer ones are cut at `max_tokens`, the kind's prefix aside."""
         token_ids, lengths = self.tokenizer.encode(texts, max_tokens, kind)
-        device = self.backbone.head_bias.device
-        ids, num = torch.from_numpy(token_ids).to(device), torch.from_numpy(lengths).to(device)
-        places = torch.arange(ids.shape[1], device=device)
-        visible = (places < num[:, None])[:, None, None, :].expand(-1, 1, len(places), -1)
-        states, head, past = self._forward(self.backbone.embed(ids, places, segment=0), [], visible)
-        embeddings = self.backbone.pool(states, num).cpu().numpy()
-        last = self.backbone.last_state(head, num)
-        return Reading(embeddings, StudentPrompt(self.backbone, self._forward, past, num, last))
+        return read_tokens(self._network, token_ids, lengths)
 
     def batches(
         self,
@@ -133,13 +169,19 @@ class Student:
     ) -> Iterator[tuple[IntArray, Reading]]:
         """Read many texts in batches of similar length; yields (rows, their reading). bfloat16 where fast."""
         order = np.argsort([len(text) for text in texts], kind="stable")
-        device = self.backbone.head_bias.device
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            with autocast(device):
+            with self._autocast():
                 yield rows, self.read([texts[row] for row in rows], max_tokens, kind)
             if progress:
                 progress(start + len(rows), len(order))
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.runtime is not Runtime.TORCH:
+            return nullcontext()
+        from intently.models.device import autocast
+
+        return autocast(self.backbone.head_bias.device)
 
     def embed(
         self,
@@ -156,47 +198,55 @@ class Student:
         return embeddings
 
     def decoder(self, trie: Trie, like: ConstrainedDecoder | None = None) -> ConstrainedDecoder:
-        """Return a decoder of the trie's intentions; `like` is one of another version of the trie."""
-        output = OutputRows(self.backbone.word_embeddings.weight, self.backbone.head_bias)
-        return ConstrainedDecoder(trie, output, self.tokenizer.sep_id, like=like)
+        """Return a decoder of what this student reads; `like` is one of another version of the trie."""
+        return ConstrainedDecoder(trie, self._network.output(), self.tokenizer.sep_id, like=like)
 
     def save(self, directory: Path) -> None:
         """Write config.json, tokenizer.json and model.safetensors into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         prefixes = {f"{kind}_prefix": text for kind, text in asdict(self.tokenizer.prefixes).items()}
-        write_text(directory / "config.json", json.dumps(asdict(self.backbone.config) | prefixes, indent=1))
+        write_text(directory / "config.json", json.dumps(asdict(self.config) | prefixes, indent=1))
         write_text(directory / "tokenizer.json", self.tokenizer.definition)
-        with atomic_write(directory / "model.safetensors") as file:
-            file.write(save(self.backbone.state_dict()))
+        self.weights.save(directory / "model.safetensors")
 
     @classmethod
     def load(cls, directory: Path) -> "Student":
         """Load what `save` wrote; raise `ArtifactError` naming the file that does not fit."""
-        path = directory / "model.safetensors"
-        backbone = fill(Backbone(read_config(directory / "config.json")), read_weights(path), path)
+        config = BackboneConfig.read(directory / "config.json")
+        weights = BackboneWeights.load(config, directory / "model.safetensors")
         tokenizer = StudentTokenizer.load(directory / "tokenizer.json", read_prefixes(directory))
         try:
-            return cls(backbone, tokenizer)
+            return cls(weights, tokenizer)
         except ArtifactError as error:
             raise ArtifactError(f"{directory}: {error}") from error
+
+
+def read_tokens(network: Network, token_ids: IntArray, lengths: IntArray) -> Reading:
+    """Read texts `token_ids (B, S)` of `lengths (B,)`, padded on the right."""
+    num_texts, num_source = token_ids.shape
+    places = np.arange(num_source)
+    visible = np.broadcast_to((places < lengths[:, None])[:, None, None], (num_texts, 1, num_source, num_source))
+    states, head, past = network.run(network.embed(token_ids, places, segment=0), [], visible)
+    last = head[np.arange(num_texts), lengths - 1]  # of the final [SEP], which predicts the first token
+    return Reading(network.pool(states, lengths), StudentPrompt(network, past, num_source, lengths, last))
 
 
 class StudentPrompt:
     """B texts that the student has read, to be led on beam by beam (the `Prompt` of `intently.intentions.decode`)."""
 
-    def __init__(self, backbone: Backbone, forward: Forward, past: LayerCache, lengths: Tensor, last: Tensor) -> None:
-        self._backbone, self._forward, self._source, self._last = backbone, forward, past, last
-        self._lengths = lengths
+    def __init__(self, network: Network, past: Past, num_source: int, lengths: IntArray, last: States) -> None:
+        """`past` is of `num_source` positions S; `last (B, D)` are the states that predict the first token."""
+        self._network, self._source, self._num_source = network, past, num_source
+        self._lengths, self._last = lengths, last
 
-    def first(self) -> Tensor:
+    def first(self) -> States:
         """Begin after the texts alone; return the states (B, D) that predict the first token."""
-        self._past, self._ancestry = self._source, Ancestry(self._lengths, self._source[0][0].shape[2])
+        self._past, self._ancestry = self._source, Ancestry(self._lengths, self._num_source)
         return self._last
 
-    @torch.inference_mode()
-    def advance(self, parents: IntArray, tokens: IntArray) -> Tensor:
+    def advance(self, parents: IntArray, tokens: IntArray) -> States:
         """Give beam w of prompt b the token `tokens[b, w]` after its `parents[b, w]`; return states (B, W, D)."""
         at, seen = self._ancestry.advance(parents)
-        hidden = self._backbone.embed(torch.from_numpy(tokens).to(at.device), at, segment=1)
-        _, head, self._past = self._forward(hidden, self._past, seen[:, None])
+        hidden = self._network.embed(tokens, at, segment=1)
+        _, head, self._past = self._network.run(hidden, self._past, seen[:, None])
         return head

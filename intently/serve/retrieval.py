@@ -100,7 +100,7 @@ def _query(body: QueryBody, place: str) -> Query:
         raise problem from None
 
 
-_USER_FIELDS = ("country", "language", "device", "time", "time_zone", "audiences")
+_USER_FIELDS = ("country", "language", "device", "time", "time_zone", "audiences", "attributes")
 
 
 def _deadline_ms(service: Service, bodies: list[QueryBody], is_list: bool) -> float:

@@ -16,7 +16,7 @@ from intently.catalog import checked_user
 from intently.catalog.columns import MAX_LENGTHS, MAX_LIST_LENGTH, MAX_OTHER_LENGTH
 from intently.errors import InputError
 from intently.filters import MAX_LENGTH as MAX_FILTER_LENGTH
-from intently.frozen import EMPTY
+from intently.frozen import EMPTY, frozen
 from intently.serve.problems import of_input_error
 from intently.types import MAX_COLUMNS, MAX_EXCLUDED, MAX_QUERY_LENGTH, Ad, Channel, Request, Span, UserContext, Verdict
 
@@ -40,11 +40,13 @@ class UserBody(Body):
     time: datetime | None = None
     time_zone: str | None = None
     audiences: Annotated[list[str], Meta(max_length=MAX_LIST_LENGTH)] | None = None
+    attributes: Annotated[dict[str, Any], Meta(description="what else the targeting of ads may ask about")] = {}
 
     def context(self) -> UserContext:
         """Return the user as the engine knows users; raise `InputError` for a value that is not understood."""
         audiences = None if self.audiences is None else frozenset(self.audiences)
-        user = UserContext(self.country, self.language, self.device, self.time, audiences, self.time_zone)
+        attributes = frozen(self.attributes, "attributes")  # equal requests are found by their hash, and answered once
+        user = UserContext(self.country, self.language, self.device, self.time, audiences, self.time_zone, attributes)
         checked_user(user)
         return user
 

@@ -16,7 +16,7 @@ from intently.catalog.targeting_values import country, device, language
 from intently.errors import InputError
 from intently.filters import AllOf, AnyOf, Compare, Expression, Has, IsMissing, Not, OneOf
 from intently.filters.expressions import Leaf
-from intently.snapshot.attributes import SET_FIELDS
+from intently.snapshot.attributes import SET_FIELDS, TEXT_FIELDS
 from intently.snapshot.values import Kind, Values, kind_of
 from intently.types import EVERYTHING, Request
 
@@ -132,6 +132,8 @@ def _holds(leaf: Leaf, snapshot: "Snapshot") -> Mask:
             return missing
         assert isinstance(leaf, Has)
         return attributes.sets[own].holding(_item(own, leaf.value))
+    if own in TEXT_FIELDS:
+        return Values.of_texts(attributes.texts()[own]).holds(leaf)
     return np.concatenate([segment.values(own).holds(leaf) for segment in snapshot.segments])
 
 

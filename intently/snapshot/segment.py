@@ -1,18 +1,23 @@
 """A segment: some ads with their content and all indexes of it. It never changes."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from intently.arrays import IntArray, Mask
 from intently.catalog import Catalog
+from intently.index.keywords import KeywordIndex
 from intently.index.lexical import LexicalIndex
 from intently.index.postings import Postings
 from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
+from intently.rules.keyword import has_match_type
+from intently.rules.presets import MatchRules
 from intently.snapshot.values import Values
 from intently.types import Span
 
@@ -44,6 +49,7 @@ class Segment:
     titles: TitleTerms
     tokens: TokenVectors | None = None
     _values: dict[str, Values] = field(default_factory=dict, init=False)  # that filters have asked for
+    _keywords: dict[MatchRules, KeywordIndex] = field(default_factory=dict, init=False)
 
     @classmethod
     def build(
@@ -103,18 +109,48 @@ class Segment:
             self._values[name] = found
         return found
 
-    def warmed(self) -> "Segment":
-        """Return this segment after computing everything that the first query would otherwise wait for."""
+    @cached_property
+    def has_match_types(self) -> bool:
+        """Whether any ad has a keyword with the marks of a match type."""
+        distinct = pc.unique(self.content.column("keywords").combine_chunks().flatten()).to_pylist()
+        return any(map(has_match_type, distinct))
+
+    def keywords(self, rules: MatchRules) -> KeywordIndex:
+        """Return the index of the ads' keywords. Computed once, 20 µs a keyword; two threads may do it twice."""
+        found = self._keywords.get(rules)
+        if found is None:
+            found = KeywordIndex.build(self.content.column("keywords").to_pylist(), rules).warmed()
+            self._keywords[rules] = found
+        return found
+
+    @property
+    def known_keywords(self) -> KeywordIndex | None:
+        """The index of the ads' keywords, if it has been made."""
+        return next(iter(self._keywords.values()), None)
+
+    def remember(self, keywords: KeywordIndex) -> None:
+        """Take an index of the ads' keywords that was made before."""
+        self._keywords[keywords.rules] = keywords.warmed()
+
+    def warmed(self, rules: MatchRules | None = None) -> "Segment":
+        """Return this segment after computing everything that the first query would otherwise wait for.
+
+        `rules` are those that keywords match by.
+        """
         _ = self.vectors and self.vectors.stage, self.lexical.word_table
+        if rules and self.has_match_types:
+            self.keywords(rules)
         return self
 
     def numbered(self, first: int) -> "Segment":
         """Return this segment with its ads numbered from `first` on."""
-        return replace(self, numbers=np.arange(first, first + self.num_rows))
+        numbered = replace(self, numbers=np.arange(first, first + self.num_rows))
+        numbered._keywords.update(self._keywords)
+        return numbered
 
     def concatenated(self, other: "Segment") -> "Segment":
         """Return a segment of these ads and, after them, those of `other`. Cost: a copy of all but the vectors."""
-        return Segment(
+        both = Segment(
             np.concatenate((self.numbers, other.numbers)),
             pa.concat_tables([self.content, other.content]).combine_chunks(),
             self.postings.concatenated(other.postings),
@@ -123,12 +159,15 @@ class Segment:
             self.titles.concatenated(other.titles),
             _concatenated(self.tokens, other.tokens),
         )
+        for rules, index in list(self._keywords.items()):
+            both._keywords[rules] = index.concatenated(other.keywords(rules))
+        return both
 
     def kept(self, mask: Mask) -> "Segment":
         """Return a segment of the ads where `mask (S,)` holds, in their order; itself if that is all of them."""
         if mask.all():
             return self
-        return Segment(
+        kept = Segment(
             self.numbers[mask],
             self.content.filter(pa.array(mask)),
             self.postings.kept(mask),
@@ -137,6 +176,9 @@ class Segment:
             self.titles.kept(mask),
             self.tokens.kept(mask) if self.tokens else None,
         )
+        for rules, index in list(self._keywords.items()):
+            kept._keywords[rules] = index.kept(mask)
+        return kept
 
 
 _Part = TypeVar("_Part", VectorIndex, TokenVectors)

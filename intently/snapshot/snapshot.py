@@ -7,7 +7,7 @@ Removed ads stay in place, masked, until segments are merged. Attributes lie apa
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from intently.arrays import IntArray, Mask
 from intently.catalog import Catalog, CheckedUser
 from intently.catalog.columns import SCHEMA
-from intently.filters import Expression
+from intently.filters import Expression, OneOf
+from intently.filters.expressions import MAX_VALUES
 from intently.index.lexical import query_reader
+from intently.rules.presets import PRESETS, MatchRules
 from intently.snapshot.attributes import ATTRIBUTE_FIELDS, Attributes
 from intently.snapshot.columns import matching
+from intently.snapshot.lists import BLOCKED_BY, SharedLists
 from intently.snapshot.segment import Segment
 from intently.text.query_text import QueryReader
-from intently.types import Ad
+from intently.types import Ad, BlockList
 
 _CACHE_BYTES = 8 << 20  # of the masks of filters that a snapshot keeps
 
@@ -45,14 +48,21 @@ class Snapshot:
     reader: QueryReader
     known_words: Container[str] = frozenset()
     seq: int = 0
+    lists: SharedLists = field(default_factory=SharedLists)
 
     @classmethod
     def of(
-        cls, segment: Segment, attributes: Attributes, known_words: Container[str] = frozenset(), seq: int = 0
+        cls,
+        segment: Segment,
+        attributes: Attributes,
+        known_words: Container[str] = frozenset(),
+        seq: int = 0,
+        rules: MatchRules = PRESETS["google"],
     ) -> "Snapshot":
-        """Return the snapshot of one segment, all ads living."""
-        segments, alive = (segment.warmed(),), np.ones(segment.num_rows, dtype=np.bool_)
-        return cls(segments, attributes, alive, _reader(segments, known_words), known_words, seq)
+        """Return the snapshot of one segment, all ads living. `rules` say what keywords match."""
+        segments, alive = (segment.warmed(rules),), np.ones(segment.num_rows, dtype=np.bool_)
+        lists = SharedLists(rules)
+        return cls(segments, attributes, alive, _reader(segments, known_words), known_words, seq, lists)
 
     @property
     def num_rows(self) -> int:
@@ -118,9 +128,46 @@ class Snapshot:
         there[there] = self.alive[rows[there]]
         return np.where(there, rows, -1)
 
-    def eligible(self, user: CheckedUser) -> Mask:
-        """Return which rows (N,) may be shown: living, active, and wanting this user."""
-        return self.attributes.eligible(user) & self.alive
+    @property
+    def rules(self) -> MatchRules:
+        """What keywords match."""
+        return self.lists.rules
+
+    @cached_property
+    def has_match_types(self) -> bool:
+        """Whether any ad has a keyword with a match type."""
+        return any(segment.has_match_types for segment in self.segments)
+
+    def eligible(self, user: CheckedUser, query: str = "") -> Mask:
+        """Return which rows (N,) may be shown to a user for a query: living, active, admitted by every rule."""
+        mask = self.attributes.eligible(user) & self.alive
+        if self.lists.values:
+            mask &= ~self._blocked
+        if not query:
+            return mask
+        refused = self.attributes.refusing(query, self.known_words)
+        if refused is not None:
+            mask &= ~refused
+        if self.lists.names:
+            found = self.lists.matching(query, self.known_words)
+            if BlockList.TERMS in found:
+                mask[:] = False
+            elif found:
+                mask &= ~self.attributes.sets["negative_lists"].holding_any(found)
+        return mask
+
+    @cached_property
+    def _blocked(self) -> Mask:
+        """Which rows (N,) a block list names."""
+        blocked = np.zeros(self.num_rows, dtype=np.bool_)
+        for block, name in BLOCKED_BY.items():
+            values = self.lists.blocked(block)
+            if name == "labels":
+                blocked |= self.attributes.sets[name].holding_any(values)
+                continue
+            for start in range(0, len(values), MAX_VALUES):
+                blocked |= matching(OneOf(name, values[start : start + MAX_VALUES]), self)
+        return blocked
 
     def matching(self, expression: Expression) -> Mask:
         """Return which rows (N,) a condition is true of; do not change the result.
@@ -161,7 +208,7 @@ class Snapshot:
 
     def appended(self, new: Segment, catalog: Catalog) -> "Snapshot":
         """Return these ads and, after them, those of `new`, whose attributes are those of `catalog`."""
-        segments = (*self.segments, new.warmed())
+        segments = (*self.segments, new.warmed(self.rules))
         return replace(
             self,
             segments=segments,
@@ -176,6 +223,10 @@ class Snapshot:
         alive[np.array(ad_rows, dtype=np.int64)] = False
         return replace(self, alive=alive)
 
+    def with_list(self, name: str, values: tuple[str, ...]) -> "Snapshot":
+        """Return these ads with other values of a list that they share; without values it is gone."""
+        return replace(self, lists=self.lists.having(name, values).warmed())
+
     def patched(self, ad_rows: Sequence[int], fields: Sequence[dict[str, Any]]) -> "Snapshot":
         """Return these ads with other attributes in some rows."""
         return replace(self, attributes=self.attributes.changed(ad_rows, fields))
@@ -189,7 +240,7 @@ class Snapshot:
         merged = parts.pop()
         for part in reversed(parts):  # from the youngest, as older ones are larger: so each is copied once, or nearly
             merged = part.concatenated(merged)
-        return merged.warmed()
+        return merged.warmed(self.rules)
 
     def rebased(self, before: "Snapshot", first: int, last: int, merged: Segment) -> "Snapshot":
         """Return these ads with `merged` in the place of the segments that it was made of.

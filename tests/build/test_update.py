@@ -8,13 +8,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from intently.build.update import update_engine
+from intently.build.update import reading_of, update_engine
+from intently.catalog.reading import FeedSettings
 from intently.engine import layout
 from intently.engine.current import CurrentEngine
 from intently.engine.engine import Engine
 from intently.errors import InputError
 from intently.generation import current_id, list_generations, open_generation
-from intently.types import Ad, Channel, Delete, Patch, Put, Request
+from intently.types import Ad, BlockList, Channel, Delete, Patch, Put, PutList, Request
 from tests.engine.small_engine import ADS, QUERIES, make_engine, save
 
 TODAY = [
@@ -160,6 +161,37 @@ def test_a_running_engine_goes_over_to_it(root, tmp_path):
     assert (answer.generation, answer.ads[0].ad_id) == (report.generation, "new")
 
 
+def test_lists_that_ads_share_outlive_restarts_updates_and_compaction(root, tmp_path):
+    """Generations hold ads alone, so lists have to come from the log at every start."""
+    feed = [replace(ad, negative_lists=("account",) if ad.ad_id == "new" else ()) for ad in TODAY]
+    wanted = {"account": ("cheap", "免费"), BlockList.ADS: ("pan",)}
+
+    def check(current: CurrentEngine) -> None:
+        assert current.engine.snapshot.lists.values == wanted
+        assert [ad.ad_id for ad in current.answer(Request("pan", channel=Channel.LEXICAL))] == []
+
+    with CurrentEngine(root) as current:
+        before = [ad.ad_id for ad in current.answer(Request("pan", channel=Channel.LEXICAL))]
+        assert before == ["pan"]
+        current.apply([PutList("account", ("other",)), PutList(BlockList.ADS, ("pan",)), PutList("gone", ("x",))])
+        current.apply([PutList("account", ("cheap", "免费")), PutList("gone", ())])
+        check(current)
+    with CurrentEngine(root) as current:
+        check(current)
+        current.own()
+        for _ in range(2):  # the second time the generation that did not know the lists is not the oldest any more
+            update_engine(root, write(tmp_path / "ads.jsonl", feed), keep=1)
+            feed = [replace(ad, bid=0.7) for ad in feed]
+            assert current.refresh()
+            check(current)
+            current.compact()
+            check(current)
+        assert "new" in [ad.ad_id for ad in current.answer(Request("red garden hose"))]
+        assert "new" not in [ad.ad_id for ad in current.answer(Request("cheap red garden hose"))]
+    with CurrentEngine(root) as current:
+        check(current)
+
+
 def test_days_of_coming_and_going_leave_nothing_behind(root, tmp_path):
     days = [write(tmp_path / "even.jsonl", TODAY), write(tmp_path / "odd.jsonl", ADS)]
 
@@ -177,3 +209,46 @@ def test_days_of_coming_and_going_leave_nothing_behind(root, tmp_path):
     grown = {name: size - settled[name] for name, size in sizes().items() if size > settled[name]}
     assert grown == {}
     assert len(list_generations(root)) == 3
+
+
+MERCHANT = """<?xml version="1.0"?>
+<rss version="2.0" xmlns:g="http://base.google.com/ns/1.0"><channel><title>Shop</title>
+<item><g:id>new</g:id><g:title>Red garden hose</g:title><g:availability>in_stock</g:availability>
+<g:gebot>0,50 EUR</g:gebot></item>
+<item><g:id>neu</g:id><g:title>红色电钻</g:title><g:availability>out_of_stock</g:availability>
+<g:gebot>1,250 EUR</g:gebot></item></channel></rss>
+"""
+
+
+def test_feeds_of_the_trade_update_as_they_build(root, tmp_path):
+    """Several files, an export, columns that are told, and what a status column leaves unsaid in a partial feed."""
+    (tmp_path / "feed.xml").write_text(MERCHANT, encoding="utf-8")
+    (tmp_path / "more.csv").write_text(f"Artikelnummer;Titel\n{ADS[0].ad_id};{ADS[0].title}\n", encoding="utf-8")
+    files = [tmp_path / "feed.xml", tmp_path / "more.csv"]
+    comma = FeedSettings(decimal="comma")
+    (tmp_path / "open.csv").write_text("id,title,bid\na,b,1.250\n", encoding="utf-8")
+    with pytest.raises(InputError, match="--decimal"):
+        update_engine(root, tmp_path / "open.csv")
+    report = update_engine(root, files, feed=comma, columns={"gebot": "bid"}, max_ended=1.0)
+    assert (report.num_came, report.num_ads) == (2, 3)
+    engine = Engine.load(root)
+    assert [(ad.ad_id, ad.bid, ad.status) for ad in (engine.ad("new"), engine.ad("neu"))] == [
+        ("new", 0.5, "active"), ("neu", 1.25, "paused"),
+    ]  # fmt: skip
+    (tmp_path / "delta.csv").write_text(
+        "id,availability,cpc_bid_micros\nneu,in stock,\nnew,,400000\n", encoding="utf-8"
+    )
+    report = update_engine(root, tmp_path / "delta.csv", partial=True)
+    assert dict(report.num_changes_of) == {"status": 1, "bid": 1, "payload": 1}
+    engine = Engine.load(root)
+    assert [(ad.bid, ad.status) for ad in (engine.ad("new"), engine.ad("neu"))] == [(0.4, "active"), (1.25, "active")]
+
+
+def test_an_update_reads_columns_as_the_build_did(root):
+    with open_generation(root) as found:
+        assert reading_of(found.manifest.settings, FeedSettings(), {}).columns == {}
+    built = {"columns": {"Max CPC": "bid"}, "feed": {"decimal": "comma", "format": "csv"}}
+    reading = reading_of(built, FeedSettings(), {"Was": "title"})
+    assert (reading.decimal, reading.format) == ("comma", "")
+    assert reading.columns == {"max_cpc": "bid", "was": "title"}
+    assert reading_of(built, FeedSettings(decimal="point"), {"Bid": "bid"}).columns == {"bid": "bid"}

@@ -77,12 +77,12 @@ EDITOR = with_fields(
         "* | paused | Trail Running Shoes",
         "* | ended | Trail Shoes 2023 Collection",
         layout="google-ads",
-        said=("1 negative keywords", "bids of 2 keywords are not used", "exclude no query"),
+        said=("1 negative keywords", "bids of 2 keywords are not used", "match types of keywords: 2 phrase, 2 exact"),
     ),
     {
         "US | Search | Kettles / Electric Kettles / 2afc13898008": {
             "bid": 0.85,
-            "keywords": ("electric kettle", "tea kettle electric"),
+            "keywords": ('"electric kettle"', "[tea kettle electric]"),
             "description": "Free 2-Day Shipping. Official Kettlewell® Store. Boil 1.7 L in under 4 minutes. "
             "Auto shut-off. 30-day returns.",
             "negative_keywords": ("free",),
@@ -160,8 +160,8 @@ EXPECTED: dict[str, Expected] = {
     "google_ads_editor_export_utf8.csv": EDITOR,
     "google_ads_flattened_by_hand.csv": with_fields(
         read("601234567890 | active | Electric Kettles from $24", "601234567891 | paused | Kettle Sale – Up To 40% Off",
-             "601234567892 | ended | Trail Running Shoes", said=("'Max CPC' is in USD", "exclude no query")),
-        {"601234567890": {"bid": 1.1, "keywords": ("electric kettle", "water boiler", "tea kettle electric"),
+             "601234567892 | ended | Trail Running Shoes", said=("'Max CPC' is in USD", "match types of keywords: 1 phrase, 1 exact", "negative keywords of 1 ads")),
+        {"601234567890": {"bid": 1.1, "keywords": ("electric kettle", '"water boiler"', "[tea kettle electric]"),
                           "negative_keywords": ("free", "used"), "countries": ("US",)},
          "601234567892": {"countries": ("US", "CA")}},
     ),
@@ -199,7 +199,7 @@ EXPECTED: dict[str, Expected] = {
         read("78240001 | active | Electric Kettles", "78240002 | ended | Glass Kettles",
              "78240003 | active | Kettles on sale", layout="microsoft-bulk",
              said=("1 negative keywords", "bids of 1 keywords are not used")),
-        {"78240001": {"keywords": ("electric kettle",), "negative_keywords": ("free",), "bid": None,
+        {"78240001": {"keywords": ('"electric kettle"',), "negative_keywords": ('"free"',), "bid": None,
                       "description": "Free Shipping. Boil 1.7 L in under 4 minutes."},
          "78240003": {"keywords": (), "description": "Up to 40% off."}},
     ),
@@ -207,8 +207,8 @@ EXPECTED: dict[str, Expected] = {
     "name_is_campaign_name.csv": read("1 | active | Electric Kettle 1.7 L", "2 | active | Glass Kettle"),
     "negative_keywords_and_match_types.tsv": with_fields(
         read("n1 | active | Kettle store", "n2 | active | Used kettles bargain", "n3 | active | Teapots",
-             said=("match types of keywords are not used", "exclude no query")),
-        {"n1": {"keywords": ("electric kettle", "tea kettle", "water boiler", "gooseneck kettle"),
+             said=("match types of keywords: 1 exact, 1 phrase, 1 broad with marks", "negative keywords of 1 ads")),
+        {"n1": {"keywords": ("electric kettle", "[tea kettle]", '"water boiler"', "+gooseneck +kettle"),
                 "negative_keywords": ("used", "cheap", "free")}},
     ),
     "null_values.jsonl": refused(r":2 field 'title': empty; give every row one"),

@@ -97,7 +97,7 @@ def test_load_refuses_what_it_cannot_trust(catalog, tmp_path):
     for table in (catalog.table, pa.table({"ad_id": ["a"]}).replace_schema_metadata({"intently.catalog": "1"})):
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
-        with pytest.raises(ArtifactError, match="not a catalogue of version 2"):
+        with pytest.raises(ArtifactError, match="not a catalogue of version 3"):
             Catalog.load(path)
 
 

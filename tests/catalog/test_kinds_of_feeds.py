@@ -136,7 +136,7 @@ def test_content_api(tmp_path):
 
 def test_micros_and_negatives(tmp_path):
     (ad,) = ads_of(tmp_path / "ads.tsv", "id\ttitle\tcpc_bid_micros\tnegatives\na\tb\t450000\tfree, used\n")
-    assert (ad.bid, ad.payload["negative_keywords"]) == (0.45, ("free", "used"))
+    assert (ad.bid, ad.negative_keywords) == (0.45, ("free", "used"))
 
 
 @pytest.mark.parametrize(("values", "numbers", "mark"), [

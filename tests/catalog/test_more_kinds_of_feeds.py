@@ -247,3 +247,13 @@ def test_what_is_mapped_for_a_build_need_not_be_in_the_next_feed(tmp_path):
         assert read_ads(tmp_path / "ads.csv", reading=reading).catalog.ad(0).title == "Kettle"
     said = Reading(columns={"Other": "title"}, usual={"Was": "title"})
     assert said.columns == {"other": "title"}
+
+
+def test_a_column_that_is_mapped_may_be_in_one_of_several_files(tmp_path):
+    for name, text in (("a.csv", "id,Was,Max CPC\n1,Kettle,0.4\n"), ("b.csv", "id,title\n2,Cup\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    catalog = read_ads(paths, reading=Reading(columns={"was": "title"})).catalog
+    assert [(ad.title, ad.bid) for ad in (catalog.ad(0), catalog.ad(1))] == [("Kettle", 0.4), ("Cup", None)]
+    with pytest.raises(InputError, match="no file has a column 'waz' to read as title"):
+        read_ads([paths[1], paths[1]], skip_bad=True, reading=Reading(columns={"Waz": "title"}))

@@ -84,6 +84,20 @@ def test_options_and_settings_say_what_a_file_does_not(tmp_path):
     assert isinstance(run(ads, "--format", "excel").exception, InputError)
 
 
+def test_near_duplicates(tmp_path):
+    """One word is another one, or the order is: in English and in Chinese; variants of a group are told as such."""
+    titles = ["Electric kettle 1.7 litres red", "Electric kettle 1.7 litres blue", "Red electric kettle, 1.7 litres",
+              "ELECTRIC KETTLE 1.7 LITRES RED", "Glass kettle 1.7 litres of steel", "电热水壶 红色", "电热水壶 蓝色",
+              "Kettle red", "Kettle blue", "Trail running shoes for men", "Trail running shoes for women"]  # fmt: skip
+    path = tmp_path / "ads.tsv"
+    rows = "".join(f"a{at}\t{title}\t{'g' if at > 8 else ''}\n" for at, title in enumerate(titles))
+    path.write_text("ad_id\ttitle\titem_group_id\n" + rows, encoding="utf-8")
+    found = json.loads(run(path, "--json").stdout)
+    assert [pair[:2] for pair in found["near_titles"]] == [["a0", "a1"], ["a0", "a2"], ["a5", "a6"]]
+    assert (found["num_near_titles"], found["num_same_titles"], found["num_variants"]) == (3, 1, 2)
+    assert "3 ads have nearly the title of an earlier one" in run(path).output
+
+
 def test_keyword_conflicts_and_long_titles(tmp_path):
     path = tmp_path / "ads.tsv"
     path.write_text(

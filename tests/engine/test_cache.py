@@ -149,7 +149,7 @@ def test_a_cache_changes_no_answer(engine, tmp_path, channel, batch_size):
 
 def test_what_is_cached_is_not_computed(engine, tmp_path):
     cached = with_cache(engine, tmp_path / CACHE_FILE, ["red pan"])
-    stages = {"search", "fuse", "explain", "cache"}
+    stages = {"rules", "search", "fuse", "explain", "cache"}
     assert set(cached.retrieve(" RED pan", channel=Channel.INTENTION).timings_ms) == stages
     assert set(cached.retrieve("red pan").timings_ms) == stages | {"encode"}
     assert set(cached.retrieve("blue pan").timings_ms) == stages | {"encode", "decode"}

@@ -27,7 +27,7 @@ from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.live import ad_reader as new_ads
 from intently.live.ad_reader import IndexSettings
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.encoder.backbone import CompactBackbone
 from intently.models.encoder.embedder import Embedder
 from intently.models.encoder.model import BridgeEncoder
@@ -35,6 +35,7 @@ from intently.models.encoder.pages import MAX_SENTENCE_TOKENS, encoder_texts
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.student import Runtime
 from intently.models.tokenizer import StudentTokenizer
+from intently.models.weights import BackboneConfig
 from intently.text.analyze import Analyzer
 from intently.text.chunk import ChunkSettings
 from intently.types import Ad, Channel, Span
@@ -253,7 +254,7 @@ def test_cached_queries_of_a_batch_get_both_embeddings_too(plain, encoder):
 
 def test_timings_name_the_embedding(plain, encoder):
     engine = engine_with(plain, encoder=encoder, cache=Cache(plain, ["red pan"]))
-    stages = {"search", "fuse", "explain"}
+    stages = {"rules", "search", "fuse", "explain"}
     assert set(engine.retrieve("red pan").timings_ms) == stages | {"cache", "encode", "embed"}
     assert set(engine.retrieve("blue pan").timings_ms) == stages | {"cache", "encode", "decode", "embed"}
     assert set(engine.retrieve("red pan", channel=Channel.DENSE).timings_ms) == stages | {"encode", "embed"}

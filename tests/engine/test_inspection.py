@@ -9,7 +9,7 @@ from intently.engine.fill_cache import fill_cache
 from intently.engine.inspection import NUM_FOUND, Branch
 from intently.engine.understand import understand
 from intently.errors import InputError
-from intently.types import Channel, Request, UserContext
+from intently.types import Channel, Patch, Request, UserContext
 from tests.engine.small_engine import ADS, CHANNELS, QUERIES, SAY_NOTHING, make_engine
 
 
@@ -104,6 +104,23 @@ def test_one_channel_is_inspected_alone(engine):
     assert list(told.found) == [Channel.LEXICAL]
     assert (told.tree, told.near) == (None, ())
     assert [place.channel for place in told.places["pan"]] == [Channel.LEXICAL]
+
+
+def test_keywords_with_match_types_are_inspected_as_they_are_fused(engine):
+    engine = make_engine(engine.student)
+    assert Channel.KEYWORD not in engine.inspect(Request("led lamp")).found
+    engine.apply([
+        Patch("zh-lamp", {"keywords": ("[led lamp]",), "negative_keywords": ("cheap",)}),
+        Patch("lamp", {"negative_keywords": ("led",)}),
+    ])  # fmt: skip
+    told = engine.inspect(Request("led lamps"), ["zh-lamp", "shoe"])
+    assert told.ranking.ads == engine.answer(Request("led lamps", explain=True)).ads
+    assert [ad_id for ad_id, _ in told.found[Channel.KEYWORD]] == ["zh-lamp"]
+    places = {ad_id: {place.channel: place for place in each} for ad_id, each in told.places.items()}
+    assert places["zh-lamp"][Channel.KEYWORD].evidence[0][0] == "[led lamp] (near exact match)"
+    assert places["shoe"][Channel.KEYWORD].rank is None
+    assert "negative keywords" in [each.verdict.stage for each in told.left_out if each.verdict.ad_id == "lamp"]
+    assert not engine.inspect(Request("cheap led lamps")).found[Channel.KEYWORD]
 
 
 def test_an_ad_is_told_as_the_indexes_hold_it(engine):

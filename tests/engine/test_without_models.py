@@ -95,7 +95,7 @@ def test_the_two_are_fused_by_reciprocal_ranks(engine, query):
     assert ids(one) == [ADS[row].ad_id for row in wanted]
     assert [ad.score for ad in one.ads] == pytest.approx(scores.tolist())
     assert {reason.channel for ad in one.ads for reason in ad.reasons} <= set(HAS)
-    assert set(one.timings_ms) <= {"search", "fuse", "explain"}
+    assert set(one.timings_ms) <= {"rules", "search", "fuse", "explain"}
 
 
 def answers(engine: Engine) -> list:

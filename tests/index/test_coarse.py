@@ -408,7 +408,7 @@ def test_without_faiss_small_catalogues_are_searched_and_large_ones_say_what_the
     small = VectorIndex.build(embeddings)
     assert small.search(embeddings[5], 1)[0].tolist() == [5]
     assert small.scores_of(embeddings[5], np.array([5])) == pytest.approx([1.0])
-    with pytest.raises(MissingDependencyError, match=r"pip install 'intently\[models\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'intently\[engine\]'"):
         VectorIndex.build(embeddings, CoarseSettings(CoarseEngine.FLAT))
     with pytest.raises(MissingDependencyError, match="faiss"):
         VectorIndex.load(tmp_path / "vectors.npy")

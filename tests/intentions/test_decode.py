@@ -14,9 +14,11 @@ from intently.errors import InputError, SettingsError
 from intently.intentions.decode import ConstrainedDecoder, Decoded, DecodeSettings, ScoreMode
 from intently.intentions.live import LiveTrie
 from intently.intentions.trie import Trie, as_padded
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.output import OutputRows
-from intently.models.student import StudentPrompt
+from intently.models.student import StudentPrompt, read_tokens
+from intently.models.torch_network import TorchNetwork
+from intently.models.weights import BackboneConfig
 
 END = 3
 VOCAB = 24
@@ -45,14 +47,11 @@ class Model:
     texts: tuple[tuple[int, ...], ...]
 
     def prompt(self) -> StudentPrompt:
-        lengths = torch.tensor([len(text) for text in self.texts])
-        ids = torch.zeros((len(self.texts), int(lengths.max())), dtype=torch.long)
+        lengths = np.array([len(text) for text in self.texts])
+        ids = np.zeros((len(self.texts), int(lengths.max())), dtype=np.int64)
         for row, text in enumerate(self.texts):
-            ids[row, : len(text)] = torch.tensor(text)
-        with torch.inference_mode():
-            states, past = self.backbone.encode(ids, lengths)
-            last = self.backbone.head(self.backbone.last_state(states, lengths))
-        return StudentPrompt(self.backbone, self.backbone, past, lengths, last)
+            ids[row, : len(text)] = text
+        return read_tokens(TorchNetwork(self.backbone), ids, lengths).prompt
 
     def output(self) -> OutputRows:
         return OutputRows(self.backbone.word_embeddings.weight, self.backbone.head_bias)

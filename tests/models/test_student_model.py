@@ -3,11 +3,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from intently.errors import ArtifactError
+from intently.errors import ArtifactError, MissingDependencyError
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
-from intently.models.backbone import Backbone, BackboneConfig
-from intently.models.student import Student
+from intently.models import network
+from intently.models.backbone import Backbone
+from intently.models.student import Runtime, Student
+from intently.models.weights import BackboneConfig
 from tests.conftest import assert_damage_is_refused
 
 TEXTS = ["red robot vacuum", "红色扫地机器人", "", "drill bit for red lamp led " * 3, "pan"]
@@ -74,6 +76,18 @@ def test_save_and_load(student, tmp_path):
     for one, other in zip(expected, loaded.decoder(trie).decode(after.prompt, three), strict=True):
         np.testing.assert_array_equal(one.intention_ids, other.intention_ids)
         np.testing.assert_array_equal(one.log_probs, other.log_probs)
+
+
+def test_pytorch_is_needed_only_where_it_runs_the_layers(student, tmp_path, monkeypatch):
+    student.save(tmp_path)
+    monkeypatch.setattr(network, "find_spec", lambda name: None)  # as if it were not installed
+    loaded = Student.load(tmp_path)
+    reading = loaded.use(Runtime.ONNX).read(TEXTS, 12)
+    np.testing.assert_allclose(reading.embeddings, student.read(TEXTS, 12).embeddings, atol=1e-5)
+    assert (loaded.dimension, loaded.speaks, loaded.device) == (student.dimension, student.speaks, "cpu")
+    for ask in (lambda: loaded.use(Runtime.TORCH), lambda: loaded.read(TEXTS, 12), lambda: loaded.backbone):
+        with pytest.raises(MissingDependencyError, match=r"runtime 'torch', and it is missing; .*intently\[models\]"):
+            ask()
 
 
 def test_tokenizer_and_backbone_belong_together(student):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from intently.errors import ArtifactError
 from intently.intentions.trie import Trie
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.student import Student
 from intently.models.tokenizer import Prefixes, StudentTokenizer, TextKind
+from intently.models.weights import BackboneConfig
 
 PREFIXES = Prefixes("red: ", "for robot: ")
 TEXTS = st.text(alphabet="red robots扫地机器人<s>/</s><unk>mask锅 é", max_size=30)

@@ -22,9 +22,10 @@ def main() -> int:
     import torch
     from conftest import wordpiece
 
-    from intently.models.backbone import Backbone, BackboneConfig
+    from intently.models.backbone import Backbone
     from intently.models.student import Student
     from intently.models.tokenizer import StudentTokenizer
+    from intently.models.weights import BackboneConfig
     from intently.serve.keys import digest_of, new_secret
     from tests.engine.small_engine import make_engine, save
 

@@ -28,6 +28,7 @@ USERS = [
     {"country": "Germany", "language": "en-US", "device": "phone", "audiences": ["cooks"]},
     {"time": "2026-11-30T10:00:00", "time_zone": None},
     {"time": "2026-11-30T10:00:00+08:00", "time_zone": "Europe/Berlin"},
+    {"country": "CN", "attributes": {"age": 20, "interests": ["跑步"], "vip": None}},
 ]
 
 

@@ -265,8 +265,9 @@ def test_without_keys_only_this_machine_is_served(tmp_path):
 
 
 def test_the_service_itself_loads_no_pytorch():
-    """What loads an engine may; nothing of the service and the client does."""
-    code = "import sys, intently.serve.app, intently.serve.server, intently.client; print('torch' in sys.modules)"
+    """Nor does what loads an engine (tests/build/test_without_torch.py loads some)."""
+    modules = "intently.serve.app, intently.serve.server, intently.client, intently.engine.current"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert ran.stdout.strip() == "False"

@@ -66,7 +66,7 @@ class Material:
             catalog.strings("description"),
             catalog.strings("category"),
             catalog.strings("advertiser"),
-            catalog.column("keywords").to_pylist(),
+            catalog.bare_keywords(),
             tuple(clean(query) for query in queries),
             ads_of,
             queries_of,

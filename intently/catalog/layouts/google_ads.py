@@ -15,6 +15,7 @@ from intently.catalog.serving import read_status
 from intently.catalog.serving_words import ACTIVE
 from intently.catalog.targeting_values import country
 from intently.errors import InputError
+from intently.rules.keyword import with_match_type
 
 _MAX_ID = 200
 
@@ -44,10 +45,10 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
             ads.append((line, row))
         elif keyword := first_of(row, "keyword", "search_keyword"):
             if "negative" in criterion:
-                group.negatives.append(bare(keyword))
+                group.negatives.append(typed(keyword, criterion))
                 done.others["negative keywords"] += 1
             elif read_status(first_of(row, "status", "keyword_status") or "enabled") == ACTIVE:
-                group.keywords.append(bare(keyword))
+                group.keywords.append(typed(keyword, criterion))
                 group.num_bids += bool(first_of(row, "max_cpc"))
                 done.others["keywords"] += 1
             else:
@@ -133,9 +134,9 @@ def _made_id(row: Row, texts: list[str]) -> str:
     return f"{place} / {digest}" if len(place) <= _MAX_ID else digest
 
 
-def bare(keyword: str) -> str:
-    """Return a keyword without the marks of its match type: `[exact]`, `"phrase"`, `+broad`."""
-    text = keyword.strip()
-    if len(text) > 2 and (text[0], text[-1]) in (("[", "]"), ('"', '"')):
-        text = text[1:-1]
-    return re.sub(r"(^|\s)\+(?=\S)", r"\1", text).strip()
+def typed(keyword: str, match_type: str) -> str:
+    """Return a keyword with the marks of the match type that a column names, as it is where that names none."""
+    try:
+        return with_match_type(keyword, match_type)
+    except InputError:
+        return keyword

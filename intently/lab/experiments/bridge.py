@@ -156,7 +156,7 @@ def _augmentation(
         gathered = AdsAndClicks(
             titles=data.catalog.strings("title"),
             texts=ad_texts(data.catalog),
-            bids=data.catalog.column("keywords").to_pylist(),
+            bids=data.catalog.bare_keywords(),
             queries=interactions.queries,
             clicks=interactions.clicks,
             counts=interactions.counts,

@@ -47,7 +47,7 @@ class Data:
             ad_ids=tuple(self.catalog.strings("ad_id")),
             ad_texts=tuple(ad_texts(self.catalog)),
             titles=tuple(self.catalog.strings("title")),
-            keywords=tuple(tuple(each) for each in self.catalog.column("keywords").to_pylist()),
+            keywords=tuple(tuple(each) for each in self.catalog.bare_keywords()),
             queries=self.interactions.queries,
             clicks=self.interactions.clicks,
             irrelevant=self.interactions.irrelevant,

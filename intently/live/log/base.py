@@ -120,11 +120,17 @@ class ChangeLog(Protocol):
     def entries(self, after: int, models: str) -> Iterator[list[tuple[Entry, Reading | None]]]:
         """Yield lists of the entries behind the number `after` in order, whole batches each, with their readings."""
 
+    def lists(self, last: int) -> list[Entry]:
+        """Return the entries of lists that ads share, up to the number `last`, in order.
+
+        Generations hold ads alone, so every start needs these, and `compact` keeps the newest of each list.
+        """
+
     def history(self, ad_id: str | None = None, limit: int = 20) -> list[Entry]:
         """Return the newest entries, of one ad or of all, newest first."""
 
     def compact(self, floor: int = 0) -> None:
-        """Remove entries that later ones supersede, those up to `floor`, and readings that nobody needs."""
+        """Remove entries that later ones supersede, those of ads up to `floor`, and readings that nobody needs."""
 
     def facts(self) -> Facts:
         """Return the log in figures."""

@@ -4,7 +4,7 @@ A log so has at most two entries for each ad that was ever changed, and the newe
 """
 
 from intently.live.log.committer import Row, Store
-from intently.live.log.entries import Entry
+from intently.live.log.entries import Entry, Kind
 from intently.live.log.folding import folded
 from intently.live.log.tables import COLUMNS, INSERT, SET, checked_entry, entry_row, meta_of
 
@@ -58,10 +58,13 @@ def fold(store: Store, last: int) -> int:
 
 
 def drop(store: Store, floor: int) -> None:
-    """Remove entries up to the number `floor`, and readings of texts that no entry has."""
+    """Remove entries of ads up to the number `floor`, and readings of texts that no entry has.
+
+    Those of lists stay, because no generation holds lists.
+    """
     with store.transaction():
         floor = max(floor, int(meta_of(store).get("floor", "0")))
-        store.execute("DELETE FROM intently_entries WHERE seq <= ?", (floor,))
+        store.execute("DELETE FROM intently_entries WHERE seq <= ? AND kind <> ?", (floor, str(Kind.LIST)))
         store.execute(SET, ("floor", str(floor)))
         store.execute(
             "DELETE FROM intently_readings WHERE NOT EXISTS "

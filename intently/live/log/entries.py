@@ -17,6 +17,7 @@ from intently.snapshot.attributes import ATTRIBUTE_FIELDS
 from intently.snapshot.segment import CONTENT_FIELDS
 from intently.types import Ad, Span
 
+LIST_PREFIX = "list\n"  # of what stands for a list among the ids of ads, none of which holds a line break
 _DIGEST_BYTES = 16
 _DEFAULTS = {field.name: field.default for field in fields(Ad) if field.default is not MISSING}
 _FIELDS = tuple(field.name for field in fields(Ad) if field.name != "ad_id")
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     PUT = "put"
     PATCH = "patch"
     DELETE = "delete"
+    LIST = "list"  # which ads share; its `ad_id` is the list's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Entry:
     @property
     def fields(self) -> dict[str, Any]:
         """The fields that a patch set, or those of a put that differ from their default."""
-        told = json.loads(self.body) if self.body else {}
+        told = json.loads(self.body) if self.body and self.kind is not Kind.LIST else {}
         if unknown := [name for name in told if name not in _FIELDS]:
             raise LogError(
                 f"change {self.seq} sets {unknown[0]!r}, which this version does not know",
@@ -60,12 +62,22 @@ class Entry:
         return Ad(self.ad_id, **self.fields)
 
     @property
+    def name(self) -> str:
+        """The id of the ad, or the name of the list."""
+        return self.ad_id.removeprefix(LIST_PREFIX)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values of a list."""
+        return tuple(json.loads(self.body))
+
+    @property
     def is_essential(self) -> bool:
         """Whether this only takes an ad out of circulation, which goes on when the disk is nearly full."""
         if self.kind is Kind.PATCH:
             told = self.fields
             return set(told) == {"status"} and told["status"] != "active"
-        return self.kind is Kind.DELETE
+        return self.kind in (Kind.DELETE, Kind.LIST)
 
     @property
     def checksum(self) -> int:
@@ -76,7 +88,8 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as plain values, ready for JSON."""
         told: dict[str, Any] = {"seq": self.seq, "batch": self.batch, "at_ms": self.at_ms, "kind": str(self.kind)}
-        return told | {"ad_id": self.ad_id, "fields": json.loads(self.body) if self.body else {}}
+        named = {"list": self.name} if self.kind is Kind.LIST else {"ad_id": self.ad_id}
+        return told | named | {"fields": json.loads(self.body) if self.body else {}}
 
 
 def body_of_ad(ad: Ad) -> str:

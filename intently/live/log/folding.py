@@ -12,7 +12,7 @@ def folded(before: Sequence[Entry], new: Entry) -> list[Entry]:
     The newest keeps its number, so that whoever has seen an older one gets everything that came later. A put of a
     text that was there already becomes a patch of all attributes, because the ad keeps its place among the others.
     """
-    if not before or new.kind is Kind.DELETE:
+    if not before or new.kind in (Kind.DELETE, Kind.LIST):
         return [new]
     first, last = before[0], before[-1]
     if new.kind is Kind.PUT:

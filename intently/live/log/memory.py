@@ -89,6 +89,12 @@ class MemoryLog:
         if told:
             yield told
 
+    def lists(self, last: int) -> list[Entry]:
+        """Return the entries of lists that ads share, up to the number `last`, in order."""
+        with self._lock:
+            found = (entry for each in self._of_ad.values() for entry in each)
+            return sorted((e for e in found if e.kind is Kind.LIST and e.seq <= last), key=lambda e: e.seq)
+
     def history(self, ad_id: str | None = None, limit: int = 20) -> list[Entry]:
         """Return the newest entries, newest first."""
         with self._lock:
@@ -96,11 +102,11 @@ class MemoryLog:
             return sorted((entry for each in chosen for entry in each), key=lambda entry: -entry.seq)[:limit]
 
     def compact(self, floor: int = 0) -> None:
-        """Forget entries up to `floor`."""
+        """Forget entries of ads up to `floor`."""
         with self._lock:
             self._floor = max(self._floor, min(floor, self._last))
             for ad_id, entries in list(self._of_ad.items()):
-                left = [entry for entry in entries if entry.seq > self._floor]
+                left = [entry for entry in entries if entry.seq > self._floor or entry.kind is Kind.LIST]
                 for entry in entries:
                     if entry.seq <= self._floor:
                         self._count(entry, -1)

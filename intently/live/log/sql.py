@@ -162,6 +162,17 @@ class SqlLog:
         # What models read can be read again.
         return body if zlib.crc32(body) == row[10] else None
 
+    def lists(self, last: int) -> list[Entry]:
+        """Return the entries of lists that ads share, up to the number `last`, in order."""
+        with self._backend.reader() as store:
+            if store is None:
+                return []
+            rows = store.execute(
+                f"SELECT {COLUMNS} FROM intently_entries WHERE kind = ? AND seq <= ? ORDER BY seq",
+                (str(Kind.LIST), last),
+            )
+        return [checked_entry(row, self.place) for row in rows]
+
     def history(self, ad_id: str | None = None, limit: int = 20) -> list[Entry]:
         """Return the newest entries, of one ad or of all, newest first."""
         where, values = ("WHERE ad_id = ?", (ad_id, limit)) if ad_id is not None else ("", (limit,))
@@ -174,7 +185,7 @@ class SqlLog:
         return [checked_entry(row, self.place) for row in rows]
 
     def compact(self, floor: int = 0) -> None:
-        """Remove superseded entries, those up to `floor`, and readings that nobody needs; give the space back."""
+        """Remove superseded entries, those of ads up to `floor`, readings that nobody needs; give the space back."""
         committer = self._writing()
         while committer.call(lambda store: fold(store, committer.durable)):
             pass

@@ -5,7 +5,6 @@ Shape letters: B batch, S source length, D hidden size, L layers.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intently.models.backbone import Backbone
-from intently.models.student import Student
-from intently.models.tokenizer import StudentTokenizer, TextKind
+from intently.models.tokenizer import TextKind
 
 
 class TextTokenizer(Protocol):
@@ -51,13 +49,3 @@ class CompactBackbone(TextBackbone):
     def layer_states(self, token_ids: Tensor, lengths: Tensor) -> list[Tensor]:
         """Return the states (B, S, D) after each of the L layers."""
         return self.network.layer_states(token_ids, lengths)
-
-    def save(self, tokenizer: StudentTokenizer, directory: Path) -> None:
-        """Write backbone and tokenizer as a student's files."""
-        Student(self.network, tokenizer).save(directory)
-
-    @classmethod
-    def load(cls, directory: Path) -> tuple["CompactBackbone", StudentTokenizer]:
-        """Load what `save` wrote; raise `ArtifactError` naming the file that does not fit."""
-        student = Student.load(directory)
-        return cls(student.backbone), student.tokenizer

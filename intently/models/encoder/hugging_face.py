@@ -17,7 +17,7 @@ from torch import Tensor
 
 from intently.errors import ArtifactError, MissingDependencyError, SettingsError, install_hint
 from intently.files import atomic_write
-from intently.models.encoder.backbone import TextBackbone
+from intently.models.encoder.backbone import TextBackbone, TextTokenizer
 from intently.models.tokenizer import TextKind
 
 if TYPE_CHECKING:  # an optional dependency: the compact backbone does not need it
@@ -108,6 +108,16 @@ class HuggingFaceTokenizer:
         for row, ids in enumerate(encoded):
             token_ids[row, : len(ids)] = ids
         return token_ids, lengths
+
+
+def save_backbone(backbone: TextBackbone, tokenizer: TextTokenizer, directory: Path) -> None:
+    """Write a Hugging Face backbone and its tokenizer; raise `SettingsError` for any others."""
+    if not (isinstance(backbone, HuggingFaceBackbone) and isinstance(tokenizer, HuggingFaceTokenizer)):
+        raise SettingsError(
+            f"a {type(backbone).__name__} with a {type(tokenizer).__name__} cannot be saved; "
+            "take a backbone and the tokenizer it was loaded with"
+        )
+    backbone.save(tokenizer, directory)
 
 
 def positions_of(name: str) -> tuple[int, int]:

@@ -11,9 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intently.models.encoder.settings import EncoderSettings
-
-_INNER = 64  # size of the network between text and weights; it decides among a few layers only
+from intently.models.encoder.settings import LAYER_FUSION_SIZE, EncoderSettings
 
 
 class LayerFusion(nn.Module):
@@ -22,8 +20,8 @@ class LayerFusion(nn.Module):
     def __init__(self, hidden_size: int, num_layers: int, settings: EncoderSettings) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden_size)
-        self.inner = nn.Linear(hidden_size, _INNER)
-        self.outer = nn.Linear(_INNER, num_layers, bias=False)
+        self.inner = nn.Linear(hidden_size, LAYER_FUSION_SIZE)
+        self.outer = nn.Linear(LAYER_FUSION_SIZE, num_layers, bias=False)
         nn.init.normal_(self.outer.weight, std=0.02)  # the bias decides at the start
         self.bias = nn.Parameter(initial_bias(num_layers, settings))
         self._last: Tensor | None = None

@@ -9,19 +9,24 @@ size, H heads.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intently.errors import ArtifactError
-from intently.models.encoder.backbone import TextBackbone
+from intently.arrays import Float32Array
+from intently.errors import ArtifactError, SettingsError
+from intently.models.backbone import Backbone
+from intently.models.encoder.backbone import CompactBackbone, TextBackbone
 from intently.models.encoder.features import AdFeatures
 from intently.models.encoder.gate import ConcatenatedMerge, GatedMerge
 from intently.models.encoder.layer_fusion import LayerFusion
 from intently.models.encoder.settings import EncoderSettings, Gate
+from intently.models.encoder.stored import StoredEncoder
 from intently.models.encoder.transfer import KnowledgeTransfer
 
 _BACKBONE = "backbone."  # what the names of the backbone's weights begin with
@@ -172,6 +177,35 @@ class BridgeEncoder(nn.Module):
             wrong = sorted(name for name in own.keys() | found.keys() if own.get(name) != found.get(name))
             raise ArtifactError(f"{path} does not hold the weights of this encoder ('{wrong[0]}'); train it again")
         self.load_state_dict(weights, strict=False)
+
+    def load_arrays(self, arrays: Mapping[str, Float32Array], path: Path) -> None:
+        """Take a copy of the weights of arrays, as `load_parts` does."""
+        self.load_parts({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, path)
+
+    @classmethod
+    def of(cls, stored: StoredEncoder, path: Path) -> "BridgeEncoder":
+        """Return an encoder with a copy of the stored weights, on the CPU; `path` is what errors name."""
+        encoder = cls(CompactBackbone(Backbone.of(stored.backbone)), stored.settings, stored.feature_size)
+        encoder.load_arrays(stored.parts, path)
+        return encoder
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the backbone is the compact one."""
+        return isinstance(self.backbone, CompactBackbone)
+
+    def stored(self) -> StoredEncoder:
+        """Return the weights as arrays, which share the memory of those on the CPU.
+
+        Raises `SettingsError` if the backbone is not the compact one.
+        """
+        if not isinstance(self.backbone, CompactBackbone):
+            raise SettingsError(f"the backbone is a {type(self.backbone).__name__}, not the compact one")
+        return StoredEncoder(self.settings, self.feature_size, self.backbone.network.weights(), self.parts_arrays())
+
+    def parts_arrays(self) -> dict[str, Float32Array]:
+        """Return `parts_state` as arrays."""
+        return {name: value.detach().float().cpu().contiguous().numpy() for name, value in self.parts_state().items()}
 
     def layer_weights(self) -> Tensor:
         """Return the weights (B, L) that the batch read last gave to the layers; empty (0, 0) without layer fusion."""

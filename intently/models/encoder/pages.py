@@ -33,7 +33,7 @@ def encoder_texts(
     these its title and bid keywords tell what is worth reading. All are compared as `embed` sees them, each different
     text read once in a block of ads.
     """
-    texts, titles, bids = ad_texts(catalog), catalog.strings("title"), catalog.column("keywords").to_pylist()
+    texts, titles, bids = ad_texts(catalog), catalog.strings("title"), catalog.bare_keywords()
     written = (text for batch in catalog.iter_text("landing_text") for text in batch)
     landing = [" ".join(part for part in parts if part) for parts in zip(written, pages, strict=True)]
     rows = [row for row, text in enumerate(landing) if text]

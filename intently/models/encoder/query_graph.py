@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from intently.models.encoder.backbone import CompactBackbone
-from intently.models.encoder.layer_fusion import LayerFusion
-from intently.models.encoder.model import BridgeEncoder
+from intently.models.encoder.stored import StoredEncoder
 from intently.models.onnx_graph import Graph, Writer, described
-from intently.models.onnx_runner import UNSEEN, open_session
+from intently.models.onnx_network import UNSEEN, open_session
+
+_NORM_EPSILON = 1e-5  # of `LayerFusion.norm`, PyTorch's default
 
 
 class QueryRunner:
-    """Embeds queries on the CPU. Holds its own copy of the weights."""
+    """Embeds queries on the CPU, and ads without an augmentation, which are read alike. Holds a copy of the weights."""
 
-    def __init__(self, encoder: BridgeEncoder, *, int8: bool, num_threads: int) -> None:
+    def __init__(self, encoder: StoredEncoder, *, int8: bool, num_threads: int) -> None:
         self._session = open_session(build_query_graph(encoder, int8=int8), num_threads)
 
     def __call__(
@@ -32,11 +32,10 @@ class QueryRunner:
         return embeddings, tokens
 
 
-def build_query_graph(encoder: BridgeEncoder, *, int8: bool) -> ModelProto:
+def build_query_graph(encoder: StoredEncoder, *, int8: bool) -> ModelProto:
     """Return the model (`token_ids (B, S)`, `real (B, S)`: 1 for tokens, 0 for padding) → `embedding`, `tokens`."""
-    assert isinstance(encoder.backbone, CompactBackbone)
-    backbone, layer_fusion = encoder.backbone.network, encoder.layer_fusion
-    writer = Writer(backbone, int8)
+    config = encoder.backbone.config
+    writer = Writer(encoder.backbone, int8)
     graph = writer.graph
     one = graph.constant("one", np.float32(1))
     unseen = graph.op("Mul", graph.op("Sub", one, "real"), graph.constant("unseen", np.float32(UNSEEN)))
@@ -46,22 +45,22 @@ def build_query_graph(encoder: BridgeEncoder, *, int8: bool) -> ModelProto:
     share = graph.op("Div", counts, num_tokens)
 
     hidden, states = writer.embed("token_ids"), []
-    for index in range(backbone.config.num_hidden_layers):
+    for index in range(config.num_hidden_layers):
         hidden = writer.finish(hidden, writer.attend(*writer.project(hidden, index), mask), index)
         states.append(hidden)
-    if layer_fusion is not None:
-        weights = _weights(writer, layer_fusion, graph.op("MatMul", share, hidden))
+    if encoder.settings.layer_fusion:
+        weights = _weights(writer, encoder, graph.op("MatMul", share, hidden))
         hidden = _mixed(graph, states, weights)
     text = graph.op("Squeeze", graph.op("MatMul", share, hidden), graph.numbers(1))
     graph.op("LpNormalization", text, outputs=["embedding"], axis=1, p=2)
     size = encoder.settings.token_dimension
-    if encoder.to_tokens is None:
+    if not size:
         graph.op("Slice", hidden, graph.numbers(0), graph.numbers(0), graph.numbers(2), outputs=["tokens"])
     else:
-        weight = graph.constant("to_tokens.weight", encoder.to_tokens.weight.detach().float().cpu().numpy().T)
+        weight = graph.constant("to_tokens.weight", encoder.parts["to_tokens.weight"].T)
         graph.op("LpNormalization", graph.op("MatMul", hidden, weight), outputs=["tokens"], axis=2, p=2)
     inputs = [described("token_ids", "B", "S", kind=TensorProto.INT64), described("real", "B", "S")]
-    outputs = [described("embedding", "B", encoder.dimension), described("tokens", "B", "S", size)]
+    outputs = [described("embedding", "B", config.hidden_size), described("tokens", "B", "S", size)]
     return graph.model("query", inputs, outputs)
 
 
@@ -72,17 +71,17 @@ def _mixed(graph: Graph, states: list[str], weights: str) -> str:
     return graph.op("Sum", *(graph.op("Mul", state, weight) for state, weight in zip(states, each, strict=True)))
 
 
-def _weights(writer: Writer, layer_fusion: LayerFusion, text: str) -> str:
+def _weights(writer: Writer, encoder: StoredEncoder, text: str) -> str:
     """Write `LayerFusion.weights` (B, 1, L) of a text (B, 1, D), in float32: it is small and decides much."""
     graph = writer.graph
-    own = {name: value.detach().float().cpu().numpy() for name, value in layer_fusion.state_dict().items()}
 
-    def constant(name: str, value: NDArray[np.float32]) -> str:
-        return graph.constant(f"layer_fusion.{name}", value)
+    def constant(name: str) -> str:
+        name = f"layer_fusion.{name}"
+        return graph.constant(name, encoder.parts[name].T)
 
-    norm = constant("norm.weight", own["norm.weight"]), constant("norm.bias", own["norm.bias"])
-    text = graph.op("LayerNormalization", text, *norm, axis=-1, epsilon=layer_fusion.norm.eps)
-    inner = graph.op("MatMul", text, constant("inner.weight", own["inner.weight"].T))
-    inner = writer.gelu(graph.op("Add", inner, constant("inner.bias", own["inner.bias"])))
-    scores = graph.op("MatMul", inner, constant("outer.weight", own["outer.weight"].T))
-    return graph.op("Softmax", graph.op("Add", scores, constant("bias", own["bias"])), axis=-1)
+    norm = constant("norm.weight"), constant("norm.bias")
+    text = graph.op("LayerNormalization", text, *norm, axis=-1, epsilon=_NORM_EPSILON)
+    inner = graph.op("MatMul", text, constant("inner.weight"))
+    inner = writer.gelu(graph.op("Add", inner, constant("inner.bias")))
+    scores = graph.op("MatMul", inner, constant("outer.weight"))
+    return graph.op("Softmax", graph.op("Add", scores, constant("bias")), axis=-1)

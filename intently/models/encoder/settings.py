@@ -6,6 +6,8 @@ from enum import StrEnum
 from intently.errors import SettingsError
 from intently.settings import check_choice, check_range
 
+LAYER_FUSION_SIZE = 64  # of the network between a text and its layers' weights; it decides among a few layers only
+
 
 class Gate(StrEnum):
     """How an ad's generated queries and keywords are merged before they join its text."""
@@ -52,6 +54,13 @@ class EncoderSettings:
         check_range(self, "token_dimension")
         check_range(self, "max_query_tokens", "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
         check_range(self, "seed", high=2**32 - 1)
+
+    def check_heads(self, hidden_size: int) -> None:
+        """Raise `SettingsError` unless the cross-attention's heads share states of this size."""
+        if hidden_size % self.num_heads:
+            raise SettingsError(
+                f"'num_heads' is {self.num_heads}; it takes a divisor of the backbone's hidden size {hidden_size}"
+            )
 
     def with_all_parts(self) -> "EncoderSettings":
         """Return these settings with every part on."""

@@ -11,7 +11,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from intently.errors import SettingsError
 from intently.models.encoder.settings import EncoderSettings
 
 
@@ -20,10 +19,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, hidden_size: int, settings: EncoderSettings) -> None:
         super().__init__()
-        if hidden_size % settings.num_heads:
-            raise SettingsError(
-                f"'num_heads' is {settings.num_heads}; it takes a divisor of the backbone's hidden size {hidden_size}"
-            )
+        settings.check_heads(hidden_size)
         self.num_heads = settings.num_heads
         # Receivers and givers are of different models: without this one's scale would drown the other's.
         self.receiver_norm, self.giver_norm = nn.LayerNorm(hidden_size), nn.LayerNorm(hidden_size)

@@ -12,7 +12,8 @@ from intently.build.training.pairs import TrainingData, build_training_data
 from intently.build.training.student import IntentionLoss, TrainingSettings, _BatchSampler, count_steps, train_student
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
+from intently.models.weights import BackboneConfig
 
 INTENTIONS = ("red", "robot vacuum", "drill bit", "drill", "扫地机器人", "水壶", "kettle", "lamp")
 AD_TEXTS = (

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from intently.intentions.vocabulary import Vocabulary
 from intently.lab.baselines.task import Budget, Task
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.tokenizer import StudentTokenizer
+from intently.models.weights import BackboneConfig
 from tests.conftest import as_bert, wordpiece
 
 COLOURS = ("red", "blue", "green", "black", "white", "yellow", "pink", "grey")

@@ -64,7 +64,7 @@ def test_what_was_appended_is_there_in_order_with_its_readings(place):
     assert entries_of(other, 0, "other models")[0][1] == b"again"
     facts = other.facts()
     assert (facts.num_entries, facts.num_readings, facts.num_ads, facts.first) == (4, 2, 3, 1)
-    assert facts.by_kind == {"put": 1, "patch": 2, "delete": 1}
+    assert facts.by_kind == {"put": 1, "patch": 2, "delete": 1, "list": 0}
     assert facts.bytes > 0
     assert facts.version
     assert "secret" not in facts.place

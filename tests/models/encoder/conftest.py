@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from intently.models.backbone import Backbone, BackboneConfig
+from intently.models.backbone import Backbone
 from intently.models.encoder.backbone import CompactBackbone
 from intently.models.encoder.embedder import Embedder
 from intently.models.encoder.features import FeatureStore, augmentation_features
 from intently.models.encoder.model import BridgeEncoder
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.tokenizer import StudentTokenizer
+from intently.models.weights import BackboneConfig
 
 TEXTS = ["red robot vacuum", "红色扫地机器人", "drill bit for red lamp", "pan", "电热水壶 electric kettle"]
 # Both kinds of items, one kind, the other, none.

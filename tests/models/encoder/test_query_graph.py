@@ -49,7 +49,7 @@ def test_tokens_of_int8_are_near(make_embedder, layer_fusion, has_products, monk
 def test_a_graph_reads_other_lengths_and_padding_says_nothing(make_embedder):
     """The graph itself: whatever tokens stand where there is padding, real ones are read alike."""
     embedder = make_embedder(token_dimension=6)
-    runner = QueryRunner(embedder.encoder, int8=False, num_threads=1)
+    runner = QueryRunner(embedder.encoder.stored(), int8=False, num_threads=1)
     ids, lengths = embedder.tokenizer.encode(QUERIES, 32)
     junk = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, 7)
     junk = np.concatenate((junk, np.full((len(ids), 3), 9)), axis=1)
@@ -86,9 +86,20 @@ def test_int8_is_near_and_does_not_depend_on_the_batch(make_embedder, layer_fusi
     np.testing.assert_allclose(alone, found, atol=1e-3)
 
 
-def test_ads_are_read_by_torch_all_the_same(make_embedder, store):
-    embedder = make_embedder()
-    texts = ["red robot vacuum", "红色扫地机器人", "drill bit", "pan", "电热水壶"]
+ADS = ["red robot vacuum", "红色扫地机器人", "drill bit", "pan", "电热水壶"]
+
+
+def test_ads_without_an_augmentation_are_read_as_queries_are(make_embedder):
+    embedder = make_embedder(token_dimension=8)
+    quick, expected = embedder.use(Runtime.ONNX).read_ads(ADS), embedder.read_ads(ADS)
+    assert (quick.embeddings * expected.embeddings).sum(axis=1).min() > 0.999  # PyTorch reads ads in bfloat16 if fast
+    np.testing.assert_allclose(quick.embeddings, embedder.embed_queries(ADS), atol=1e-5)
+    np.testing.assert_array_equal(quick.tokens.offsets, expected.tokens.offsets)
+    assert np.abs(quick.tokens.values.astype(int) - expected.tokens.values).max() <= 4  # of 127 levels
+
+
+def test_torch_reads_ads_with_an_augmentation_all_the_same(make_embedder, store):
+    embedder, texts = make_embedder(), ADS
     np.testing.assert_array_equal(
         embedder.use(Runtime.ONNX_INT8).embed_ads(texts, store), embedder.embed_ads(texts, store)
     )

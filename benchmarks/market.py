@@ -1,0 +1,262 @@
+"""Measure what the market promises: pacing, auctions, click models, estimates, experiments in traffic.
+
+    python benchmarks/market.py [--only pacing,auction,clicks,estimates,experiments] [--scale 1.0]
+
+Prints one JSON object. Seeded; no engine and no data are needed. `--scale` multiplies the numbers of repetitions; at
+1.0 it takes some minutes.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from intently.market import AuctionRules, Bidders, Pricing, SimulatedDay, run_auction, simulate_day
+from intently.market.clicks import (
+    Cascade,
+    DynamicBayesianNetwork,
+    PositionBased,
+    Sessions,
+    fit_cascade,
+    fit_dbn,
+    fit_position_based,
+)
+from intently.market.estimates import doubly_robust, ips, snips
+from intently.market.experiments import (
+    bucket_of,
+    compare,
+    compare_at_any_time,
+    mean_sample,
+    power,
+    preference,
+    ratio_sample,
+    sample_ratio,
+    team_draft,
+    units_needed,
+)
+from intently.market.experiments.comparison import Sample
+
+FLAT = (2000.0,) * 24
+TWO_PEAKS = tuple(2000 * x for x in (0.3, 0.2, 0.2, 0.2, 0.4, 0.8, 1.4, 1.8, 1.6, 1.2, 1.0, 1.0) * 2)
+
+
+def spike(hour: int) -> tuple[float, ...]:
+    """Return a flat day with five times the traffic in one hour."""
+    return tuple(each * (5 if at == hour else 1) for at, each in enumerate(FLAT))
+
+
+# What the traffic is, and what the forecast was.
+DAYS = {
+    "flat": (FLAT, FLAT),
+    "two peaks": (TWO_PEAKS, TWO_PEAKS),
+    "half the traffic": (tuple(each / 2 for each in FLAT), FLAT),
+    "spike x5 at 3": (spike(3), FLAT),
+    "spike x5 at 12": (spike(12), FLAT),
+    "spike x5 at 20": (spike(20), FLAT),
+    "two peaks, none forecast": (TWO_PEAKS, FLAT),
+}
+
+
+def main() -> None:
+    """Measure everything, or what is asked for."""
+    parts: dict[str, Callable[[float], dict[str, Any]]] = {
+        "pacing": pacing,
+        "auction": auction,
+        "clicks": clicks,
+        "estimates": estimates,
+        "experiments": experiments,
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(parts))
+    parser.add_argument("--scale", type=float, default=1.0)
+    given = parser.parse_args()
+    facts = {}
+    for name in given.only.split(","):
+        begun = time.perf_counter()
+        facts[name] = parts[name](given.scale) | {"seconds": round(time.perf_counter() - begun, 1)}
+    print(json.dumps(facts, indent=1))
+
+
+def pacing(scale: float) -> dict[str, Any]:
+    """Return the range, over seeds and demands of 1.3, 4 and 20 budgets, of what is spent and how it deviates."""
+    facts = {}
+    for name, (traffic, forecast) in DAYS.items():
+        reports = [
+            simulate_day(SimulatedDay(traffic, forecast, demand=demand, click_rate=min(demand / 20, 0.5), seed=seed))
+            for demand in (1.3, 4.0, 20.0)
+            for seed in range(max(1, round(3 * scale)))
+        ]
+        spent = [report.spent_share for report in reports]
+        facts[name] = {
+            "spent": [round(min(spent), 4), round(max(spent), 4)],
+            "largest_deviation": round(max(report.largest_deviation for report in reports), 4),
+            "repeated_events": sum(report.num_repeated for report in reports),
+        }
+    return facts
+
+
+def auction(scale: float) -> dict[str, Any]:
+    """Return the microseconds of an auction of 20 and of 500 ads, and what VCG earns of GSP."""
+    rng, facts = np.random.default_rng(0), {}
+    for num in (20, 500):
+        sets = [
+            Bidders.of(rng.lognormal(0, 0.6, num), quality=rng.beta(2, 20, num)) for _ in range(round(1000 * scale))
+        ]
+        revenue = {}
+        for pricing in Pricing:
+            rules = AuctionRules(slot_reserves=(0.1,) * 4, pricing=pricing)
+            begun = time.perf_counter()
+            outcomes = [run_auction(bidders, rules) for bidders in sets]
+            facts[f"{pricing}_{num}_us"] = round((time.perf_counter() - begun) / len(sets) * 1e6, 1)
+            revenue[pricing] = sum(
+                float((np.array(rules.slot_clicks)[each.slots] * bidders.quality[each.rows]) @ each.prices)
+                for bidders, each in zip(sets, outcomes, strict=True)
+            )
+        facts[f"vcg_over_gsp_revenue_{num}"] = round(revenue[Pricing.VCG] / revenue[Pricing.GSP], 3)
+    return facts
+
+
+def clicks(scale: float) -> dict[str, Any]:
+    """Return the largest error of a parameter that was recovered from 100,000 sessions, over seeds."""
+    facts: dict[str, float] = {}
+    for seed in range(max(1, round(5 * scale))):
+        rng = np.random.default_rng(seed)
+        attraction, satisfaction = rng.uniform(0.2, 0.6, 8), rng.uniform(0.1, 0.9, 8)
+        examination = np.array([1.0, 0.75, 0.55, 0.4, 0.3])
+        items = np.argsort(rng.random((100_000, 8)), axis=1)[:, :5]
+        for model, fit in (
+            (PositionBased(examination, attraction), fit_position_based),
+            (Cascade(attraction), fit_cascade),
+            (DynamicBayesianNetwork(attraction, satisfaction, 0.9), fit_dbn),
+        ):
+            found = fit(Sessions(items, model.simulate(items, rng)))
+            error = max(
+                float(np.abs(np.asarray(getattr(found, name)) - getattr(model, name)).max())
+                for name in type(model).__dataclass_fields__
+            )
+            name = type(model).__name__
+            facts[name] = round(max(error, facts.get(name, 0.0)), 4)
+    return facts
+
+
+def estimates(scale: float) -> dict[str, Any]:
+    """Return the bias in standard errors, and the share of 95% intervals that cover the truth."""
+    reward = np.array([[0.1, 0.3, 0.5, 0.2], [0.6, 0.2, 0.1, 0.4]])
+    logged = np.array([[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    target = np.array([[0.1, 0.2, 0.6, 0.1], [0.7, 0.1, 0.1, 0.1]])
+    model = reward + np.array([0.1, -0.05, 0.05, -0.1])
+    truth, runs = float((target * reward).sum(axis=1).mean()), round(4000 * scale)
+    rng = np.random.default_rng(0)
+    found: dict[str, list[Any]] = {}
+    for _ in range(runs):
+        query = rng.integers(0, 2, 1_000)
+        ad = (rng.random(1_000)[:, None] > logged[query].cumsum(axis=1)).sum(axis=1)
+        columns = (
+            (rng.random(1_000) < reward[query, ad]).astype(float),
+            target[query, ad],
+            logged[query, ad],
+        )
+        predicted_target = (target * model).sum(axis=1)[query]
+        for each in (
+            ips(*columns),
+            snips(*columns),
+            doubly_robust(*columns, predicted=model[query, ad], predicted_target=predicted_target),
+        ):
+            found.setdefault(each.estimator, []).append(each)
+    facts = {}
+    for name, each in found.items():
+        values = np.array([estimate.value for estimate in each])
+        facts[name] = {
+            "bias_in_standard_errors": round(float((values.mean() - truth) / (values.std() / math.sqrt(runs))), 2),
+            "covered": round(float(np.mean([e.interval[0] <= truth <= e.interval[1] for e in each])), 4),
+        }
+    return facts
+
+
+def experiments(scale: float) -> dict[str, Any]:
+    """Return false alarms, power, sequential looks, interleaving, and how uniform buckets are."""
+    rng = np.random.default_rng(0)
+    pilot = ratio_sample(*users(rng, 400_000))
+    deviation, num = math.sqrt(pilot.variance), 100_000
+    facts: dict[str, Any] = {}
+    runs = round(2000 * scale)
+    alarms = mismatches = 0
+    for _ in range(runs):
+        is_control = rng.random(8_000) < 0.5
+        clicked, shown = users(rng, 8_000)
+        both = [ratio_sample(clicked[each], shown[each]) for each in (is_control, ~is_control)]
+        alarms += compare(*both).p_value < 0.05
+        counts = {"a": int(is_control.sum()), "b": int((~is_control).sum())}
+        mismatches += sample_ratio(counts, {"a": 0.5, "b": 0.5}).is_mismatch
+    facts["a_a"] = {"runs": runs, "false_alarms": alarms / runs, "sample_ratio_alarms": mismatches / runs}
+
+    runs = round(300 * scale)
+    found = sum(
+        compare(ratio_sample(*users(rng, num)), ratio_sample(*users(rng, num, 1.02))).p_value < 0.05
+        for _ in range(runs)
+    )
+    expected = power(0.02 * pilot.mean, deviation, num)
+    facts["two_percent_of_ctr"] = {
+        "units_a_variant": num,
+        "power_computed": round(expected, 3),
+        "found": round(found / runs, 3),
+        "units_for_80_percent": units_needed(0.02 * pilot.mean, deviation),
+    }
+
+    runs, looks = round(2000 * scale), np.arange(100, 10_001, 100)
+    fixed = sequential = 0
+    for _ in range(runs):
+        samples = [running(rng.normal(1, 1, 10_000), looks) for _ in range(2)]
+        pairs = list(zip(*samples, strict=True))
+        fixed += any(compare(*pair, relative=False).p_value < 0.05 for pair in pairs)
+        sequential += any(compare_at_any_time(*pair, relative=False).p_value < 0.05 for pair in pairs)
+    facts["a_a_with_100_looks"] = {"runs": runs, "sequential": sequential / runs, "fixed_horizon": fixed / runs}
+
+    facts["interleaving"] = interleaving(round(200 * scale), rng)
+    counts = np.bincount([bucket_of("a", str(at), 1000) for at in range(1_000_000)], minlength=1000)
+    facts["chi_square_of_1000_buckets"] = round(float(((counts - 1000.0) ** 2 / 1000).sum()), 1)
+    return facts
+
+
+def users(rng: np.random.Generator, num: int, lift: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return clicks and impressions of users who differ in how much they search and click."""
+    impressions = 1 + rng.poisson(4, num)
+    return rng.binomial(impressions, lift * rng.beta(2, 18, num).clip(max=0.9)), impressions
+
+
+def running(values: np.ndarray, looks: np.ndarray) -> list[Sample]:
+    """Return the samples of the first values at each look; each equals `mean_sample` of them."""
+    sums, squares = values.cumsum()[looks - 1], (values**2).cumsum()[looks - 1]
+    samples = [
+        Sample(int(n), float(s / n), float((q - s * s / n) / (n - 1)))
+        for n, s, q in zip(looks, sums, squares, strict=True)
+    ]
+    assert math.isclose(samples[-1].variance, mean_sample(values[: looks[-1]]).variance, rel_tol=1e-9)
+    return samples
+
+
+def interleaving(runs: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Return how often interleaving finds the better system with a tenth of an A/B test's answers."""
+    better, worse = list("abcdefgh"), list("badcefgh")
+    model = PositionBased(1.0 / np.arange(1, 9), np.linspace(0.35, 0.05, 8))
+    order = np.array([ord(ad) - 97 for ad in (*better, *worse)]).reshape(2, 8)
+    one, other = model.click_probabilities(order).sum(axis=1)
+    deviation = float(model.simulate(np.repeat(order, 100_000, axis=0), rng).sum(axis=1).std())
+    needed = 2 * units_needed(one - other, deviation)
+    right = 0
+    for run in range(runs):
+        coin = Random(run)
+        drafts = [team_draft(better, worse, 8, coin) for _ in range(needed // 10)]
+        drawn = model.simulate(np.array([[ord(ad) - 97 for ad in draft.ad_ids] for draft in drafts]), rng)
+        marks = np.where(np.array([draft.teams for draft in drafts]) == "A", 1, -1)
+        right += preference((drawn * marks).sum(axis=1).tolist()).share > 0.5
+    return {"a_b_answers_for_80_percent": needed, "answers": needed // 10, "right": right / runs}
+
+
+if __name__ == "__main__":
+    main()
