@@ -131,7 +131,7 @@ class CausalLM:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # who loads a model shows progress of their own
+        logging.disable_progress_bar()  # who loads a model shows progress of their own
         options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
@@ -139,7 +139,7 @@ class CausalLM:
             model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options, **packing)
         except (OSError, ValueError) as error:
             raise SettingsError(f"the language model {name!r} cannot be loaded: {error}") from error
-        return cls.of(model.to(torch.device(device)), tokenizer)  # type: ignore[arg-type]
+        return cls.of(model.to(torch.device(device)), tokenizer)
 
     @classmethod
     def of(cls, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *, system: str = "") -> "CausalLM":
@@ -217,13 +217,13 @@ class CausalLM:
 
     def scores(self, states: Tensor) -> Tensor:
         """Return every token's score (..., V) to come next after `states (..., D)`."""
-        output: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        output: Any = self.model.get_output_embeddings()
         scores: Tensor = output(states).float()
         softcap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return softcap * torch.tanh(scores / softcap) if softcap else scores
 
     def _output(self) -> OutputRows:
-        layer: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        layer: Any = self.model.get_output_embeddings()
         softcap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return OutputRows(layer.weight.detach(), getattr(layer, "bias", None), softcap)
 

@@ -37,7 +37,7 @@ class OcrRepairer:
             return text
         prompt = self._lm.instruct(_INSTRUCTION + text)
         token_ids = torch.tensor([prompt], device=self._lm.model.device)
-        said = self._lm.model.generate(  # type: ignore[operator]
+        said = self._lm.model.generate(
             token_ids,
             attention_mask=torch.ones_like(token_ids),
             max_new_tokens=num_tokens + _SPARE_TOKENS,

@@ -138,7 +138,7 @@ def sample(
     """Return `num_queries` texts written for each ad, cut at `max_query_tokens`."""
     model.eval()
     ids, visible = read(tokenizer, texts, budget.max_ad_tokens, model.device)
-    config = GenerationConfig(  # type: ignore[no-untyped-call]
+    config = GenerationConfig(
         do_sample=True,
         top_k=settings.top_k,
         num_return_sequences=settings.num_queries,

@@ -127,7 +127,7 @@ def generate(
     Those that came to no end within 12 tokens are left out.
     """
     ids, visible = read(tokenizer, texts, budget.max_query_tokens, model.device)
-    settings = GenerationConfig(  # type: ignore[no-untyped-call]
+    settings = GenerationConfig(
         num_beams=num_beams,
         num_return_sequences=num_beams,
         max_new_tokens=12,

@@ -118,7 +118,7 @@ class _Free:
         longest = max(map(len, prompts))
         ids = torch.tensor([[end] * (longest - len(prompt)) + prompt for prompt in prompts])
         visible = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        written: Any = model.generate(  # type: ignore[operator]
+        written: Any = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=visible.to(model.device),
             max_new_tokens=self._settings.max_new_tokens,

@@ -21,7 +21,7 @@ from intently.build.settings import BuildSettings
 from intently.catalog import Catalog, Qrels, Run, read_ads, read_qrels, read_queries
 from intently.engine.engine import Engine
 from intently.errors import InputError
-from intently.lab.demo import SETTINGS
+from intently.lab.demo import TRAINED
 from intently.lab.experiments.data import Files
 from intently.lab.experiments.keywords import KeywordMatcher
 from intently.lab.experiments.online_report import Online, sections
@@ -44,7 +44,7 @@ _CHANNELS = {"dense": Channel.DENSE, "RARE": Channel.INTENTION, "fused": Channel
 class OnlineSettings:
     """What is built, and the traffic that it meets."""
 
-    build: BuildSettings = SETTINGS
+    build: BuildSettings = TRAINED
     engine: str = ""  # directory of an engine of these ads; empty: one is built
     traffic: TrafficSettings = field(default_factory=TrafficSettings)
 

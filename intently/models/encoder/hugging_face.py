@@ -51,7 +51,7 @@ class HuggingFaceBackbone(TextBackbone):
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # who loads a model shows progress of their own
+        logging.disable_progress_bar()  # who loads a model shows progress of their own
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModel.from_pretrained(name, dtype=dtype)
