@@ -41,6 +41,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INTENTLY_CACHE",
+            help="Valkey or Redis in which processes share decoded queries: redis://…, valkey://…, unix://….",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one query, in place of the engine's setting.")] = None,
     settings: SettingsFile = None,
 ) -> None:
@@ -52,7 +60,7 @@ def serve(
     from intently.settings import read_settings
 
     chosen = read_settings(ServeSettings, settings) if settings else ServeSettings()
-    run_server(directory, host, port, chosen, keys, threads, anybody, log)
+    run_server(directory, host, port, chosen, keys, threads, anybody, log, cache)
 
 
 def key(

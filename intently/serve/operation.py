@@ -47,6 +47,7 @@ async def readyz(request: Request) -> Response:
         service.seq,
         service.refresh_problem,
         engine.merge_failure,
+        service.cache_problem,
     )
     return json_answer(told, 503 if service.draining else 200)
 

@@ -266,6 +266,7 @@ class Ready(msgspec.Struct):
     seq: int
     refresh_problem: str
     merge_problem: str
+    cache_problem: str
 
 
 class Alive(msgspec.Struct):
