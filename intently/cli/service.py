@@ -12,6 +12,7 @@ from intently.cli.shared import (
     Encoding,
     EngineDirectory,
     FeedFormat,
+    ServiceKey,
     SettingsFile,
     SkipBad,
     err,
@@ -87,9 +88,7 @@ def key(
 def push(
     ads: Annotated[list[str], typer.Argument(metavar="FILE…", help="Files of ads; globs, addresses, - for a pipe.")],
     to: Annotated[str, typer.Option(help="Address of the service.", show_default=False)],
-    secret: Annotated[
-        str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a key.", show_default=False)
-    ] = None,
+    secret: ServiceKey = None,
     format: FeedFormat = "",
     columns: ColumnMap = None,
     decimal: Decimal = "",

@@ -303,8 +303,9 @@ def test_a_body_that_stops_is_given_up(serve):
 
 def test_every_example_of_the_description_works(serve):
     served = serve()
+    served.ask("PUT", "/v1/lists/account", {"values": ["free"]})
     for endpoint in ENDPOINTS:
-        path = endpoint.path.replace("{ad_id}", "pan")
+        path = endpoint.path.replace("{ad_id}", "pan").replace("{name}", "account")
         more = {"headers": {"Content-Type": endpoint.body_type}} if endpoint.body else {}
         answer = served.ask(endpoint.method, path, endpoint.example if endpoint.body else None, **more)
         if endpoint.path == "/v1/generations" and endpoint.method == "POST":

@@ -25,7 +25,7 @@ from intently.errors import InputError
 from intently.serve import protocol
 from intently.serve.server import serve
 from intently.serve.settings import ServeSettings
-from intently.types import Ad, Delete, Patch, Put, Request
+from intently.types import Ad, Delete, Patch, Put, PutList, Request
 from tests.engine.small_engine import QUERIES, SETTINGS, make_engine, save
 from tests.engine.valkey_server import started, until
 
@@ -194,6 +194,14 @@ def test_the_client_and_the_commands_change_ads(process, tmp_path):
     assert "红色水壶 gizmo" in shown.stdout
     told = json.loads(intently("query", process.address, "gizmo", "--json").stdout)
     assert {"q1", "q2"} <= {ad["ad_id"] for ad in told["ads"]}
+    terms = tmp_path / "terms.txt"
+    terms.write_text("\ufeffgizmo\n\n 二手 \ngizmo\n", encoding="utf-8")
+    blocked = intently("lists", process.address, "blocked terms", "--put", terms)
+    assert (blocked.returncode, "2 values put" in blocked.stdout) == (0, True), blocked.stderr
+    assert json.loads(intently("query", process.address, "gizmo", "--json").stdout)["ads"] == []
+    with Client(process.address) as client:
+        assert client.list_values("blocked terms") == ("gizmo", "二手")
+        assert client.put_list(PutList("blocked terms", ())).existed
 
 
 def test_a_generation_that_is_published_is_taken_over(process, directory, engines):
