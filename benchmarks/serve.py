@@ -166,11 +166,7 @@ def main() -> None:
         from intently.catalog import read_queries
 
         queries = list(read_queries(given.queries).texts)
-    direct = subprocess.run(
-        [sys.executable, "-c", _DIRECT, str(given.engine)], input=json.dumps([queries, given.seconds]),
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    spent = json.loads(direct.stdout)
+    spent = direct_ms(given.engine, queries, given.seconds)
     facts: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load_before": os.getloadavg(),
         "num_ads": len(ad_ids), "patches_per_second": given.patches_per_second,
@@ -189,6 +185,16 @@ def main() -> None:
             server.send_signal(signal.SIGTERM)
             facts["exit_code"] = server.wait(60)
     print(json.dumps(facts, indent=1))
+
+
+def direct_ms(engine: Path, queries: list[str], seconds: float) -> list[float]:
+    """Return what each query takes when one thread asks the engine, without HTTP, in a process of its own."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _DIRECT, str(engine)], input=json.dumps([queries, seconds]),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    spent: list[float] = json.loads(ran.stdout)
+    return spent
 
 
 def measure(facts: dict[str, Any], port: int, queries: list[str], ad_ids: list[str], given: Any) -> None:
