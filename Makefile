@@ -55,7 +55,7 @@ postgres: .venv/dev
 
 # The tests of the cache that processes share, with a Valkey server that they start: the machine's, or that of a wheel.
 valkey: .venv/dev
-	$(BIN)/pytest tests/engine/test_shared_cache.py
+	$(BIN)/pytest tests/engine/test_runtime_cache.py
 
 # Chromium for the tests of the inspector's pages, which skip without one, and fonts for Chinese.
 CHROMIUM := command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null

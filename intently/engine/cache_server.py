@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from intently.engine.cache_store import ignored
 from intently.errors import MissingDependencyError, SettingsError, install_hint
 
 logger = logging.getLogger(__name__)
@@ -24,10 +25,6 @@ _WRITE_TIMEOUT_S = 0.25
 _MAX_WAITING = 1_000  # values to be written; more are dropped
 _AT_ONCE = 100  # values written in one round trip
 _NOT_YET = "not reached yet"
-
-
-def _ignored(result: str, num: int) -> None:
-    pass
 
 
 class CacheServer:
@@ -47,7 +44,7 @@ class CacheServer:
         except ModuleNotFoundError as error:
             raise MissingDependencyError(f"a shared cache needs {error.name}; " + install_hint("valkey")) from error
         self._failures = (valkey.ValkeyError, OSError)
-        self.on_result: Callable[[str, int], None] = _ignored
+        self.on_result: Callable[[str, int], None] = ignored
         self._keep_ms = round(keep_s * 1000)
         parts = urlsplit(url)
         self._place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without the password

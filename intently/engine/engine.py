@@ -28,9 +28,9 @@ from intently.engine.inspection import AdInspection, Inspection, inspect, inspec
 from intently.engine.learned_fusion import Features, LearnedFusion
 from intently.engine.pace import Clock, Pace
 from intently.engine.parts import check_parts
+from intently.engine.runtime_cache import RuntimeCache
 from intently.engine.search import Searched, continued
 from intently.engine.settings import RetrievalSettings
-from intently.engine.shared_cache import SharedCache
 from intently.engine.timing import timed
 from intently.engine.understand import Understood, reader_threads, understand
 from intently.engine.why import DEPTH, verdict
@@ -91,7 +91,7 @@ class Engine:
 
     generation: str = ""
     models: str = ""  # the fingerprint of what reads ads, under which a log keeps what was read
-    shared: SharedCache | None = None  # behind `cache`, if processes share one
+    runtime_cache: RuntimeCache | None = None  # behind `cache`; of `CurrentEngine`
     min_seq_wait_s = 1.0  # how long a request waits for the change that its `min_seq` names
     _opened: Generation | None = None  # which keeps the generation on disk
     slow_query_ms = 1_000.0  # a query that takes longer is logged, with where the time went
@@ -421,7 +421,8 @@ class Engine:
         they are. Raises `InputError` for `decoded` if the student was not trained to speak. Cost: none.
         """
         other, near = copy.copy(self), self.intentions.near
-        other.settings, other.pace, other.shared = settings, Pace(), None  # which is for answers of these settings
+        other.settings, other.pace = settings, Pace()
+        other.runtime_cache = None  # which is of these settings
         if not learned:
             other.fusion = None
         if decoded:
@@ -500,7 +501,7 @@ class Engine:
             asked = [at for at, chosen in enumerate(wanted) if chosen == names and not texts[at].says_nothing]
             asked_texts = [texts[at] for at in asked]
             found = understand(
-                asked_texts, names, self.intentions, self._models, self.cache, self.settings, self.shared
+                asked_texts, names, self.intentions, self._models, self.cache, self.settings, self.runtime_cache
             )
             for at, one in zip(asked, found, strict=True):
                 everything[at] = one

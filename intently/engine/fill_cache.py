@@ -36,14 +36,14 @@ def fill_cache(
     return QueryCache.build(path, [text.key for text in distinct], decoded, engine.intentions.version)
 
 
-def fill_shared(engine: Engine, queries: Sequence[str], *, batch_size: int = 16) -> int:
-    """Decode those of `queries` that neither cache of an engine knows, keep them in the shared one; return how many.
+def fill_runtime_cache(engine: Engine, queries: Sequence[str], *, batch_size: int = 16) -> int:
+    """Decode those of `queries` that neither cache of an engine knows, keep them in the runtime cache; return how many.
 
-    So a generation is known there before it answers. Does nothing for an engine that shares no cache, or once that
-    does not answer.
+    So a generation is known there before it answers. Does nothing for an engine that has none, or once its store does
+    not answer.
     """
-    shared = engine.shared
-    if shared is None:
+    cache = engine.runtime_cache
+    if cache is None:
         return 0
     texts = [
         text for text in _distinct(engine, queries) if engine.cache is None or engine.cache.lookup(text.key) is None
@@ -51,11 +51,11 @@ def fill_shared(engine: Engine, queries: Sequence[str], *, batch_size: int = 16)
     num = 0
     for start in range(0, len(texts), batch_size):
         batch = texts[start : start + batch_size]
-        missed = [text for text, kept in zip(batch, shared.lookup(batch), strict=True) if kept is None]
-        if shared.problem:
+        missed = [text for text, kept in zip(batch, cache.lookup(batch), strict=True) if kept is None]
+        if cache.problem:
             break
         if missed:
-            shared.keep(zip(missed, _decoded(engine, missed, None), strict=True))
+            cache.keep(zip(missed, _decoded(engine, missed, None), strict=True))
             num += len(missed)
     return num
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from intently.arrays import Float32Array, IntArray
 from intently.engine.cache import QueryCache
+from intently.engine.runtime_cache import RuntimeCache
 from intently.engine.settings import RetrievalSettings
-from intently.engine.shared_cache import SharedCache
 from intently.engine.timing import timed
 from intently.index.concatenated import concatenate_embeddings
 from intently.index.intentions import IntentionIndex
@@ -48,11 +48,11 @@ def understand(
     models: Models | None,
     cache: QueryCache | None,
     settings: RetrievalSettings,
-    shared: SharedCache | None = None,
+    runtime_cache: RuntimeCache | None = None,
 ) -> list[Understood]:
     """Return the queries, understood as far as these channels need, in order.
 
-    `cache` is asked first, then `shared`, which keeps what was decoded after all.
+    `cache` is asked first, then `runtime_cache`, which keeps what was decoded after all.
 
     The dense channel takes the student's embedding, with that of an encoder after it if there is one. Queries that the
     cache knows are not decoded, and the student reads them only if its embedding is asked for. With two threads or more
@@ -73,16 +73,16 @@ def understand(
     if models is None:
         return understood
     missed = [pair for pair in zip(queries, understood, strict=True) if pair[1].intentions is None]
-    if shared is None or Channel.INTENTION not in channels:
+    if runtime_cache is None or Channel.INTENTION not in channels:
         _read_all(queries, understood, channels, models, settings)
         return understood
-    shared.head.count(query.key for query, _ in missed)
-    with _timed_for(missed, "shared_cache"):
-        found = shared.lookup([query for query, _ in missed])
+    runtime_cache.head.count(query.key for query, _ in missed)
+    with _timed_for(missed, "runtime_cache"):
+        found = runtime_cache.lookup([query for query, _ in missed])
     for (_, one), kept in zip(missed, found, strict=True):
         one.intentions, one.cached = kept, kept is not None
     _read_all(queries, understood, channels, models, settings)
-    shared.keep([(query, one.intentions) for query, one in missed if not one.cached and one.intentions])
+    runtime_cache.keep([(query, one.intentions) for query, one in missed if not one.cached and one.intentions])
     return understood
 
 

@@ -57,8 +57,8 @@ class Metrics:
             "intently_cache_requests_total", "Queries by where their intentions came from.", ("result",),
             registry=registry,
         )  # fmt: skip
-        self.shared_cache = Counter(
-            "intently_shared_cache_queries_total", "Queries by what became of them at the shared cache.", ("result",),
+        self.runtime_cache = Counter(
+            "intently_runtime_cache_queries_total", "Queries by what became of them at the runtime cache.", ("result",),
             registry=registry,
         )  # fmt: skip
         self.empty = Counter(

@@ -80,7 +80,8 @@ def serve(
 ) -> None:
     """Serve the engine in a directory, with its log of changes in `log` (`open_log`), until a signal comes.
 
-    `cache` is the URL of a Valkey or Redis server in which processes share what queries were decoded to.
+    `cache` is the URL of a Valkey or Redis server in which processes share what queries were decoded to; without, each
+    keeps that in its memory.
 
     Without keys, everybody who reaches the port may do everything. So only the machine itself may reach it, unless
     `anybody` says otherwise. Raises `InputError` for that, and `ArtifactError` if the engine cannot be loaded.
@@ -95,12 +96,15 @@ def serve(
     log_as_json()
     valid_keys = Keys(keys)
     from intently.engine.cache_server import CacheServer  # with what loads everything that runs models
+    from intently.engine.cache_store import CacheStore, MemoryStore
     from intently.engine.current import CurrentEngine
 
-    shared = None
+    store: CacheStore | None = None
     if cache:
-        shared = CacheServer(cache, timeout_ms=settings.cache_timeout_ms, keep_s=settings.cache_hours * 3600)
-    current = CurrentEngine(directory, log=log, cache=shared, num_threads=num_threads)
+        store = CacheServer(cache, timeout_ms=settings.cache_timeout_ms, keep_s=settings.cache_hours * 3600)
+    elif settings.cache_queries:
+        store = MemoryStore(settings.cache_queries)
+    current = CurrentEngine(directory, log=log, cache=store, num_threads=num_threads)
     service = Service(current, directory, settings, valid_keys)
     config = uvicorn.Config(
         make_app(service), host, port, log_config=None, access_log=False, server_header=False, lifespan="on",

@@ -54,7 +54,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._add_gauges()
         if current.cache is not None:
-            current.cache.on_result = lambda result, num: self.metrics.shared_cache.labels(result).inc(num)
+            current.cache.on_result = lambda result, num: self.metrics.runtime_cache.labels(result).inc(num)
 
     @property
     def engine(self) -> "Engine":
@@ -63,7 +63,7 @@ class Service:
 
     @property
     def cache_problem(self) -> str:
-        """Why the shared cache is not asked now; empty if it is, or there is none."""
+        """Why the store of the query cache is not asked now; empty if it is, or there is none."""
         return self.current.cache.problem if self.current.cache is not None else ""
 
     @property

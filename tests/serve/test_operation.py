@@ -114,7 +114,7 @@ def test_a_shared_cache_is_counted_and_told(serve):
         until(lambda: served.post("/v1/retrieve", {"query": "红色 pan"}).json()["cached"], "it is found")
         told = {
             sample.labels["result"]: sample.value
-            for sample in families(served)["intently_shared_cache_queries"].samples
+            for sample in families(served)["intently_runtime_cache_queries"].samples
         }
         assert told["hit"] >= 1
         assert told["miss"] >= 1

@@ -1,4 +1,4 @@
-"""The decoded intentions of queries, kept by a server for all processes that answer from one generation.
+"""The query cache that grows while an engine answers: the decoded intentions of queries, kept in a store.
 
 It stands behind the engine's own cache of head queries (`intently.engine.cache`), and holds the same: intentions, never
 ads, so changes of ads do not touch it. What decides them is in a key: the generation, the version of the text rules,
@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from intently.engine.cache_server import CacheServer
+from intently.engine.cache_store import CacheStore
 from intently.engine.head_queries import HeadQueries
 from intently.engine.settings import RetrievalSettings
 from intently.intentions.decode import Decoded
@@ -32,15 +32,15 @@ _MAGIC = b"INTENTQ1"
 _DIGEST_BYTES = 16
 
 
-class SharedCache:
-    """The shared cache as one engine sees it. Threads may share it.
+class RuntimeCache:
+    """What one engine finds in a store, which others may share. Threads may share it.
 
     `head` are the queries that the engine's own cache did not know.
     """
 
     def __init__(
         self,
-        server: CacheServer,
+        store: CacheStore,
         head: HeadQueries,
         generation: str,
         models: str,
@@ -49,7 +49,7 @@ class SharedCache:
     ) -> None:
         """`models` is the fingerprint of an engine's models; `num_intentions` that its vocabulary has."""
         self.head = head
-        self._server, self._num_intentions = server, num_intentions
+        self._store, self._num_intentions = store, num_intentions
         decides = {
             "models": models,
             "decode": asdict(settings.decode),
@@ -63,24 +63,24 @@ class SharedCache:
 
     @property
     def problem(self) -> str:
-        """Why the server is not asked now; empty while it is."""
-        return self._server.problem
+        """Why the store is not asked now; empty while it is."""
+        return self._store.problem
 
     def lookup(self, queries: Sequence[QueryText]) -> list[Decoded | None]:
-        """Return the intentions kept for each query, None for those that are not. Cost: one round trip."""
+        """Return the intentions kept for each query, None for those that are not. Cost: one look into the store."""
         if not queries:
             return []
         keys = [self._key(query) for query in queries]
-        values = self._server.get(keys)
+        values = self._store.get(keys)
         found = [self._read(*each) for each in zip(keys, queries, values, strict=True)]
-        if not self._server.problem:
+        if not self._store.problem:
             num_hits = sum(one is not None for one in found)
-            self._server.on_result("hit", num_hits)
-            self._server.on_result("miss", len(found) - num_hits)
+            self._store.on_result("hit", num_hits)
+            self._store.on_result("miss", len(found) - num_hits)
         return found
 
     def keep(self, decoded: Iterable[tuple[QueryText, Decoded]]) -> None:
-        """Keep the intentions of queries, for every process that has this generation. Returns at once."""
+        """Keep the intentions of queries, for all who have this generation and share the store. Returns at once."""
         for query, found in decoded:
             key = self._key(query)
             content = b"".join(
@@ -90,7 +90,7 @@ class SharedCache:
                     found.log_probs.astype("<f4").tobytes(),
                 )
             )
-            self._server.put(key, content + _digest(key, query, content))
+            self._store.put(key, content + _digest(key, query, content))
 
     def _key(self, query: QueryText) -> str:
         return self._prefix + hashlib.blake2b(query.for_models.encode(), digest_size=16).hexdigest()
@@ -106,8 +106,8 @@ class SharedCache:
                 log_probs = np.frombuffer(content, "<f4", num, _HEADER.size + 4 * num).astype(np.float64)
                 if not num or 0 <= ids.min() <= ids.max() < self._num_intentions:
                     return Decoded(ids, log_probs)
-        logger.warning("the shared cache holds something else under %s; it is not used", key)
-        self._server.on_result("invalid", 1)
+        logger.warning("the query cache holds something else under %s; it is not used", key)
+        self._store.on_result("invalid", 1)
         return None
 
 

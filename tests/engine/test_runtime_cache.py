@@ -1,4 +1,4 @@
-"""The cache that processes share: against a server that is really started, killed, frozen, full and lied to."""
+"""The query cache that grows: in memory, and with a server that is really started, killed, frozen, full, lied to."""
 
 import logging
 import time
@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from intently.engine import cache_server
 from intently.engine.cache_server import CacheServer
+from intently.engine.cache_store import MemoryStore
 from intently.engine.current import CurrentEngine
 from intently.engine.head_queries import HeadQueries
-from intently.engine.shared_cache import SharedCache
+from intently.engine.runtime_cache import RuntimeCache
 from intently.errors import SettingsError
 from intently.intentions.decode import Decoded
 from intently.text.analyze import Analyzer
@@ -108,7 +109,7 @@ class Kept:
 
 
 def shared(kept, generation="g1", models="m", chosen=SETTINGS, num_intentions=100):
-    return SharedCache(kept, HeadQueries(), generation, models, chosen, num_intentions)
+    return RuntimeCache(kept, HeadQueries(), generation, models, chosen, num_intentions)
 
 
 def text(query):
@@ -158,7 +159,7 @@ def test_what_decides_an_answer_is_in_its_key(monkeypatch):
         shared(kept, chosen=replace(SETTINGS, num_near=7)),
         shared(kept, chosen=replace(SETTINGS, runtime="torch")),
     ]
-    monkeypatch.setattr("intently.engine.shared_cache.TEXT_RULES_VERSION", "another")
+    monkeypatch.setattr("intently.engine.runtime_cache.TEXT_RULES_VERSION", "another")
     others.append(shared(kept))
     for each in others:
         assert each.lookup([text("red pan")]) == [None]
@@ -194,6 +195,44 @@ def test_head_queries_are_bounded():
     assert head.most(0) == []
 
 
+# In memory.
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=30), st.integers(1, 3))
+def test_memory_keeps_what_was_used_last(steps, size):
+    store, twin = MemoryStore(size), {}
+    for at, (key, is_put) in enumerate(steps):
+        if is_put:
+            store.put(key, bytes([at]))
+            twin.pop(key, None)
+            twin[key] = bytes([at])
+            while len(twin) > size:
+                del twin[next(iter(twin))]
+        else:
+            assert store.get([key, "other"]) == [twin.get(key), None]
+            if key in twin:
+                twin[key] = twin.pop(key)
+
+
+def test_memory_changes_no_answer_and_follows_generations(make_student, tmp_path):
+    save(make_engine(make_student(3)), tmp_path)
+    store = MemoryStore(100)
+    with opened(tmp_path, store) as current, opened(tmp_path, None) as twin:
+        for num_asked in range(2):
+            for query in QUERIES:
+                found = plain(current.engine, query)
+                assert found.cached is bool(num_asked)
+                assert_same(found, plain(twin.engine, query))
+        save(make_engine(make_student(4)), tmp_path)
+        for each in (current, twin):
+            assert each.refresh()
+        for query in QUERIES:
+            found = plain(current.engine, query)
+            assert found.cached
+            assert_same(found, plain(twin.engine, query))
+
+
 # With a server.
 
 
@@ -210,7 +249,7 @@ def test_it_changes_no_answer_and_serves_every_process(server, reached, engine, 
         together = list(other.engine.retrieve_many(QUERIES, 10, channel=channel))
         for query, found in zip(QUERIES, together, strict=True):
             assert found.cached is uses
-            assert ("shared_cache" in found.timings_ms) is uses
+            assert ("runtime_cache" in found.timings_ms) is uses
             assert "decode" not in found.timings_ms
             assert_same(found, plain(engine, query, channel))
     assert first.counts == ({"hit": 0, "miss": len(QUERIES)} if uses else {})
@@ -230,8 +269,8 @@ def test_corrections_by_new_ads_are_not_answered_from_before(server, reached, di
 
 def test_an_engine_with_other_settings_does_not_share(reached, directory):
     with opened(directory, reached()) as current:
-        assert current.engine.shared is not None
-        assert current.engine.varied(SETTINGS).shared is None
+        assert current.engine.runtime_cache is not None
+        assert current.engine.varied(SETTINGS).runtime_cache is None
 
 
 def test_a_new_generation_is_known_before_it_answers(server, reached, make_student, tmp_path):
