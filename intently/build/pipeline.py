@@ -123,7 +123,7 @@ def build_engine(
         read = _read(ads_files, settings, skip_bad, show)
         start = choose_start(read.catalog.strings("title"))
         settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
-    check_models(settings)
+    opened = check_models(settings)  # held, because it takes seconds to open some a second time
     fingerprints = fingerprints_of([*ads_files, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
@@ -161,6 +161,7 @@ def build_engine(
             show("Estimating", 1, 1, str(estimate))
             logger.info("%s: the build takes %s", out, estimate, extra={"seconds": dict(estimate.seconds)})
         content = build_intentions(catalog, texts, learnt, interactions.of_queries(aside), settings, work.student, show)
+        del opened
         analyzer = Analyzer(settings.lexical.stemmer)
         landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
         show("Indexing", 0, 0, "")

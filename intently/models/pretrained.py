@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -130,9 +131,7 @@ def open_checkpoint(checkpoint: str = ENGLISH) -> Checkpoint:
     """Read a checkpoint's sizes and tokenizer; raise `ArtifactError` if it is not a BERT-style encoder."""
     path = checkpoint_path(checkpoint)
     if checkpoint == MULTILINGUAL:
-        packed = PackedE5.open(path)
-        tokenizer = StudentTokenizer(packed.definition, path, PREFIXES)
-        return _opened(path, packed.config, tokenizer, packed.weights)
+        return _open_packed(path)
     for name in _FILES:
         if not (path / name).is_file():
             raise ArtifactError(
@@ -142,6 +141,19 @@ def open_checkpoint(checkpoint: str = ENGLISH) -> Checkpoint:
     tokenizer = StudentTokenizer.load(path / "tokenizer.json", prefixes)
     file = path / "model.safetensors"
     return _opened(file, config, tokenizer, lambda rows: _bert_weights(file, config, rows))
+
+
+_in_use: WeakValueDictionary[Path, Checkpoint] = WeakValueDictionary()  # packed ones, which take seconds to open
+
+
+def _open_packed(path: Path) -> Checkpoint:
+    """Open multilingual-e5-small, unless somebody holds it already."""
+    opened = _in_use.get(path)
+    if opened is None:
+        packed = PackedE5.open(path)
+        tokenizer = StudentTokenizer(packed.definition, path, PREFIXES)
+        _in_use[path] = opened = _opened(path, packed.config, tokenizer, packed.weights)
+    return opened
 
 
 def _opened(
