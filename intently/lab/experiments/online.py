@@ -114,11 +114,12 @@ def systems_of(engine: Engine, queries: Sequence[str], progress: Progress) -> di
     unaware = engine.varied(replace(engine.settings, intention_weight=0.0), learned=False)
     systems = {
         CONTROL: partial(ask, engine, channel=Channel.KEYWORD),
-        "BRIDGE" if engine.encoder else "dense": partial(ask, engine, channel=Channel.DENSE),
         "RARE": partial(ask, engine, channel=Channel.INTENTION),
         "without intentions": partial(ask, unaware, channel=Channel.FUSED),
         "fused": partial(ask, engine, channel=Channel.FUSED),
     }
+    if Channel.DENSE in engine.channels:
+        systems["BRIDGE" if engine.encoder else "dense"] = partial(ask, engine, channel=Channel.DENSE)
     near = engine.intentions.near
     if near and near.of_ads.model_temperature is not None:
         decode = replace(engine.settings.decode, value_weight=VALUE_WEIGHT)
