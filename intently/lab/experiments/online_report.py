@@ -34,6 +34,7 @@ PAIRS = (
     ("fused, value-aware", "fused"),
 )
 _AT = {name: at for at, name in enumerate(METRICS)}
+NUM_SPLITS = 1_000
 _NORMAL = 1.96  # standard errors to the end of a 95% interval
 
 
@@ -127,6 +128,7 @@ def sections(online: Online) -> list[Section]:
     return [
         Section("What each arm earned", [*told, *_warnings(found)], _main_table(found)),
         Section("A thousand visits", [], _levels_table(online), [_levels_figure(online)]),
+        Section("Whether to believe the tests", [_SPLITS_TOLD], _splits_table(online)),
         Section("Against the paper's online test", list(_SEEDS_TOLD), _seeds_table(found)),
         *(
             Section(f"{name}, by {kind}", [_SEGMENTS[kind]], _segment_table(online, kind, metric))
@@ -141,6 +143,12 @@ _TAIL_TOLD = (
     "Tail advertisers are the half with the smallest budgets; tail ads are those with fewer than five clicks in the "
     "log that the engine learned from."
 )
+_SPLITS_TOLD = (
+    "The shoppers of both keyword arms, all of whom saw the same system, are split at random again and again: every "
+    "difference that such an A/A test finds at 5% is a false alarm, and so is every sample ratio below 0.1%."
+)
+
+
 _SEGMENTS = {
     "frequency": "A thousand visits; the head is the most frequent 5% of the queries, the tail the rarest 70%.",
     "vertical": "A thousand visits, by the vertical of the query's best ads; the largest twelve.",
@@ -171,10 +179,9 @@ def sentence(found: Verdicts, arm: str, against: str) -> str:
         if math.isnan(each.estimate):
             parts.append(f"{name}: {against} has none")
             continue
-        low, high = each.interval
         is_proven = found.is_significant(comparison, metric)
         word = "no proven difference" if not is_proven else "more" if each.estimate > 0 else "less"
-        parts.append(f"{name} {each.estimate:+.1%} ({low:+.1%} to {high:+.1%}; {word})")
+        parts.append(f"{name} {_told(each)[:-1]}; {word})")
     return f"{arm} against {against}: {', '.join(parts)}."
 
 
@@ -206,14 +213,47 @@ def _main_table(found: Verdicts) -> Table:
     return Table(["arm", *COLUMNS], rows, note)
 
 
+def false_alarms(online: Online, num_splits: int = NUM_SPLITS, seed: int = 0) -> tuple[dict[str, float], float]:
+    """Return the share of random splits of the control's shoppers in which each metric differs at 5%.
+
+    And the share in which the sample ratio alarms.
+    """
+    rng, alarms, mismatches = np.random.default_rng(seed), dict.fromkeys(SHOWN, 0), 0
+    twins: Mask = online.outcome.variants <= 1
+    for _ in range(num_splits):
+        side = rng.random(len(twins)) < 0.5
+        members = {"a": twins & side, "b": twins & ~side}
+        found = _differences(online.outcome, members, "b", "a")
+        for metric in SHOWN:
+            alarms[metric] += found[metric].p_value < 0.05
+        counts = {name: int(mask.sum()) for name, mask in members.items()}
+        mismatches += sample_ratio(counts, dict.fromkeys(members, 0.5)).is_mismatch
+    return {metric: count / num_splits for metric, count in alarms.items()}, mismatches / num_splits
+
+
+def _splits_table(online: Online) -> Table:
+    alarms, mismatches = false_alarms(online)
+    rows: list[Row] = [[*(Cell(100 * alarms[metric], digits=1) for metric in SHOWN), Cell(100 * mismatches, digits=2)]]
+    half = 100 * _NORMAL * math.sqrt(0.05 * 0.95 / NUM_SPLITS)
+    note = f"False alarms, percent of {NUM_SPLITS:,} splits; 5 ± {half:.1f} are expected, and 0.1 of the sample ratio."
+    return Table([*COLUMNS, "sample ratio"], rows, note)
+
+
 def _difference_cells(found: Verdicts, comparison: Comparison) -> list[Cell]:
     cells = []
     for metric in SHOWN:
-        each = comparison.differences[metric]
-        half = (each.interval[1] - each.interval[0]) / 2
         stars = "*" if comparison.arm != found.again and found.is_significant(comparison, metric) else ""
-        cells.append(Cell("–" if math.isnan(half) else f"{each.estimate:+.1%} ± {half:.1%}", stars))
+        cells.append(Cell(_told(comparison.differences[metric]), stars))
     return cells
+
+
+def _told(each: Difference) -> str:
+    """Return a relative difference with its interval, as percent."""
+    if math.isnan(each.estimate):
+        return "–"
+    low, high = each.interval
+    bounds = f"{low:+.1%} to {high:+.1%}" if math.isfinite(low) else "without bounds"
+    return f"{each.estimate:+.1%} ({bounds})"
 
 
 def _seeds_table(found: Verdicts) -> Table:

@@ -25,7 +25,7 @@ from intently.lab.experiments.online import (
     tail_ads,
     values_of_intentions,
 )
-from intently.lab.experiments.online_report import Online, sections, sentence, verdicts
+from intently.lab.experiments.online_report import Online, false_alarms, sections, sentence, verdicts
 from intently.lab.experiments.online_traffic import START_S, Offer, TrafficSettings, _Arm
 from intently.lab.experiments.report_markdown import markdown
 from intently.lab.experiments.runner import Answers
@@ -101,6 +101,14 @@ def test_the_better_system_earns_more_and_the_a_a_pair_shows_nothing(online):
     wrong = replace(found, ratio=replace(found.ratio, p_value=0.0))
     assert not wrong.is_significant(rare, "consumption")
     assert "No verdict" in sentence(wrong, "RARE", CONTROL)
+
+
+def test_splits_of_the_control_raise_few_false_alarms(online):
+    alarms, mismatches = false_alarms(online, 400)
+    for metric, share in alarms.items():
+        assert share <= 0.09, metric  # of so few shoppers, some metrics alarm more rarely
+    assert alarms["CTR"] >= 0.02
+    assert mismatches <= 0.005
 
 
 def test_money_adds_up(online):
