@@ -140,7 +140,9 @@ def query(
     ] = None,
     min_relevance: Annotated[
         float | None,
-        typer.Option(help="Leave out ads whose probability of relevance is below this, from 0 to 1.", show_default=False),
+        typer.Option(
+            help="Leave out ads whose probability of relevance is below this, from 0 to 1.", show_default=False
+        ),
     ] = None,
     secret: Annotated[
         str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a service's key.", show_default=False)
