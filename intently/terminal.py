@@ -56,13 +56,14 @@ def show_ranking(console: Console, catalog: Catalog, ranking: Ranking, *, explai
 
     show((ranking.query, "bold"))
     if ranking.intentions:
-        told = [f"{each.text} {math.exp(each.log_prob):.2f}" for each in ranking.intentions[:_SHOWN_INTENTIONS]]
-        show(f"  intentions  {' · '.join(told)}")
+        intentions = [f"{each.text} {math.exp(each.log_prob):.2f}" for each in ranking.intentions[:_SHOWN_INTENTIONS]]
+        show(f"  intentions  {' · '.join(intentions)}")
     if not ranking.ads:
         show("  no ads")
     titles = catalog.column("title").take(catalog.ad_rows([ad.ad_id for ad in ranking.ads])).to_pylist()
     for ad, title in zip(ranking.ads, titles, strict=True):
-        show(f"  {ad.rank:>3}  {title}  ", (ad.ad_id, "dim"))
+        told = ad.ad_id if ad.relevance is None else f"{ad.ad_id}  relevance {ad.relevance:.2f}"
+        show(f"  {ad.rank:>3}  {title}  ", (told, "dim"))
         for name, value in ad.payload.items():
             show((f"       {name}: {'' if value is None else value}", "dim"))
         for reason in ad.reasons:

@@ -18,6 +18,7 @@ from intently.engine.inspection import AdInspection, Inspection, inspect, inspec
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.pace import Clock, Pace
 from intently.engine.parts import check_parts
+from intently.engine.relevance import Calibrator
 from intently.engine.settings import RetrievalSettings
 from intently.engine.understand import reader_threads
 from intently.errors import ArtifactError, InputError
@@ -39,7 +40,6 @@ from intently.models.models import Models
 from intently.models.student import Runtime, Student, check_tokens
 from intently.rules.presets import rules_of
 from intently.snapshot.attributes import Attributes
-from intently.snapshot.columns import check_columns
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.text.analyze import Analyzer
@@ -84,6 +84,7 @@ class Engine(Answerer):
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
         keywords: KeywordIndex | None = None,
+        calibrator: Calibrator | None = None,
     ) -> None:
         """`student` and `vectors` are None for an engine without models, whose `intentions` need no trie.
 
@@ -92,11 +93,11 @@ class Engine(Answerer):
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
         affect how an ad is indexed, which new ads need. `keywords` are the catalogue's, computed if they have match
-        types and are not given. Raises `ArtifactError` for parts that are not of one catalogue
-        or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
-        for queries longer than the student reads.
+        types and are not given. `calibrator` tells relevance. Raises `ArtifactError` for parts that are not of one
+        catalogue or of these models, and for a `fusion` or a `calibrator` with a lexical index that does not know its
+        statistics; `SettingsError` for queries longer than the student reads.
         """
-        check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion)
+        check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion, calibrator)
         self.vectors, self.tokens = vectors, tokens
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads) if student else None
@@ -125,7 +126,7 @@ class Engine(Answerer):
         known_words = brand_words(catalog) | (student.tokenizer.whole_words if student else frozenset())
         rules = rules_of(settings.match_rules, lexical.settings.stemmer)
         snapshot = Snapshot.of(segment, Attributes.of(catalog, rules), known_words, rules=rules)
-        super().__init__(Applier(snapshot, reader), models, intentions, lexical, settings, cache, fusion)
+        super().__init__(Applier(snapshot, reader), models, intentions, lexical, settings, cache, fusion, calibrator)
         self._pid = os.getpid()
 
     @classmethod
@@ -268,6 +269,7 @@ class Engine(Answerer):
         filters: Expression | str | None = None,
         payload: Iterable[str] = (),
         max_per: Mapping[str, int] = EMPTY,
+        min_relevance: float | None = None,
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
@@ -283,6 +285,7 @@ class Engine(Answerer):
             filters=filters,
             payload=payload,  # type: ignore[arg-type]
             max_per=max_per,
+            min_relevance=min_relevance,
         )
         return self.answer(request)
 
@@ -333,7 +336,7 @@ class Engine(Answerer):
             self._live.reach(min_seq, self.min_seq_wait_s)
         snapshot, clock = self._live.snapshot, Clock()  # one from the first request to the last
         for request in requests:
-            check_columns(request, snapshot)
+            self._check(request, snapshot)
         starts = range(0, len(requests), batch_size)
         return (
             ranking
