@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from intently.arrays import Float64Array
 from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import brand_words
 from intently.engine.answerer import Answerer
@@ -387,6 +388,7 @@ class Engine(Answerer):
         """
         other, near = copy.copy(self), self.intentions.near
         other.settings, other.pace = settings, Pace()
+        other.runtime_cache = None  # which is of these settings
         if not learned:
             other.fusion = None
         if decoded or values is not None:
