@@ -41,7 +41,7 @@ experiment-bridge: .venv/bridge
 # bfloat16 shows on any with AVX-512: ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI make test
 PROCESSES ?= 2
 test: .venv/dev lint
-	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -3,22 +3,18 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
+from intently.engine.answerer import Answerer
 from intently.engine.search import NUM_EVIDENCE, Searched
-from intently.engine.understand import understand
 from intently.engine.why import Place, places
 from intently.intentions.trace import Choice, Cut, Trace
 from intently.snapshot.snapshot import Snapshot
 from intently.text.query_text import QueryText
 from intently.types import Ad, Channel, Ranking, Reason, Request, Verdict
-
-if TYPE_CHECKING:
-    from intently.engine.engine import Engine
 
 NUM_FOUND = 10  # ads of each channel that an inspection shows
 NUM_NEAR = 20  # intentions near a query that it shows
@@ -110,21 +106,19 @@ class AdInspection:
     seq: int
 
 
-def inspect(engine: "Engine", request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> Inspection:
+def inspect(engine: Answerer, request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> Inspection:
     """Return everything behind the answer to a request. See `Engine.inspect`."""
-    names = engine._names(request.channel)
     request = replace(request, explain=True, deadline_ms=None)
     ranking = engine._answered(request, snapshot)
     text = snapshot.reader.read(request.query)
     titles = _Titles(engine, snapshot)
     titles.add([*ad_ids, *(ad.ad_id for ad in ranking.ads)])
-    if text.says_nothing:
+    searched = engine._searched_for(request, snapshot)
+    if searched is None:
         verdicts = engine._verdicts(request, ad_ids, snapshot) if ad_ids else ()
         return Inspection(request, text, ranking, titles.known, verdicts=verdicts)
-    understood = understand([text], names, engine.intentions, engine._models, engine.cache, engine.settings)[0]
-    names = engine._with_keywords(request.channel, names, snapshot)
+    names, understood = tuple(searched.found), searched.question.understood
     eligible = engine._eligible(request, text, snapshot)
-    searched = engine._searched(text, understood, snapshot, names, eligible)
     found = {name: _first(searched, name, snapshot) for name in names}
     titles.add([ad_id for each in found.values() for ad_id, _ in each])
     first = _first_without_rules(engine, searched, request, snapshot)
@@ -150,7 +144,7 @@ def inspect(engine: "Engine", request: Request, ad_ids: Sequence[str], snapshot:
     )
 
 
-def inspect_ad(engine: "Engine", ad_id: str, snapshot: Snapshot) -> AdInspection | None:
+def inspect_ad(engine: Answerer, ad_id: str, snapshot: Snapshot) -> AdInspection | None:
     """Return one ad as the engine knows it. See `Engine.inspect_ad`."""
     row = engine._row(snapshot, ad_id)
     if row is None:
@@ -183,7 +177,7 @@ def inspect_ad(engine: "Engine", ad_id: str, snapshot: Snapshot) -> AdInspection
 class _Titles:
     """The titles of ads that are shown, by id."""
 
-    def __init__(self, engine: "Engine", snapshot: Snapshot) -> None:
+    def __init__(self, engine: Answerer, snapshot: Snapshot) -> None:
         self._engine, self._snapshot = engine, snapshot
         self.known: dict[str, str] = {}
 
@@ -204,7 +198,7 @@ def _first(searched: Searched, name: Channel, snapshot: Snapshot) -> tuple[tuple
     )
 
 
-def _first_without_rules(engine: "Engine", searched: Searched, request: Request, snapshot: Snapshot) -> list[str]:
+def _first_without_rules(engine: Answerer, searched: Searched, request: Request, snapshot: Snapshot) -> list[str]:
     """Return the ids of the ads that would come first if every ad might be shown."""
     question, names = searched.question, tuple(searched.found)
     freely = engine._searched(question.text, question.understood, snapshot, names, snapshot.alive)
@@ -212,7 +206,7 @@ def _first_without_rules(engine: "Engine", searched: Searched, request: Request,
     return [snapshot.ad_id(row) for row in rows[: max(request.k, NUM_LOOKED_AT)].tolist()]
 
 
-def _understanding(engine: "Engine", text: QueryText) -> tuple[Branch | None, tuple[tuple[str, float], ...]]:
+def _understanding(engine: Answerer, text: QueryText) -> tuple[Branch | None, tuple[tuple[str, float], ...]]:
     """Return how the student decodes a query, whether the cache knows it or not, and the intentions near it."""
     if engine._models is None:
         return None, ()

@@ -64,6 +64,7 @@ class QueryBody(Body):
     filters: Annotated[str, Meta(max_length=MAX_FILTER_LENGTH, examples=["price < 50"])] | None = None
     payload: Annotated[list[str], Meta(max_length=MAX_COLUMNS, description="columns to return with each ad")] = []
     max_per: Annotated[dict[str, int], Meta(max_length=MAX_COLUMNS, description="most ads of one value")] = {}
+    min_relevance: Annotated[float, Meta(ge=0, le=1, description="leave out ads of a lower probability")] | None = None
     deadline_ms: Annotated[float, Meta(gt=0, description="by default, and at most, as /v1/limits tells")] | None = None
     min_seq: Annotated[int, Meta(ge=0, le=MAX_SEQ, description="wait until the answer shows this change")] = 0
 
@@ -72,7 +73,7 @@ class QueryBody(Body):
         user = None if self.user is None else self.user.context()
         return Request(
             self.query, self.k, user, self.channel, self.explain, frozenset(self.exclude),
-            filters=self.filters, payload=tuple(self.payload), max_per=self.max_per,
+            filters=self.filters, payload=tuple(self.payload), max_per=self.max_per, min_relevance=self.min_relevance,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from intently.build import fusion
 from intently.build.fusion import held_out_queries, learn_fusion
 from intently.build.interactions import Interactions
 from intently.build.training.fusion import FusionSettings, held_out
-from intently.engine.engine import FUSED_CHANNELS
+from intently.engine.answerer import FUSED_CHANNELS
 from intently.engine.fusion_features import feature_names
 
 pytest.importorskip("lightgbm")

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from intently.engine.engine import NUM_INTENTIONS, Engine
+from intently.engine.answerer import NUM_INTENTIONS
+from intently.engine.engine import Engine
 from intently.engine.search import NUM_EVIDENCE
 from intently.errors import ArtifactError, InputError, SettingsError
 from intently.index.vectors import VectorIndex

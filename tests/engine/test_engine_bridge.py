@@ -12,8 +12,9 @@ import torch
 from intently.build.training.fusion import FusionExample, FusionSettings, train_fusion
 from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import ad_texts
+from intently.engine.answerer import FUSED_CHANNELS
 from intently.engine.channels.dense import DenseQuery, _nearest
-from intently.engine.engine import FUSED_CHANNELS, Engine
+from intently.engine.engine import Engine
 from intently.engine.fusion_features import feature_names, rising
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.reciprocal_ranks import reciprocal_rank_fusion

@@ -175,7 +175,7 @@ def test_the_int8_runtime_is_near(plain, encoder, engine):
 
 
 def test_fusions_learn_from_the_scores_that_queries_are_answered_by(engine):
-    from intently.engine.engine import FUSED_CHANNELS
+    from intently.engine.answerer import FUSED_CHANNELS
     from intently.engine.fusion_features import feature_names
 
     at = feature_names(FUSED_CHANNELS).index("dense score")

@@ -27,7 +27,7 @@ def test_a_slow_query_is_logged_with_where_the_time_went(engine, caplog, monkeyp
         monkeypatch.setattr(engine, "slow_query_ms", 0.0)
         ranking = engine.retrieve("robot vacuum")
     (record,) = caplog.records
-    assert record.name == "intently.engine.engine" and record.getMessage().startswith("slow query 'robot vacuum': ")
+    assert record.name == "intently.engine.answerer" and record.getMessage().startswith("slow query 'robot vacuum': ")
     assert "search" in record.getMessage() and record.spent_ms == pytest.approx(sum(ranking.timings_ms.values()))
 
 

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 
 from intently.build.training.fusion import FusionExample, FusionSettings, train_fusion
 from intently.catalog import Catalog, checked_user
-from intently.engine.engine import FUSED_CHANNELS, Engine
+from intently.engine.answerer import FUSED_CHANNELS
+from intently.engine.engine import Engine
 from intently.engine.fusion_features import feature_names, rising
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.settings import RetrievalSettings
