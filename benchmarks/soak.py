@@ -4,7 +4,7 @@
 
 Prints one JSON object. `intently serve` runs in a process of its own, on a copy of ENGINE. Queries come at random
 moments, by default at half the rate at which one thread answers them without HTTP. Beside them come patches of bids,
-and as many new ads and deletes, so that segments come and are merged. Every five seconds the service's own memory (RSS
+and a fifth as many ads of new text, which a model reads, and deletes. Every five seconds the service's own memory (RSS
 that is not mapped from files), descriptors and threads are read. Exits with 1 unless memory grows by at most 5% from
 the second quarter of the time to the last, descriptors and threads do not grow, the event loop's lag has a p99 of at
 most 5 ms, and no request fails.
@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("engine", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, help="queries a second; by default half of what one thread answers")
-    parser.add_argument("--changes-per-second", type=float, default=10.0, help="patches; and as many puts and deletes")
+    parser.add_argument(
+        "--changes-per-second", type=float, default=10.0, help="patches; and a fifth as many puts and deletes"
+    )
     parser.add_argument("--cache", help="URL of a Valkey or Redis server for --cache of the service")
     given = parser.parse_args()
     ad_ids, titles = ads_of(given.engine)
@@ -75,7 +77,7 @@ async def soak(
     seconds, samples = given.minutes * 60, []
     lag_before = await lag_buckets(port)
     watching = asyncio.create_task(watch(pid, samples))
-    changing = asyncio.create_task(change(port, queries, given.changes_per_second, seconds))
+    changing = asyncio.create_task(change(port, queries, given.changes_per_second / 5, seconds))
     load: Load = await offer(port, queries, ad_ids, rate, seconds, given.changes_per_second)
     num_failed_changes, change_ms = await changing
     watching.cancel()
