@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from intently.arrays import Float64Array
 from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import brand_words
 from intently.engine.answerer import Answerer
