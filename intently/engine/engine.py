@@ -388,6 +388,7 @@ class Engine(Answerer):
         """
         other, near = copy.copy(self), self.intentions.near
         other.settings, other.pace = settings, Pace()
+        other.runtime_cache = None  # which is of these settings
         if not learned:
             other.fusion = None
         if decoded or values is not None:
