@@ -215,7 +215,7 @@ def experiments(scale: float) -> dict[str, Any]:
 
 
 def a_a(scale: float) -> dict[str, Any]:
-    """Return how often an A/A test over 4,000 users raises a false alarm at 5%, by metric, and how often sample ratios do.
+    """Return how often an A/A test over 4,000 users raises a false alarm at 5%, and how often the sample ratio does.
 
     Every hundred tests split the same users at random. The metrics are those of the online experiment: a ratio of sums,
     and means a user that CUPED adjusts by what users did before; orders have a heavy tail, and most users none.
