@@ -174,6 +174,7 @@ def test_the_command_writes_its_report(tmp_path):
     for _ in range(2):
         result = CliRunner().invoke(app, given)
         assert result.exit_code == 0, result.output
+        assert "300 answers to 1 queries" in result.output
     text = (tmp_path / "out" / "online-log.html").read_text(encoding="utf-8")
     for said in ("300 answers to 1 queries", "doubly robust", "position-based IPS", "fused", "keywords", "Consumption"):
         assert said in text
