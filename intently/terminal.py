@@ -17,6 +17,7 @@ from intently.types import Channel, Ranking, Reason
 CLOSED_PIPE = 141  # the exit code of a program that writes to a closed pipe: 128 + SIGPIPE
 
 _SHOWN_INTENTIONS = 6
+_SHOWN_SHARE = 0.1  # of the first one's probability that an intention needs to be shown
 # Control characters, which a terminal obeys, and marks that turn the direction of what follows.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -56,13 +57,15 @@ def show_ranking(console: Console, catalog: Catalog, ranking: Ranking, *, explai
 
     show((ranking.query, "bold"))
     if ranking.intentions:
-        told = [f"{each.text} {math.exp(each.log_prob):.2f}" for each in ranking.intentions[:_SHOWN_INTENTIONS]]
-        show(f"  intentions  {' · '.join(told)}")
+        least = ranking.intentions[0].log_prob + math.log(_SHOWN_SHARE)
+        shown = [each for each in ranking.intentions[:_SHOWN_INTENTIONS] if each.log_prob >= least]
+        show(f"  intentions  {' · '.join(f'{each.text} {math.exp(each.log_prob):.2f}' for each in shown)}")
     if not ranking.ads:
         show("  no ads")
     titles = catalog.column("title").take(catalog.ad_rows([ad.ad_id for ad in ranking.ads])).to_pylist()
     for ad, title in zip(ranking.ads, titles, strict=True):
-        show(f"  {ad.rank:>3}  {title}  ", (ad.ad_id, "dim"))
+        told = ad.ad_id if ad.relevance is None else f"{ad.ad_id}  relevance {ad.relevance:.2f}"
+        show(f"  {ad.rank:>3}  {title}  ", (told, "dim"))
         for name, value in ad.payload.items():
             show((f"       {name}: {'' if value is None else value}", "dim"))
         for reason in ad.reasons:

@@ -138,6 +138,7 @@ class Request:
     payload: tuple[str, ...] = ()  # columns to return with each ad: ("title", "url", "price"); "*": its whole payload
     max_per: Mapping[str, int] = EMPTY  # {"group_id": 1, "advertiser": 2}: at most so many ads of one value
     min_seq: int = 0  # number of a change that the answer has to show; 0: whatever is there
+    min_relevance: float | None = None  # from 0 to 1: ads of a lower probability of relevance are left out
 
     def __post_init__(self) -> None:
         try:
@@ -174,6 +175,10 @@ class Request:
         object.__setattr__(self, "exclude", frozenset(excluded))
         if self.filters is not None:
             object.__setattr__(self, "filters", as_expression(self.filters))
+        least = self.min_relevance
+        if least is not None and (type(least) not in (int, float) or not 0 <= least <= 1):
+            cure = "pass a probability from 0 to 1, or None"
+            raise InputError(f"min_relevance is {least!r}", cure=cure, field="min_relevance")
         self._check_columns()
 
     def _check_columns(self) -> None:
@@ -290,7 +295,9 @@ class Reason:
 class ScoredAd:
     """One returned ad: its rank from 1, its score (higher is better), and the reasons why it was found.
 
-    `payload` holds the columns that the request asked for, None for a missing value.
+    `payload` holds the columns that the request asked for, None for a missing value. `relevance` is the probability
+    that the ad is relevant to the query, None where the engine was not calibrated. Unlike scores, it can be compared
+    across queries.
     """
 
     ad_id: str
@@ -298,6 +305,7 @@ class ScoredAd:
     score: float
     reasons: tuple[Reason, ...] = ()
     payload: Mapping[str, Any] = EMPTY
+    relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,8 +314,9 @@ class Verdict:
 
     `stage` is "shown", or the first rule or stage that kept the ad out: "unknown", "excluded", "status", a `BlockList`,
     "country", "language", "device", "time", "audiences" or "targeting" (the ad does not want this user), "starts" or
-    "ends", "negative keywords", "negative list" and its name, "filters", "caps", "rank" (others came before it) or
-    "channels" (no channel found it). `told` says it in a sentence, with the values.
+    "ends", "negative keywords", "negative list" and its name, "filters", "relevance" (below `min_relevance`), "caps",
+    "rank" (others came before it) or "channels" (no channel found it). `told` says it in a sentence, with the values.
+    `relevance` is None where the engine was not calibrated, or where a rule kept the ad out.
     """
 
     ad_id: str
@@ -316,6 +325,7 @@ class Verdict:
     rank: int | None = None  # among all eligible ads, also beyond k; None if it has none
     score: float | None = None
     reasons: tuple[Reason, ...] = ()
+    relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +358,7 @@ class Ranking:
         return self.ads[at]
 
     def to_frame(self, library: str | None = None) -> Any:
-        """Return a data frame, a row an ad: rank, ad_id, score, and the payload's columns.
+        """Return a data frame, a row an ad: the columns of `columns()`.
 
         `library` is "pandas" or "polars", by default the one that is installed, pandas first. Raises
         `MissingDependencyError` if it is not.
@@ -360,14 +370,16 @@ class Ranking:
         return to_html(f"{self.query}: {len(self.ads)} ads", self.columns())
 
     def columns(self) -> dict[str, list[Any]]:
-        """Return the ads as columns (k,): rank, ad_id, score, and those of the payload."""
+        """Return the ads as columns (k,): rank, ad_id, score, relevance if the engine tells it, and the payload's."""
         columns: dict[str, list[Any]] = {
             "rank": [ad.rank for ad in self.ads],
             "ad_id": [ad.ad_id for ad in self.ads],
             "score": [ad.score for ad in self.ads],
         }
+        if any(ad.relevance is not None for ad in self.ads):
+            columns["relevance"] = [ad.relevance for ad in self.ads]
         for name in dict.fromkeys(name for ad in self.ads for name in ad.payload):
-            told = f"payload.{name}" if name in ("rank", "score") else name
+            told = f"payload.{name}" if name in ("rank", "score", "relevance") else name
             columns[told] = [ad.payload.get(name) for ad in self.ads]
         return columns
 

@@ -15,7 +15,7 @@ def test_snippets_run(capsys):
     pytest.importorskip("torch")
     known: dict[str, object] = {}
     snippets = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(snippets) == 6
+    assert len(snippets) == 7
     for snippet in snippets:
         exec(compile(snippet, "answers.md", "exec"), known)
     assert capsys.readouterr().out.count("(") == 3

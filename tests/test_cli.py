@@ -691,7 +691,8 @@ def test_wrong_usage_points_at_the_help(arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["world", "build", "query", "run", "evaluate", "knowledge", "experiment", "experiment rare", "demo"]
+    "command",
+    ["world", "build", "query", "run", "evaluate", "knowledge", "experiment", "experiment rare", "replay", "demo"],
 )
 def test_every_command_has_help(command):
     outcome = intently(*command.split(), "--help")

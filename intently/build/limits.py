@@ -17,13 +17,10 @@ def check_devices(settings: BuildSettings) -> None:
             require_device(model.device, f"{table}.device")
 
 
-def check_models(settings: BuildSettings) -> Checkpoint | None:
-    """Return what the student starts from, if there is one.
-
-    Raises `SettingsError` for texts longer than a model reads, and for an encoder's parts that do not fit it.
-    """
+def check_models(settings: BuildSettings) -> None:
+    """Raise `SettingsError` for texts longer than a model reads, and for an encoder's parts that do not fit it."""
     if not settings.checkpoint:
-        return None
+        return
     student = open_checkpoint(settings.checkpoint)
     if settings.num_layers is not None and settings.num_layers > student.config.num_hidden_layers:
         raise SettingsError(
@@ -38,7 +35,6 @@ def check_models(settings: BuildSettings) -> Checkpoint | None:
                 f"'bridge.reads_pages' needs a student of {MAX_SENTENCE_TOKENS} positions; that of 'checkpoint' has "
                 f"{student.positions}"
             )
-    return student
 
 
 def check_student_tokens(settings: BuildSettings, positions: int, longest: int = 0) -> None:

@@ -23,6 +23,7 @@ import torch
 from intently.build.augmentation.augment import report_path
 from intently.build.augmentation.augmentation import Augmentation
 from intently.build.augmentation.ocr_repair import OcrRepairer
+from intently.build.calibration import LearnedRelevance, learn_relevance, questions
 from intently.build.encoder import EncoderMaterial, build_encoder, chosen_augmentation, read_by_encoder
 from intently.build.encoder_teacher import Guide
 from intently.build.estimate import Amounts, estimate_build
@@ -42,7 +43,7 @@ from intently.catalog.inputs import reading_notes, skipped_notes
 from intently.catalog.pages import load_pages
 from intently.catalog.texts import ad_texts, brand_words, searchable_texts
 from intently.engine.engine import Engine
-from intently.engine.layout import CACHE_FILE, FUSION_FILE, write_engine
+from intently.engine.layout import CACHE_FILE, FUSION_FILE, RELEVANCE_FILE, write_engine
 from intently.errors import ArtifactError, InputError
 from intently.generation import (
     KEEP,
@@ -123,7 +124,7 @@ def build_engine(
         read = _read(ads_files, settings, skip_bad, show)
         start = choose_start(read.catalog.strings("title"))
         settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
-    opened = check_models(settings)  # held, because it takes seconds to open some a second time
+    check_models(settings)
     fingerprints = fingerprints_of([*ads_files, clicks, queries, pages], settings, skip_bad, click_columns)
     done = _finished(out, fingerprints, settings, keep)
     if done:
@@ -161,7 +162,6 @@ def build_engine(
             show("Estimating", 1, 1, str(estimate))
             logger.info("%s: the build takes %s", out, estimate, extra={"seconds": dict(estimate.seconds)})
         content = build_intentions(catalog, texts, learnt, interactions.of_queries(aside), settings, work.student, show)
-        del opened
         analyzer = Analyzer(settings.lexical.stemmer)
         landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
         show("Indexing", 0, 0, "")
@@ -187,30 +187,35 @@ def build_engine(
             encoder, tokens = built.embedder, built.ads.tokens
             embeddings = concatenate_embeddings(said.embeddings, built.ads.embeddings)
         vectors = None if embeddings is None else VectorIndex.build(embeddings, settings.coarse, show)
-        learned = Learned(None, {})
         told = dict(said.facts) if said else {}
-        if aside.any():
-            held_out = interactions.of_queries(aside)
-            if said:
-                draft_intentions = content.index(learnt, settings.postings)
-                guided = learn_guidance(said.models, draft_intentions, query_texts, held_out, settings.retrieval, show)
-                said = replace(said, near=replace(said.near, guidance=guided.guidance))
-                content = replace(content, by_student=said)
-                told |= guided.facts
-            if settings.fusion.learned:
-                draft = Engine(
-                    catalog,
-                    student,
-                    content.index_without_clicks(catalog, settings.postings),
-                    vectors,
-                    lexical,
-                    replace(settings.retrieval, num_threads=torch.get_num_threads()),
-                    titles=titles,
-                    encoder=encoder,
-                    tokens=tokens,
-                )
-                learned = learn_fusion(draft, held_out, settings.fusion, show)
+        held_out = interactions.of_queries(aside)
+        if said and aside.any():
+            draft_intentions = content.index(learnt, settings.postings)
+            guided = learn_guidance(said.models, draft_intentions, query_texts, held_out, settings.retrieval, show)
+            said = replace(said, near=replace(said.near, guidance=guided.guidance))
+            content = replace(content, by_student=said)
+            told |= guided.facts
         intentions = content.index(interactions, settings.postings)
+        learned, relevance = Learned(None, {}), LearnedRelevance(None, {})
+        if (aside.any() and settings.fusion.learned) or settings.calibration.enabled:
+            draft = Engine(
+                catalog,
+                student,
+                content.index_without_clicks(catalog, settings.postings) if interactions.queries else intentions,
+                vectors,
+                lexical,
+                replace(settings.retrieval, num_threads=torch.get_num_threads()),
+                titles=titles,
+                encoder=encoder,
+                tokens=tokens,
+            )
+            if aside.any() and settings.fusion.learned:
+                learned = learn_fusion(draft, held_out, settings.fusion, show)
+                draft.fusion = learned.fusion
+            if settings.calibration.enabled:
+                is_taught = settings.bridge.enabled or (said is not None and settings.training.max_steps > 0)
+                asked = questions(catalog, analyzer, held_out if is_taught else interactions, settings.calibration)
+                relevance = learn_relevance(draft, asked, settings.calibration, show)
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 
@@ -224,6 +229,7 @@ def build_engine(
             "cached_queries": num_cached,
             **told,
             **learned.facts,
+            **relevance.facts,
             **{f"ocr_spans_{fate}": number for fate, number in asdict(landing.report).items() if number},
         }
         notes = (
@@ -231,6 +237,7 @@ def build_engine(
             *chosen,
             *(said.notes if said else (_NO_MODEL,)),
             *learned.notes,
+            *relevance.notes,
         )
         for note in notes:
             logger.info("%s: %s", out, note)
@@ -259,6 +266,7 @@ def build_engine(
                     catalog.column("keywords").to_pylist(),
                     rules_of(settings.retrieval.match_rules, settings.lexical.stemmer),
                 ),
+                calibrator=relevance.calibrator,
             )
             if num_cached:
                 unpublished.copy(CACHE_FILE, cache)
@@ -344,7 +352,8 @@ def _is_same(found: Generation, fingerprints: Fingerprints) -> bool:
     made_of = found.manifest.fingerprints
     if made_of.get("artifact") != fingerprints.artifact:
         return False
-    return FUSION_FILE not in found or made_of.get("fusion") == fingerprints.fusion
+    has_learned = FUSION_FILE in found or RELEVANCE_FILE in found  # from answers, which retrieval settings decide
+    return not has_learned or made_of.get("fusion") == fingerprints.fusion
 
 
 def _renewed(out: Path, found: Generation, settings: BuildSettings, keep: int) -> BuildReport:

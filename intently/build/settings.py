@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from intently.build.teacher import TeacherSettings
 from intently.build.training.bridge import BridgeTrainingSettings
+from intently.build.training.calibration import CalibrationSettings
 from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
 from intently.catalog.logs.settings import LogSettings
@@ -123,6 +124,7 @@ class BuildSettings:
     coarse: CoarseSettings = field(default_factory=CoarseSettings)
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
 
     @classmethod

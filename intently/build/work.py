@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from intently.build.settings import BuildSettings
+from intently.engine.relevance import VERSION as EVIDENCE_VERSION
 from intently.errors import ArtifactError, InputError
 from intently.files import PARTIAL, atomic_write, set_aside, sha256_of, write_text
 from intently.generation import FORMAT, open_generation
@@ -27,6 +28,7 @@ STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the w
 _DONE = "done"
 _FORMAT = 3  # of what a build keeps while it runs: what another one left is not read
 _FUSION_EXAMPLES = 2  # of how the fusion's examples are made: what learned from others is learned again
+_CALIBRATION_EXAMPLES = 1  # of how those of the calibration are made: an engine calibrated by others is built again
 _OURS = re.compile(f"({STUDENT}|{ENCODER})-[0-9a-f]{{16}}(\\.aside-\\d+)?")
 
 
@@ -82,18 +84,18 @@ def fingerprints_of(
         decisive = {key: value for key, value in every.items() if key not in left_out}
         return hashlib.sha256(json.dumps([code, inputs, decisive, more], sort_keys=True).encode()).hexdigest()
 
-    indexing = ("guidance", "postings", "lexical", "coarse", "ocr", "ocr_model", "runtime", "device")
+    indexing = ("calibration", "guidance", "postings", "lexical", "coarse", "ocr", "ocr_model", "runtime", "device")
     fusion = settings.fusion
     split = [settings.lexical.stemmer, fusion.held_out_share, fusion.min_queries, fusion.seed]  # who is held out
     return Fingerprints(
         student=digest("retrieval", *indexing, "bridge", "fusion", more=split),
         # The lexical index may teach the encoder.
         encoder=digest(
-            *("retrieval", "guidance", "postings", "coarse", "runtime", "device", "fusion"),
+            *("retrieval", "calibration", "guidance", "postings", "coarse", "runtime", "device", "fusion"),
             more=[*split, augmented, encoder_start],
         ),
         fusion=digest("retrieval", more=[_seen_by_fusion(settings), _FUSION_EXAMPLES]),
-        artifact=digest("retrieval", more=[augmented, encoder_start]),
+        artifact=digest("retrieval", more=[augmented, encoder_start, _CALIBRATION_EXAMPLES, EVIDENCE_VERSION]),
     )
 
 

@@ -138,6 +138,12 @@ def query(
         list[str] | None,
         typer.Option(help="At most so many ads of one value, such as advertiser=2; may be repeated."),
     ] = None,
+    min_relevance: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave out ads whose probability of relevance is below this, from 0 to 1.", show_default=False
+        ),
+    ] = None,
     secret: Annotated[
         str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a service's key.", show_default=False)
     ] = None,
@@ -146,7 +152,15 @@ def query(
     user = UserContext(country, language, device, time, audience or None)
     checked_user(user)  # before the engine is loaded
     request = Request(
-        text, k, user, channel, explain, filters=filters, payload=tuple(payload or ()), max_per=_caps(max_per or [])
+        text,
+        k,
+        user,
+        channel,
+        explain,
+        filters=filters,
+        payload=tuple(payload or ()),
+        max_per=_caps(max_per or []),
+        min_relevance=min_relevance,
     )
     catalog: Catalog | None = None
     if IS_ADDRESS.match(source):
@@ -182,7 +196,7 @@ def demo(
     directory: Annotated[Path, typer.Argument(metavar="[OUT]", help="Where the world and the engine go.")] = Path(
         "demo"
     ),
-    ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 2_000,
+    ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 1_000,
     seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
 ) -> None:
     """See it all at once: simulate a world, build an engine at once, train it, measure both, answer six queries."""

@@ -77,12 +77,44 @@ def online(
     test: _Test = None,
     settings: SettingsFile = None,
     results: _Results = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="A log of answers and events (JSON lines): estimates instead of a simulation."),
+    ] = None,
+    engine: Annotated[
+        Path | None, typer.Option(help="With --log: the engine whose channels are judged.", show_default=False)
+    ] = None,
+    examination: Annotated[
+        str, typer.Option(help="With --log: how probably each position is looked at: 1,0.7,0.5. Default: fitted.")
+    ] = "",
 ) -> None:
-    """Simulated traffic, split over retrieval systems behind one auction: what each of them earns."""
+    """Simulated traffic, split over retrieval systems behind one auction: what each of them earns.
+
+    With --log no traffic is simulated: the log of a live system says what others would have earned on it.
+    """
     need_models()
     from intently.lab.experiments.online import NUM_ADS, OnlineSettings, run_online
 
+    if (log is None) != (engine is None) or (log and (ads or clicks or test or settings)):
+        cure = "give --log and --engine, and none of --ads, --clicks, --test and --settings; or neither of them"
+        raise InputError("--log and --engine belong together", cure=cure)
+    if log and engine:
+        from intently.lab.experiments.online_log import run_online_log
+
+        looks = _numbers(examination)
+        with StageProgress(err) as progress:
+            report = run_online_log(log, engine, directory, examination=looks, progress=progress, results=results)
+        out.print(f"{report}: complete", soft_wrap=True)
+        return
     _reproduce(run_online, _files(ads, clicks, test), NUM_ADS, OnlineSettings(), directory, settings, results)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(each) for each in text.split(",")] if text else []
+    except ValueError:
+        told = f"{text!r} is no list of numbers"
+        raise InputError(told, cure="write --examination 1,0.7,0.5", field="examination") from None
 
 
 def _files(ads: Path | None, clicks: Path | None, test: Path | None, taxonomy: Path | None = None) -> "Files | None":

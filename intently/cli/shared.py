@@ -51,6 +51,9 @@ MapClicks = Annotated[
         "--map-clicks", metavar="COLUMN=FIELD", help="What a column of clicks is: clicked=clicks. May be repeated."
     ),
 ]
+ServiceKey = Annotated[
+    str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a key.", show_default=False)
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")]
 
 

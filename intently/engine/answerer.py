@@ -21,6 +21,8 @@ from intently.engine.channels.base import Question
 from intently.engine.fusion_features import features
 from intently.engine.learned_fusion import Features, LearnedFusion
 from intently.engine.pace import Clock, Pace
+from intently.engine.relevance import Calibrator, Evidence, evidence
+from intently.engine.runtime_cache import RuntimeCache
 from intently.engine.search import Searched, continued
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
@@ -51,6 +53,7 @@ logger = logging.getLogger(__name__)
 NUM_INTENTIONS = 20  # of a query, which a ranking shows; more stand for it
 FUSED_CHANNELS = tuple(channel.name for channel in ALL_CHANNELS)  # of an engine with models
 _SKIPPED = {Channel.INTENTION: Degraded.INTENTIONS_SKIPPED, Channel.DENSE: Degraded.DENSE_SKIPPED}
+_CALIBRATED = "build it again, from clicks or from at least a hundred ads; or leave min_relevance out"
 _WITH_MODELS = "build it with another preset, 'instant' for one, which needs a model and trains nothing"
 
 
@@ -58,6 +61,7 @@ class Answerer:
     """Answers requests over snapshots of an engine's ads. An `Engine` is one that holds ads, and changes them."""
 
     generation: str = ""
+    runtime_cache: RuntimeCache | None = None  # behind `cache`; of `CurrentEngine`
     slow_query_ms = 1_000.0  # a query that takes longer is logged, with where the time went
 
     def __init__(
@@ -69,10 +73,11 @@ class Answerer:
         settings: RetrievalSettings,
         cache: QueryCache | None,
         fusion: LearnedFusion | None,
+        calibrator: Calibrator | None,
     ) -> None:
         self._live, self._models = live, models
         self.intentions, self.lexical = intentions, lexical
-        self.settings, self.cache, self.fusion = settings, cache, fusion
+        self.settings, self.cache, self.fusion, self.calibrator = settings, cache, fusion, calibrator
         first = live.snapshot.segments[0]
         self._searches = tuple(channel for channel in ALL_CHANNELS if channel.searches(first))
         self.pace = Pace()
@@ -93,8 +98,14 @@ class Answerer:
         """Return a query as every stage sees it. Corrections come from the words of the ads as they are now."""
         return self._live.snapshot.reader.read(query)
 
-    def _answered(self, request: Request, snapshot: Snapshot) -> Ranking:
+    def _check(self, request: Request, snapshot: Snapshot) -> None:
+        """Raise `InputError` for what this engine and these ads cannot answer."""
         check_columns(request, snapshot)
+        if request.min_relevance is not None and self.calibrator is None:
+            raise InputError("this engine does not tell relevance", cure=_CALIBRATED, field="min_relevance")
+
+    def _answered(self, request: Request, snapshot: Snapshot) -> Ranking:
+        self._check(request, snapshot)
         checked_user(request.user)
         return next(self._answer_batch([request], snapshot, Clock()))
 
@@ -109,7 +120,9 @@ class Answerer:
         for names in dict.fromkeys(wanted):
             asked = [at for at, chosen in enumerate(wanted) if chosen == names and not texts[at].says_nothing]
             asked_texts = [texts[at] for at in asked]
-            found = understand(asked_texts, names, self.intentions, self._models, self.cache, self.settings)
+            found = understand(
+                asked_texts, names, self.intentions, self._models, self.cache, self.settings, self.runtime_cache
+            )
             for at, one in zip(asked, found, strict=True):
                 everything[at] = one
         is_reduced = any(names != self._names(request.channel) for request, names in zip(requests, wanted, strict=True))
@@ -168,9 +181,10 @@ class Answerer:
                 degraded.append(Degraded.FUSION_FALLBACK)
                 is_learned = False
             with timed(timings, "fuse"):
-                rows, scores = caps.kept(*self._ranked(searched, request.channel, is_learned))
-            searches = [searched]
-            while len(rows) < request.k and searches[-1].may_go_deeper:
+                admitted = self._relevant(request, searched, *self._ranked(searched, request.channel, is_learned))
+                rows, scores = caps.kept(*admitted)
+            searches, found_more = [searched], len(admitted[0]) > 0 or request.min_relevance is None
+            while len(rows) < request.k and searches[-1].may_go_deeper and found_more:
                 if clock.is_late(request.deadline_ms):
                     degraded.append(Degraded.DEPTH_REDUCED)
                     break
@@ -178,13 +192,21 @@ class Answerer:
                     depth, eligible = 2 * searches[-1].depth, caps.admitting(eligible)
                     searches.append(self._searched(text, understood, snapshot, names, eligible, depth))
                     deeper = self._ranked(searches[-1], request.channel, learned=False)
-                    rows, scores = caps.kept(*continued((rows, scores), deeper))
+                    before, deeper = len(admitted[0]), self._relevant(request, searched, *deeper)
+                    admitted = continued(admitted, deeper)
+                    # Relevance falls with depth: where a search finds nothing relevant, a deeper one will not.
+                    found_more = len(admitted[0]) > before or request.min_relevance is None
+                    rows, scores = caps.kept(*admitted)
             explain = request.explain
             if explain and clock.is_late(request.deadline_ms):
                 degraded.append(Degraded.EXPLAIN_SKIPPED)
                 explain = False
+            with timed(timings, "fuse"):
+                relevance = self._relevance(searched, rows[: request.k])
             with timed(timings, "explain"):
-                best = zip(rows[: request.k].tolist(), scores[: request.k].tolist(), strict=True)
+                rows, scores = rows[: request.k], scores[: request.k]
+                told = [None] * len(rows) if relevance is None else relevance.tolist()
+                best = zip(rows.tolist(), scores.tolist(), told, strict=True)
                 ranked = tuple(
                     ScoredAd(
                         snapshot.ad_id(row),
@@ -192,8 +214,9 @@ class Answerer:
                         score,
                         next(filter(None, (one.reasons(row) for one in searches))) if explain else (),
                         FrozenDict(values_of(row, request.payload, snapshot)) if request.payload else EMPTY,
+                        probability,
                     )
-                    for rank, (row, score) in enumerate(best, start=1)
+                    for rank, (row, score, probability) in enumerate(best, start=1)
                 )
         if (spent_ms := sum(timings.values())) > self.slow_query_ms:
             stages = ", ".join(f"{stage} {spent:.0f}" for stage, spent in timings.items())
@@ -243,6 +266,24 @@ class Answerer:
         hits = searched.found[channel].hits
         return hits.rows, hits.scores.astype(np.float64)
 
+    def _relevance(self, searched: Searched, ad_rows: IntArray) -> Float64Array | None:
+        """Return the probabilities (C,) that some ads are relevant, None if the engine cannot tell."""
+        if self.calibrator is None:
+            return None
+        assert self.lexical.statistics is not None  # as `check_parts` has made sure
+        return self.calibrator.relevance(searched, ad_rows, self.lexical.statistics)
+
+    def _relevant(
+        self, request: Request, searched: Searched, rows: IntArray, scores: Float64Array
+    ) -> tuple[IntArray, Float64Array]:
+        """Return those rows, and their scores, that are as relevant as the request wants."""
+        if request.min_relevance is None:
+            return rows, scores
+        relevance = self._relevance(searched, rows)
+        assert relevance is not None  # as `_check` has made sure
+        keep = relevance >= request.min_relevance
+        return rows[keep], scores[keep]
+
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
         """Return a query's most probable intentions as they are shown."""
         found = understood.intentions
@@ -255,13 +296,30 @@ class Answerer:
     def _verdicts(self, request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> tuple[Verdict, ...]:
         deep = replace(request, k=max(request.k, DEPTH), explain=True, deadline_ms=None)
         checked_user(request.user)
-        check_columns(request, snapshot)
+        self._check(request, snapshot)
         ranking = next(self._answer_batch([deep], snapshot, Clock()))
         uncapped = ranking
         if request.max_per:
             uncapped = next(self._answer_batch([replace(deep, max_per=EMPTY)], snapshot, Clock()))
         rows = {ad_id: self._row(snapshot, ad_id) for ad_id in ad_ids}
-        return tuple(verdict(request, ad_id, rows[ad_id], ranking, uncapped, snapshot) for ad_id in ad_ids)
+        known = np.array([row for row in rows.values() if row is not None], dtype=np.int64)
+        searched = self._searched_for(request, snapshot)
+        told = None if searched is None else self._relevance(searched, known)
+        relevance = {} if told is None else dict(zip(known.tolist(), told.tolist(), strict=True))
+        return tuple(
+            verdict(request, ad_id, rows[ad_id], ranking, uncapped, snapshot, relevance.get(rows[ad_id]))
+            for ad_id in ad_ids
+        )
+
+    def _searched_for(self, request: Request, snapshot: Snapshot) -> Searched | None:
+        """Return the search of a request, None if its query says nothing."""
+        text = snapshot.reader.read(request.query)
+        if text.says_nothing:
+            return None
+        names = self._names(request.channel)
+        understood = understand([text], names, self.intentions, self._models, self.cache, self.settings)[0]
+        names = self._with_keywords(request.channel, names, snapshot)
+        return self._searched(text, understood, snapshot, names, self._eligible(request, text, snapshot))
 
     def _row(self, snapshot: Snapshot, ad_id: str) -> int | None:
         return next(iter(self._live.rows_in(snapshot, [ad_id])), None)
@@ -290,15 +348,34 @@ class Answerer:
         ad with the others, as when the fusion answers. The query cache is not used, because the fusion has to learn how
         to answer queries that the cache does not hold.
         """
-        snapshot, statistics = self._live.snapshot, self.lexical.statistics
+        statistics = self.lexical.statistics
         assert statistics is not None
+        for searched in self._searches_of(queries, batch_size):
+            rows, scores = searched.by_reciprocal_ranks()
+            rows = rows[:depth]
+            one = searched.candidates(rows, scores[:depth])
+            yield rows, features(one, searched.facts(statistics), searched.title_terms(rows))
+
+    def evidence(
+        self, queries: Sequence[str], depth: int, others: Sequence[IntArray], *, batch_size: int = 32
+    ) -> Iterator[tuple[IntArray, Evidence]]:
+        """Yield for each query the rows (C,) of its first `depth` ads and of `others`, and the evidence for them (C,).
+
+        A calibrator learns from these. The query cache is not used, as for `candidates`.
+        """
+        statistics = self.lexical.statistics
+        assert statistics is not None
+        for searched, more in zip(self._searches_of(queries, batch_size), others, strict=True):
+            rows, _ = self._ranked(searched, Channel.FUSED)
+            rows = np.concatenate((rows[:depth], more))
+            yield rows, evidence(searched, rows, statistics)
+
+    def _searches_of(self, queries: Sequence[str], batch_size: int) -> Iterator[Searched]:
+        """Yield the search of each query, for a user of whom nothing is known, without the query cache."""
+        snapshot = self._live.snapshot
         eligible = snapshot.eligible(checked_user(None))
         for start in range(0, len(queries), batch_size):
             texts = [snapshot.reader.read(query) for query in queries[start : start + batch_size]]
             everything = understand(texts, self.channels, self.intentions, self._models, None, self.settings)
             for text, understood in zip(texts, everything, strict=True):
-                searched = self._searched(text, understood, snapshot, self.channels, eligible)
-                rows, scores = searched.by_reciprocal_ranks()
-                rows = rows[:depth]
-                one = searched.candidates(rows, scores[:depth])
-                yield rows, features(one, searched.facts(statistics), searched.title_terms(rows))
+                yield self._searched(text, understood, snapshot, self.channels, eligible)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from intently.arrays import Float64Array
 from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import brand_words
 from intently.engine.answerer import Answerer
@@ -18,6 +19,7 @@ from intently.engine.inspection import AdInspection, Inspection, inspect, inspec
 from intently.engine.learned_fusion import LearnedFusion
 from intently.engine.pace import Clock, Pace
 from intently.engine.parts import check_parts
+from intently.engine.relevance import Calibrator
 from intently.engine.settings import RetrievalSettings
 from intently.engine.understand import reader_threads
 from intently.errors import ArtifactError, InputError
@@ -39,7 +41,6 @@ from intently.models.models import Models
 from intently.models.student import Runtime, Student, check_tokens
 from intently.rules.presets import rules_of
 from intently.snapshot.attributes import Attributes
-from intently.snapshot.columns import check_columns
 from intently.snapshot.segment import Segment
 from intently.snapshot.snapshot import Snapshot
 from intently.text.analyze import Analyzer
@@ -84,6 +85,7 @@ class Engine(Answerer):
         cache: QueryCache | None = None,
         indexing: IndexSettings | None = None,
         keywords: KeywordIndex | None = None,
+        calibrator: Calibrator | None = None,
     ) -> None:
         """`student` and `vectors` are None for an engine without models, whose `intentions` need no trie.
 
@@ -92,11 +94,11 @@ class Engine(Answerer):
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
         catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
         affect how an ad is indexed, which new ads need. `keywords` are the catalogue's, computed if they have match
-        types and are not given. Raises `ArtifactError` for parts that are not of one catalogue
-        or of these models, and for a `fusion` with a lexical index that does not know its statistics; `SettingsError`
-        for queries longer than the student reads.
+        types and are not given. `calibrator` tells relevance. Raises `ArtifactError` for parts that are not of one
+        catalogue or of these models, and for a `fusion` or a `calibrator` with a lexical index that does not know its
+        statistics; `SettingsError` for queries longer than the student reads.
         """
-        check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion)
+        check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion, calibrator)
         self.vectors, self.tokens = vectors, tokens
         num_threads = reader_threads(settings.num_threads, encoder)
         self.student = student.use(settings.runtime, num_threads) if student else None
@@ -125,7 +127,7 @@ class Engine(Answerer):
         known_words = brand_words(catalog) | (student.tokenizer.whole_words if student else frozenset())
         rules = rules_of(settings.match_rules, lexical.settings.stemmer)
         snapshot = Snapshot.of(segment, Attributes.of(catalog, rules), known_words, rules=rules)
-        super().__init__(Applier(snapshot, reader), models, intentions, lexical, settings, cache, fusion)
+        super().__init__(Applier(snapshot, reader), models, intentions, lexical, settings, cache, fusion, calibrator)
         self._pid = os.getpid()
 
     @classmethod
@@ -268,6 +270,7 @@ class Engine(Answerer):
         filters: Expression | str | None = None,
         payload: Iterable[str] = (),
         max_per: Mapping[str, int] = EMPTY,
+        min_relevance: float | None = None,
     ) -> Ranking:
         """Return the `k` best eligible ads for a query, with the reasons of each unless `explain` is off.
 
@@ -283,6 +286,7 @@ class Engine(Answerer):
             filters=filters,
             payload=payload,  # type: ignore[arg-type]
             max_per=max_per,
+            min_relevance=min_relevance,
         )
         return self.answer(request)
 
@@ -333,7 +337,7 @@ class Engine(Answerer):
             self._live.reach(min_seq, self.min_seq_wait_s)
         snapshot, clock = self._live.snapshot, Clock()  # one from the first request to the last
         for request in requests:
-            check_columns(request, snapshot)
+            self._check(request, snapshot)
         starts = range(0, len(requests), batch_size)
         return (
             ranking
@@ -366,22 +370,36 @@ class Engine(Answerer):
         self._check_process()
         return inspect_ad(self, ad_id, self._live.snapshot)
 
-    def varied(self, settings: RetrievalSettings, *, learned: bool = True, decoded: bool = False) -> "Engine":
+    def varied(
+        self,
+        settings: RetrievalSettings,
+        *,
+        learned: bool = True,
+        decoded: bool = False,
+        values: Float64Array | None = None,
+    ) -> "Engine":
         """Return an engine that answers with other settings, and shares everything else with this one, changes too.
 
         Without `learned` it fuses by reciprocal ranks. With `decoded` it reads queries as it reads ads, without the
-        query cache: a build may have found that queries are read better by nearness alone. Runtime and threads stay as
-        they are. Raises `InputError` for `decoded` if the student was not trained to speak. Cost: none.
+        query cache: a build may have found that queries are read better by nearness alone. `values` (I,), above 0, say
+        what showing the ads of each intention brings; `settings.decode.value_weight` says how much they count beside
+        probability, and without a decoder for queries that of ads stands in. Runtime and threads stay as they are.
+        Raises `InputError` for `decoded` if the student was not trained to speak. Cost: none.
         """
         other, near = copy.copy(self), self.intentions.near
         other.settings, other.pace = settings, Pace()
+        other.runtime_cache = None  # which is of these settings
         if not learned:
             other.fusion = None
-        if decoded:
+        if decoded or values is not None:
             models = self.query_models
             if near is None or near.of_ads.model_temperature is None:
                 raise InputError("the student of this engine was not trained to decode", field="decoded")
-            reader = replace(models.intention_reader, guidance=near.of_ads)
+            reader = models.intention_reader
+            if decoded or reader.guidance.model_temperature is None:
+                reader = replace(reader, guidance=near.of_ads)
+            if values is not None:
+                reader = replace(reader, decoder=models.student.decoder(reader.decoder.trie, values=values))
             other._models, other.cache = replace(models, intention_reader=reader), None
         return other
 

@@ -10,7 +10,6 @@ from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts
 from intently.engine.answerer import Answerer
 from intently.engine.search import NUM_EVIDENCE, Searched
-from intently.engine.understand import understand
 from intently.engine.why import Place, places
 from intently.intentions.trace import Choice, Cut, Trace
 from intently.snapshot.snapshot import Snapshot
@@ -109,19 +108,17 @@ class AdInspection:
 
 def inspect(engine: Answerer, request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> Inspection:
     """Return everything behind the answer to a request. See `Engine.inspect`."""
-    names = engine._names(request.channel)
     request = replace(request, explain=True, deadline_ms=None)
     ranking = engine._answered(request, snapshot)
     text = snapshot.reader.read(request.query)
     titles = _Titles(engine, snapshot)
     titles.add([*ad_ids, *(ad.ad_id for ad in ranking.ads)])
-    if text.says_nothing:
+    searched = engine._searched_for(request, snapshot)
+    if searched is None:
         verdicts = engine._verdicts(request, ad_ids, snapshot) if ad_ids else ()
         return Inspection(request, text, ranking, titles.known, verdicts=verdicts)
-    understood = understand([text], names, engine.intentions, engine._models, engine.cache, engine.settings)[0]
-    names = engine._with_keywords(request.channel, names, snapshot)
+    names, understood = tuple(searched.found), searched.question.understood
     eligible = engine._eligible(request, text, snapshot)
-    searched = engine._searched(text, understood, snapshot, names, eligible)
     found = {name: _first(searched, name, snapshot) for name in names}
     titles.add([ad_id for each in found.values() for ad_id, _ in each])
     first = _first_without_rules(engine, searched, request, snapshot)

@@ -2,6 +2,7 @@
 
 from intently.catalog import Catalog
 from intently.engine.learned_fusion import LearnedFusion
+from intently.engine.relevance import Calibrator
 from intently.generation import Draft, Generation
 from intently.index.intentions import IntentionIndex
 from intently.index.keywords import KeywordIndex
@@ -19,6 +20,7 @@ FOR_MODELS = f"{INTENTIONS} for models"  # the files of intentions that only mod
 # Parts that an engine may have beside those that it must have. Student and vectors come together, or not at all.
 ENCODER, TOKENS, FUSION_FILE, TITLES_FILE, CACHE_FILE = "encoder", "tokens", "fusion.json", "titles.npz", "cache.bin"
 KEYWORDS_FILE = "keywords.npz"  # of ads with match types
+RELEVANCE_FILE = "relevance.json"
 
 # The files that are opened of each part; those of the encoder's backbone depend on its kind.
 FILES_OF = {
@@ -50,6 +52,7 @@ def write_engine(
     tokens: TokenVectors | None = None,
     fusion: LearnedFusion | None = None,
     keywords: KeywordIndex | None = None,
+    calibrator: Calibrator | None = None,
 ) -> None:
     """Write all parts of an engine but the query cache, which lies in a file already (`Draft.copy`)."""
     if student:
@@ -58,6 +61,8 @@ def write_engine(
         draft.write(ENCODER, encoder.save)
     if fusion:
         draft.write(FUSION_FILE, fusion.save)
+    if calibrator:
+        draft.write(RELEVANCE_FILE, calibrator.save)
     _write_ads(draft, catalog, intentions, vectors, lexical, titles, tokens, keywords)
 
 
@@ -69,7 +74,7 @@ def write_with_other_ads(
     `segment` and `intentions` are what models made of the ads of `catalog`.
     """
     for name, part in before.manifest.files.items():
-        if name.split("/")[0] in (STUDENT, ENCODER, FUSION_FILE, CACHE_FILE):
+        if name.split("/")[0] in (STUDENT, ENCODER, FUSION_FILE, CACHE_FILE, RELEVANCE_FILE):
             draft.copy(name, before.path(name), rows=part.rows)
     _write_ads(
         draft,

@@ -21,12 +21,14 @@ from intently.engine.layout import (
     INTENTIONS,
     KEYWORDS_FILE,
     LEXICAL,
+    RELEVANCE_FILE,
     STUDENT,
     TITLES_FILE,
     TOKENS,
     VECTORS,
 )
 from intently.engine.learned_fusion import LearnedFusion
+from intently.engine.relevance import Calibrator
 from intently.engine.settings import RetrievalSettings
 from intently.errors import ArtifactError, SettingsError
 from intently.generation import MANIFEST, Generation, Manifest, digest_of_ids, open_generation
@@ -153,6 +155,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
         cache=QueryCache(path_of(CACHE_FILE), intentions.version) if CACHE_FILE in opened else None,
         indexing=indexing,
         keywords=keywords,
+        calibrator=Calibrator.load(path_of(RELEVANCE_FILE)) if RELEVANCE_FILE in opened else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Whether the parts of an engine were made for each other."""
 
 from intently.engine.learned_fusion import LearnedFusion
+from intently.engine.relevance import Calibrator
 from intently.errors import ArtifactError
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
@@ -20,6 +21,7 @@ def check_parts(
     tokens: TokenVectors | None,
     lexical: LexicalIndex,
     fusion: LearnedFusion | None,
+    calibrator: Calibrator | None = None,
 ) -> None:
     """Raise `ArtifactError` for parts that were not made for each other.
 
@@ -38,6 +40,10 @@ def check_parts(
         _check_dimensions(student, encoder, intentions.near, vectors, tokens)
     if fusion and lexical.statistics is None:
         raise ArtifactError("the lexical index lacks the statistics that the fusion needs; build the engine again")
+    if calibrator and lexical.statistics is None:
+        raise ArtifactError("the lexical index lacks the statistics that relevance needs; build the engine again")
+    if calibrator and bool(vectors) != calibrator.has(Channel.DENSE):
+        raise ArtifactError("relevance was learned from an engine with other channels; build the engine again")
     if fusion and not vectors and Channel.DENSE in fusion.channels:
         raise ArtifactError("the fusion was learned with a dense channel, which the engine lacks; build it again")
 

@@ -59,10 +59,11 @@ def verdict(
     ranking: Ranking,
     uncapped: Ranking,
     snapshot: Snapshot,
+    relevance: float | None,
 ) -> Verdict:
     """Return the verdict on one ad. `ranking` answers the request, `DEPTH` ads deep at least; so does `uncapped`.
 
-    `uncapped` answers it as if it had no caps.
+    `uncapped` answers it as if it had no caps. `relevance` is the ad's.
     """
     if ad_row is None:
         return Verdict(ad_id, "unknown", "there is no ad with this id")
@@ -72,17 +73,20 @@ def verdict(
         return Verdict(ad_id, refused.rule, refused.told)
     if isinstance(request.filters, Expression) and not snapshot.matching(request.filters)[ad_row]:
         return Verdict(ad_id, "filters", f"it does not meet {request.filters}")
+    if relevance is not None and request.min_relevance is not None and relevance < request.min_relevance:
+        told = f"its relevance is {relevance:.3f}, and {request.min_relevance:g} was asked for"
+        return Verdict(ad_id, "relevance", told, relevance=relevance)
     found = next((scored for scored in ranking.ads if scored.ad_id == ad_id), None)
     if found is None and (capped := next((scored for scored in uncapped.ads if scored.ad_id == ad_id), None)):
         told = ", ".join(f"{most} of one {name}" for name, most in request.max_per.items())
         told = f"without caps its place is {capped.rank:,}; as many ads as may be shown come before it: {told}"
-        return Verdict(ad_id, "caps", told, None, None, capped.reasons)
+        return Verdict(ad_id, "caps", told, None, None, capped.reasons, relevance)
     if found is None:
         told = f"not among the first {len(ranking.ads):,} ads"
         if len(ranking.ads) < max(request.k, DEPTH):
             told = "no channel found it" if ranking.ads else "the query says nothing that ads are found by"
-        return Verdict(ad_id, "channels", told)
+        return Verdict(ad_id, "channels", told, relevance=relevance)
     stage, told = "shown", f"place {found.rank:,}"
     if found.rank > request.k:
         stage, told = "rank", f"its place is {found.rank:,}, and {request.k:,} ads were asked for"
-    return Verdict(ad_id, stage, told, found.rank, found.score, found.reasons)
+    return Verdict(ad_id, stage, told, found.rank, found.score, found.reasons, relevance)

@@ -175,6 +175,18 @@ class LexicalIndex:
         """Return every ad's BM25 score (N,), 0 where no term matches."""
         return self.postings.scores(query.term_ids, query.counts)
 
+    def holds(self, terms: Sequence[str], ad_rows: IntArray) -> Mask:
+        """Return which of some rows have which terms (C, T). Cost: a binary search for each term and row."""
+        found = np.zeros((len(ad_rows), len(terms)), dtype=np.bool_)
+        wanted = ad_rows.astype(np.int32)  # another type would have each term's rows converted before they are searched
+        for at, term in enumerate(terms):
+            term_id = self._term_ids.get(term)
+            if term_id is not None:
+                rows, _ = self.postings.of(term_id)
+                place = np.minimum(rows.searchsorted(wanted), len(rows) - 1)
+                found[:, at] = rows[place] == wanted
+        return found
+
     def explain(self, query: LexicalQuery, ad_row: int) -> tuple[tuple[str, float], ...]:
         """Return the matched terms and what each adds to the ad's score, largest first."""
         found = self.postings.contributions(query.term_ids, query.counts, ad_row)

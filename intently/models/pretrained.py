@@ -9,8 +9,8 @@ Unigram. So will a student that was trained before.
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -130,8 +130,16 @@ def files_in(path: Path) -> list[Path]:
 def open_checkpoint(checkpoint: str = ENGLISH) -> Checkpoint:
     """Read a checkpoint's sizes and tokenizer; raise `ArtifactError` if it is not a BERT-style encoder."""
     path = checkpoint_path(checkpoint)
+    stamps = tuple((each, each.stat().st_mtime_ns, each.stat().st_size) for each in files_in(path))
+    return _open(checkpoint, path, stamps)
+
+
+@lru_cache(maxsize=1)  # a build asks for its checkpoint to check, to estimate and to start: 4 s each, if multilingual
+def _open(checkpoint: str, path: Path, _stamps: tuple[tuple[Path, int, int], ...]) -> Checkpoint:
     if checkpoint == MULTILINGUAL:
-        return _open_packed(path)
+        packed = PackedE5.open(path)
+        tokenizer = StudentTokenizer(packed.definition, path, PREFIXES)
+        return _opened(path, packed.config, tokenizer, packed.weights)
     for name in _FILES:
         if not (path / name).is_file():
             raise ArtifactError(
@@ -141,19 +149,6 @@ def open_checkpoint(checkpoint: str = ENGLISH) -> Checkpoint:
     tokenizer = StudentTokenizer.load(path / "tokenizer.json", prefixes)
     file = path / "model.safetensors"
     return _opened(file, config, tokenizer, lambda rows: _bert_weights(file, config, rows))
-
-
-_in_use: WeakValueDictionary[Path, Checkpoint] = WeakValueDictionary()  # packed ones, which take seconds to open
-
-
-def _open_packed(path: Path) -> Checkpoint:
-    """Open multilingual-e5-small, unless somebody holds it already."""
-    opened = _in_use.get(path)
-    if opened is None:
-        packed = PackedE5.open(path)
-        tokenizer = StudentTokenizer(packed.definition, path, PREFIXES)
-        _in_use[path] = opened = _opened(path, packed.config, tokenizer, packed.weights)
-    return opened
 
 
 def _opened(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.arrays import IntArray
+from intently.arrays import Float64Array, IntArray
 from intently.errors import ArtifactError, SettingsError
 from intently.files import write_text
 from intently.intentions.decode import ConstrainedDecoder, States
@@ -197,9 +197,14 @@ class Student:
             embeddings[rows] = reading.embeddings
         return embeddings
 
-    def decoder(self, trie: Trie, like: ConstrainedDecoder | None = None) -> ConstrainedDecoder:
-        """Return a decoder of what this student reads; `like` is one of another version of the trie."""
-        return ConstrainedDecoder(trie, self._network.output(), self.tokenizer.sep_id, like=like)
+    def decoder(
+        self, trie: Trie, like: ConstrainedDecoder | None = None, *, values: Float64Array | None = None
+    ) -> ConstrainedDecoder:
+        """Return a decoder of what this student reads; `like` is one of another version of the trie.
+
+        `values` are those of intentions, by id (see `intently.intentions.decode`).
+        """
+        return ConstrainedDecoder(trie, self._network.output(), self.tokenizer.sep_id, values, like=like)
 
     def save(self, directory: Path) -> None:
         """Write config.json, tokenizer.json and model.safetensors into `directory`."""

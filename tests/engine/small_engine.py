@@ -9,6 +9,7 @@ from intently.catalog import Catalog
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import Engine
 from intently.engine.layout import CACHE_FILE, write_engine
+from intently.engine.relevance import Calibrator, Logistic, sets_of_evidence
 from intently.engine.settings import RetrievalSettings
 from intently.generation import MANIFEST, About, Draft, build_lock, digest_of_ids
 from intently.index.intentions import IntentionIndex
@@ -50,6 +51,12 @@ QUERIES = [
 ]
 SAY_NOTHING = ["?!", "，。", "\u200b", "\0", "🦊🎉", "\u00ad", "™ ®"]
 CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
+WEIGHTS = {"coverage": 4.0, "missing": 0.5, "cosine": 1.0, "intentions": 0.4}
+CALIBRATOR = Calibrator(
+    {names: Logistic({name: WEIGHTS[name] for name in names}, -2.0) for names in sets_of_evidence(CHANNELS)},
+    "judgements of people",
+    {0.95: 0.2, 0.9: 0.3},
+)
 SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback_weight=0.0)
 
 

@@ -233,7 +233,18 @@ def test_hostile_text_is_shown_and_nothing_else(served, text):
             assert answer.status_code == 200, answer.text
             told = assert_safe(answer)
             assert short(text, 20)[:8].strip() in " ".join(told.text.split())
-        for wrong in ("country", "k", "channel", "filters", "max_per", "time", "vs_channel", "vs_beams", "vs_reading"):
+        for wrong in (
+            "country",
+            "k",
+            "channel",
+            "filters",
+            "max_per",
+            "min_relevance",
+            "time",
+            "vs_channel",
+            "vs_beams",
+            "vs_reading",
+        ):
             answer = served.get("/", params={"q": "red", wrong: text})
             assert_safe(answer)
             if wrong not in ("filters",):

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intently.errors import InputError, MissingDependencyError, install_hint
+from intently.evaluation.calibration import Bin
 from intently.evaluation.report import Report
 from intently.evaluation.significance import bootstrap_interval
 
@@ -75,6 +76,18 @@ def systems_chart(
     if not caption:
         caption = f"{' and '.join(metrics)} with 95% bootstrap intervals over {report.num_with_relevant:,} queries."
     return _bar_panels(name, systems, panels, highlight, caption, zoom=zoom)
+
+
+def values_chart(
+    name: str,
+    labels: Sequence[str],
+    panels: Mapping[str, Float64Array],
+    *,
+    highlight: Collection[str] = (),
+    caption: str = "",
+) -> Figure:
+    """Draw values with their intervals, `panels[title]` (S, 3) for the S labels: value, low, high; panels abreast."""
+    return _bar_panels(name, labels, panels, highlight, caption)
 
 
 def groups_chart(
@@ -143,6 +156,39 @@ def training_chart(
             axes.plot(points[:, 0], points[:, 1], color=colour, linestyle=dash, lw=2, label=label)
 
     return _curves(name, {label: float(points[-1, 1]) for label, points in smooth.items()}, x, y, draw, alt, caption)
+
+
+def reliability_chart(name: str, panels: Mapping[str, Sequence[Bin]], *, caption: str = "") -> Figure:
+    """Draw how often ads of each probability are relevant, a panel of bins a name; on the diagonal they are as stated.
+
+    The area of a point grows with the number of its ads. Raises InputError for a panel without bins.
+    """
+    if not panels or not all(panels.values()):
+        raise InputError("no bins to draw", cure="measure at least one ad for each panel")
+    caption = caption or "Stated probability of relevance, and the share of ads that are relevant."
+    gap, side = 0.55, min(1.75, (_WIDTH - 0.55 * len(panels)) / len(panels))
+    told = []
+    with _canvas(_WIDTH, side + 0.95) as canvas:
+        for number, (label, bins) in enumerate(panels.items()):
+            axes = _axes(canvas, gap + number * (side + gap), 0.55, side, side)
+            total = sum(each.count for each in bins)
+            axes.plot((0, 1), (0, 1), color=_INK, alpha=0.4, lw=1, linestyle="--")
+            stated, observed = [each.stated for each in bins], [each.observed for each in bins]
+            axes.plot(stated, observed, color=PALETTE[0], lw=1.5, alpha=0.6)
+            axes.scatter(stated, observed, s=[12 + 240 * each.count / total for each in bins], color=PALETTE[0], lw=0)
+            axes.set_xlim(0, 1)
+            axes.set_ylim(0, 1)
+            axes.set_xticks((0, 0.5, 1))
+            axes.set_yticks((0, 0.5, 1), ("0", "0.5", "1") if number == 0 else ("", "", ""))
+            axes.xaxis.set_major_formatter(lambda value, _: _number(value))
+            _style(axes, grid="y")
+            axes.set_xlabel("stated")
+            axes.set_title(f"{label}, {total:,} ads", loc="left", pad=7, weight="bold", fontsize=_POINTS)
+            if number == 0:
+                axes.set_ylabel("observed")
+            told.append(f"{label}: " + ", ".join(f"{each.stated:.2f} is {each.observed:.2f}" for each in bins))
+        alt = f"Reliability diagram: stated probabilities and what is observed. {'; '.join(told)}"
+        return Figure(name, _svg(canvas, name, alt), alt, caption)
 
 
 def _bar_panels(

@@ -32,6 +32,7 @@ class Form:
     filters: str = ""
     exclude: str = ""
     max_per: str = ""
+    min_relevance: str = ""
     vs_generation: str = ""
     vs_channel: str = ""
     vs_beams: str = ""
@@ -46,7 +47,7 @@ class Form:
     @property
     def has_user(self) -> bool:
         """Whether anything is said of the user or of conditions, so that the page shows these fields open."""
-        return any(getattr(self, name) for name in (*_USER, "filters", "exclude", "max_per"))
+        return any(getattr(self, name) for name in (*_USER, "filters", "exclude", "max_per", "min_relevance"))
 
     @property
     def compares(self) -> bool:
@@ -74,6 +75,7 @@ class Form:
             frozenset(_listed(self.exclude)),
             filters=self.filters or None,
             max_per={name: _number(most, "max_per", MAX_K) for name, most in map(_cap, _listed(self.max_per))},
+            min_relevance=_probability(self.min_relevance, "min_relevance") if self.min_relevance else None,
         )
 
     def other_request(self, request: Request) -> Request:
@@ -104,6 +106,14 @@ def _listed(text: str) -> list[str]:
 def _cap(text: str) -> tuple[str, str]:
     name, _, most = text.partition("=")
     return name.strip(), most.strip()
+
+
+def _probability(text: str, field: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        cure = "write a number from 0 to 1, such as 0.2"
+        raise InputError(f"{text[:20]!r} is not a probability", cure=cure, field=field) from None
 
 
 def _number(text: str, field: str, most: int) -> int:
