@@ -51,9 +51,9 @@ QUERIES = [
 ]
 SAY_NOTHING = ["?!", "，。", "\u200b", "\0", "🦊🎉", "\u00ad", "™ ®"]
 CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
-WEIGHTS = {"coverage": 4.0, "missing": 0.5, "cosine": 1.0, "intentions": 0.4}
+WEIGHTS = {"coverage": 2.0, "cosine": 1.0, "intentions": 0.8}
 CALIBRATOR = Calibrator(
-    {names: Logistic({name: WEIGHTS[name] for name in names}, -2.0) for names in sets_of_evidence(CHANNELS)},
+    {names: Logistic({name: WEIGHTS[name] for name in names}, 1.0) for names in sets_of_evidence(CHANNELS)},
     "judgements of people",
     {0.95: 0.2, 0.9: 0.3},
 )
