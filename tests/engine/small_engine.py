@@ -123,9 +123,8 @@ def save(engine: Engine, root, *, parts: dict | None = None, cache=None, seq: in
     ads = digest_of_ids(engine.catalog.strings("ad_id"))
     about = About(engine.catalog.num_ads, ads, TEXT_RULES_VERSION, {}, told, {}, seq=seq)
     with build_lock(root), Draft(root, about) as draft:
-        write_engine(
-            draft, engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical, **(parts or {})
-        )
+        given = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
+        write_engine(draft, *given, runtime=engine.settings.runtime, **(parts or {}))
         if cache:
             draft.copy(CACHE_FILE, cache)
         draft.publish()
