@@ -29,6 +29,7 @@ from intently.lab.experiments.online_report import Online, sections
 from intently.lab.experiments.online_traffic import Offer, TrafficOutcome, TrafficSettings, run_traffic
 from intently.lab.experiments.publish import publish
 from intently.lab.experiments.rare_systems import answer, bm25
+from intently.lab.experiments.report import Section
 from intently.lab.experiments.runner import Answers, fingerprint_of
 from intently.lab.experiments.runner import Experiment as Steps
 from intently.market.experiments import Experiment
@@ -61,12 +62,18 @@ class OnlineSettings:
 
 
 def run_online(
-    files: Files, out: Path, settings: OnlineSettings, *, progress: Progress, results: Path | None = None
+    files: Files,
+    out: Path,
+    settings: OnlineSettings,
+    *,
+    progress: Progress,
+    results: Path | None = None,
+    tell: Callable[[Sequence[Section]], None] = lambda _: None,
 ) -> Path:
     """Run what is missing of the experiment in `out`, and return the path of its HTML report.
 
-    Beside it lies the same as Markdown. `results` is a Markdown file with `<!-- online -->` and `<!-- /online -->`
-    marks, between which the tables go.
+    `results` is a Markdown file with `<!-- online -->` and `<!-- /online -->` marks, between which the tables go.
+    `tell` gets the chapters.
     """
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
