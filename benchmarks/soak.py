@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("engine", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, help="queries a second; by default half of what one thread answers")
-    parser.add_argument(
-        "--changes-per-second", type=float, default=10.0, help="patches; and a fifth as many puts and deletes"
-    )
+    parser.add_argument("--changes-per-second", type=float, default=10.0, help="patches; a fifth as many puts")
     parser.add_argument("--cache", help="URL of a Valkey or Redis server for --cache of the service")
     given = parser.parse_args()
     ad_ids, titles = ads_of(given.engine)
