@@ -262,6 +262,7 @@ def build_engine(
                 encoder=encoder,
                 tokens=tokens,
                 fusion=learned.fusion,
+                runtime=settings.retrieval.runtime,
                 keywords=KeywordIndex.of_match_types(
                     catalog.column("keywords").to_pylist(),
                     rules_of(settings.retrieval.match_rules, settings.lexical.stemmer),
