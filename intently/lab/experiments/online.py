@@ -130,7 +130,7 @@ def systems_of(engine: Engine, queries: Sequence[str], progress: Progress) -> di
     """Return what answers the queries for each arm that an engine has the parts for, by name."""
     ask = partial(answer, queries=queries, progress=progress)
     unaware = engine.varied(replace(engine.settings, intention_weight=0.0), learned=False)
-    systems = {
+    systems: dict[str, Callable[[], Answers]] = {
         CONTROL: partial(ask, engine, channel=Channel.KEYWORD),
         "RARE": partial(ask, engine, channel=Channel.INTENTION),
         "without intentions": partial(ask, unaware, channel=Channel.FUSED),
