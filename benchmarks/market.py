@@ -1,6 +1,6 @@
 """Measure what the market promises: pacing, auctions, click models, estimates, experiments in traffic.
 
-    python benchmarks/market.py [--only pacing,auction,clicks,estimates,experiments] [--scale 1.0]
+    python benchmarks/market.py [--only pacing,auction,clicks,estimates,experiments,a_a] [--scale 1.0]
 
 Prints one JSON object. Seeded; no engine and no data are needed. `--scale` multiplies the numbers of repetitions; at
 1.0 it takes some minutes.
@@ -28,6 +28,7 @@ from intently.market.clicks import (
 )
 from intently.market.estimates import doubly_robust, ips, snips
 from intently.market.experiments import (
+    adjusted_samples,
     bucket_of,
     compare,
     compare_at_any_time,
@@ -70,6 +71,7 @@ def main() -> None:
         "clicks": clicks,
         "estimates": estimates,
         "experiments": experiments,
+        "a_a": a_a,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(parts))
@@ -184,17 +186,6 @@ def experiments(scale: float) -> dict[str, Any]:
     pilot = ratio_sample(*users(rng, 400_000))
     deviation, num = math.sqrt(pilot.variance), 100_000
     facts: dict[str, Any] = {}
-    runs = round(2000 * scale)
-    alarms = mismatches = 0
-    for _ in range(runs):
-        is_control = rng.random(8_000) < 0.5
-        clicked, shown = users(rng, 8_000)
-        both = [ratio_sample(clicked[each], shown[each]) for each in (is_control, ~is_control)]
-        alarms += compare(*both).p_value < 0.05
-        counts = {"a": int(is_control.sum()), "b": int((~is_control).sum())}
-        mismatches += sample_ratio(counts, {"a": 0.5, "b": 0.5}).is_mismatch
-    facts["a_a"] = {"runs": runs, "false_alarms": alarms / runs, "sample_ratio_alarms": mismatches / runs}
-
     runs = round(300 * scale)
     found = sum(
         compare(ratio_sample(*users(rng, num)), ratio_sample(*users(rng, num, 1.02))).p_value < 0.05
@@ -221,6 +212,35 @@ def experiments(scale: float) -> dict[str, Any]:
     counts = np.bincount([bucket_of("a", str(at), 1000) for at in range(1_000_000)], minlength=1000)
     facts["chi_square_of_1000_buckets"] = round(float(((counts - 1000.0) ** 2 / 1000).sum()), 1)
     return facts
+
+
+def a_a(scale: float) -> dict[str, Any]:
+    """Return how often an A/A test over 4,000 users raises a false alarm at 5%, and how often the sample ratio does.
+
+    Every hundred tests split the same users at random. The metrics are those of the online experiment: a ratio of sums,
+    and means a user that CUPED adjusts by what users did before; orders have a heavy tail, and most users none.
+    """
+    runs, num, rng = round(20_000 * scale), 4_000, np.random.default_rng(0)
+    alarms: dict[str, int] = {}
+    mismatches = 0
+    for run in range(runs):
+        if run % 100 == 0:
+            clicked, shown = users(rng, num)
+            before = rng.poisson(shown).astype(float)
+            gmv = rng.binomial(clicked, 0.06) * 40 * np.exp(0.8 * rng.standard_normal(num))
+        members = {"a": (side := rng.random(num) < 0.5), "b": ~side}
+        pairs = {"CTR": {name: ratio_sample(clicked[who], shown[who]) for name, who in members.items()}}
+        for metric, values in (("clicks", clicked.astype(float)), ("GMV", gmv)):
+            pairs[metric], _ = adjusted_samples(
+                {name: values[who] for name, who in members.items()},
+                {name: before[who] for name, who in members.items()},
+            )
+        for metric, pair in pairs.items():
+            alarms[metric] = alarms.get(metric, 0) + (compare(pair["a"], pair["b"]).p_value < 0.05)
+        counts = {name: int(who.sum()) for name, who in members.items()}
+        mismatches += sample_ratio(counts, dict.fromkeys(members, 0.5)).is_mismatch
+    shares = {metric: count / runs for metric, count in alarms.items()}
+    return {"runs": runs, "false_alarms": shares, "sample_ratio_alarms": mismatches / runs}
 
 
 def users(rng: np.random.Generator, num: int, lift: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

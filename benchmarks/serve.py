@@ -1,6 +1,7 @@
 """Measure the HTTP service: the rate that it holds, beside the engine called directly, and what overload does to it.
 
     python benchmarks/serve.py ENGINE [--queries FILE] [--seconds 6] [--patches-per-second 50] [--p99-ms 60]
+        [--cache memory]
 
 Prints one JSON object. First the engine alone, called by one thread, one query after the other, in a process of its
 own: queries a second, p50 and p99. Then `intently serve` in a process of its own, asked over HTTP by this one: queries
@@ -149,6 +150,15 @@ async def offer(port: int, queries: list[str], ad_ids: list[str], rate: float, s
     return load
 
 
+async def ask_each(port: int, queries: list[str]) -> None:
+    """Ask each query once, without hurry, so that the shared cache knows it."""
+    connections = Connections(port)
+    for start in range(0, len(queries), 50):
+        body = [{"query": query, "channel": "intention"} for query in queries[start : start + 50]]
+        await connections.ask("POST", "/v1/retrieve", json.dumps(body).encode())
+    await asyncio.sleep(1.0)  # until the last ones are written
+
+
 def main() -> None:
     """Measure one engine."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -158,6 +168,11 @@ def main() -> None:
     parser.add_argument("--patches-per-second", type=float, default=50.0)
     parser.add_argument("--p99-ms", type=float, default=60.0)
     parser.add_argument("--read-threads", type=int, default=1)
+    parser.add_argument(
+        "--cache",
+        default="",
+        help="memory, or the URL of a Valkey or Redis server; each query is asked once before. By default none",
+    )
     parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.7, 0.85, 1.0], help="of the direct rate")
     given = parser.parse_args()
     ad_ids, titles = ads_of(given.engine)
@@ -166,11 +181,7 @@ def main() -> None:
         from intently.catalog import read_queries
 
         queries = list(read_queries(given.queries).texts)
-    direct = subprocess.run(
-        [sys.executable, "-c", _DIRECT, str(given.engine)], input=json.dumps([queries, given.seconds]),
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    spent = json.loads(direct.stdout)
+    spent = direct_ms(given.engine, queries, given.seconds)
     facts: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load_before": os.getloadavg(),
         "num_ads": len(ad_ids), "patches_per_second": given.patches_per_second,
@@ -178,9 +189,11 @@ def main() -> None:
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder, "serve.toml")
-        settings.write_text(f"read_threads = {given.read_threads}\ndrain_delay_s = 0.0\n")
+        num_kept = len(queries) if given.cache else 0
+        settings.write_text(f"read_threads = {given.read_threads}\ndrain_delay_s = 0.0\ncache_queries = {num_kept}\n")
         command = [sys.executable, "-m", "intently", "serve", str(given.engine), "--port", "0"]
-        server = subprocess.Popen([*command, "--settings", str(settings)], stderr=subprocess.PIPE, text=True)
+        command += ["--settings", str(settings), *(["--cache", given.cache] if "://" in given.cache else [])]
+        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             port = port_of(server)
             drain_logs(server)
@@ -191,6 +204,16 @@ def main() -> None:
     print(json.dumps(facts, indent=1))
 
 
+def direct_ms(engine: Path, queries: list[str], seconds: float) -> list[float]:
+    """Return what each query takes when one thread asks the engine, without HTTP, in a process of its own."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _DIRECT, str(engine)], input=json.dumps([queries, seconds]),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    spent: list[float] = json.loads(ran.stdout)
+    return spent
+
+
 def measure(facts: dict[str, Any], port: int, queries: list[str], ad_ids: list[str], given: Any) -> None:
     """Add what the service does at each rate."""
 
@@ -198,6 +221,8 @@ def measure(facts: dict[str, Any], port: int, queries: list[str], ad_ids: list[s
         return asyncio.run(offer(port, queries, ad_ids, rate, seconds, given.patches_per_second))
 
     at(5.0, 2.0)  # so that everything has run once
+    if given.cache:
+        asyncio.run(ask_each(port, queries))
     base, held = facts["direct"]["rate"], 0.0
     facts["rates"] = []
     for share in given.shares:

@@ -1,8 +1,8 @@
 """Build a tiny engine from a simulated world and ask it, end to end.
 
 Shows the two halves of Intently: `build_engine` (offline) and `Engine.retrieve` (online), with the reasons an ad came.
-The ads are simulated, and the student is trained for 20 steps only, so that this takes well under a minute: expect the
-words to find more than the intentions. A real build trains longer; leave the settings out to get the defaults.
+The ads are simulated, and the student is trained for five steps only, so that this takes well under a minute: expect
+the words to find more than the intentions. A real build trains longer; leave the settings out to get the defaults.
 
     python examples/build_and_ask.py
 """
@@ -18,7 +18,7 @@ from intently.lab.world import simulate_world
 from intently.terminal import reason_in_words
 
 SETTINGS = BuildSettings(
-    training=TrainingSettings(min_steps=20, max_steps=20, batch_size=32),
+    training=TrainingSettings(min_steps=5, max_steps=5, batch_size=16),
     postings=PostingSettings(num_beams=4, max_ad_tokens=24),
 )
 

@@ -26,6 +26,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
+# Files that take half a minute or more. They come first, so that no process of `make test` ends long after the other.
+LONGEST = ("test_changes_model", "test_examples", "test_build_bridge", "test_generative", "test_cli", "test_causal_lm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files come first, and all others in their order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 if TYPE_CHECKING:
     import torch
 

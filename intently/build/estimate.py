@@ -32,6 +32,7 @@ from intently.text.ocr_cleaning import OcrCleaner
 
 Clock = Callable[[], float]
 
+_FEW = 1_000  # ads that a build without training reads in seconds
 _NUM_ADS = 200  # whose intentions are mined and whose words are indexed; few enough for a fifth of a second
 _NUM_READ = 32  # ads, and as many intentions, that the student reads
 _NUM_DECODED = 8  # texts that it decodes intentions for
@@ -77,6 +78,16 @@ class Amounts:
     is_trained: bool = False  # as an earlier build has left the student
     has_encoder: bool = False  # as it has left the encoder
 
+    def are_few(self, settings: BuildSettings) -> bool:
+        """Return whether a build ends about as soon as it could be estimated: nothing to train, and few ads."""
+        return self.num_ads < _FEW and not (
+            self.trains(settings) or settings.bridge.enabled or settings.teacher.model.name
+        )
+
+    def trains(self, settings: BuildSettings) -> bool:
+        """Return whether a student is still to be trained."""
+        return bool(settings.checkpoint and settings.training.max_steps and self.num_clicks and not self.is_trained)
+
 
 def estimate_build(
     catalog: Catalog, interactions: Interactions, amounts: Amounts, settings: BuildSettings, clock: Clock | None = None
@@ -97,7 +108,7 @@ def estimate_build(
     if settings.checkpoint:
         model = probe.model(vocabulary, ad_texts(part))
         training, encoder = settings.training, settings.bridge.training
-        wanted = bool(training.max_steps and amounts.num_clicks and not amounts.is_trained)
+        wanted = amounts.trains(settings)
         has_encoder = settings.bridge.enabled and settings.bridge.kind is BackboneKind.COMPACT
         fixed, of_pair = model.training() if wanted or (has_encoder and not amounts.has_encoder) else (0.0, 0.0)
         if wanted:

@@ -105,7 +105,10 @@ class IntentionContent:
         embeddings = Embeddings(said.embeddings, said.near.vectors.embeddings) if said else None
         postings, statistics = build_postings(ads, self.num_ads, len(self.vocabulary), settings, embeddings)
         trie, near = (said.trie, said.near) if said else (None, None)
-        return IntentionIndex(self.vocabulary.texts, trie, postings, self.phrases.analyzer, statistics, near)
+        phrases = self.phrases
+        return IntentionIndex(
+            self.vocabulary.texts, trie, postings, phrases.analyzer, statistics, near, phrases.made_of
+        )
 
 
 def build_intentions(

@@ -156,10 +156,11 @@ def build_engine(
             is_finished(work.student / STUDENT),
             is_finished(work.encoder / ENCODER),
         )
-        show("Estimating", 0, 1, "")
-        estimate = estimate_build(catalog, learnt, amounts, settings)
-        show("Estimating", 1, 1, str(estimate))
-        logger.info("%s: the build takes %s", out, estimate, extra={"seconds": dict(estimate.seconds)})
+        if not amounts.are_few(settings):
+            show("Estimating", 0, 1, "")
+            estimate = estimate_build(catalog, learnt, amounts, settings)
+            show("Estimating", 1, 1, str(estimate))
+            logger.info("%s: the build takes %s", out, estimate, extra={"seconds": dict(estimate.seconds)})
         content = build_intentions(catalog, texts, learnt, interactions.of_queries(aside), settings, work.student, show)
         analyzer = Analyzer(settings.lexical.stemmer)
         landing = _cleaned(catalog, content.vocabulary.texts, settings, show)
@@ -261,6 +262,7 @@ def build_engine(
                 encoder=encoder,
                 tokens=tokens,
                 fusion=learned.fusion,
+                runtime=settings.retrieval.runtime,
                 keywords=KeywordIndex.of_match_types(
                     catalog.column("keywords").to_pylist(),
                     rules_of(settings.retrieval.match_rules, settings.lexical.stemmer),

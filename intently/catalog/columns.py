@@ -152,8 +152,10 @@ def clean_text(values: Any, field: Field, check: RowCheck, max_length: int | Non
     """Return strings (N,) trimmed, with "" for null; rejects NUL characters, what is too long, and what is missing."""
     limit = max_length or MAX_LENGTHS.get(field.name, MAX_OTHER_LENGTH)
     texts = pc.utf8_trim_whitespace(pc.fill_null(values, ""))
-    check.reject(_mask(pc.match_substring(texts, "\0")), field.name, "holds a NUL character", "remove it")
     lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
+    if not field.required and not lengths.any():
+        return texts
+    check.reject(_mask(pc.match_substring(texts, "\0")), field.name, "holds a NUL character", "remove it")
     check.reject(
         lengths > limit,
         field.name,
@@ -238,6 +240,8 @@ def _clean_list(values: Any, field: Field, check: RowCheck) -> Any:
     if pa.types.is_string(values.type):
         values = split_lists(values, field.name)
     items, rows = pc.fill_null(values.flatten(), ""), pc.list_parent_indices(values).to_numpy()
+    if not len(items):
+        return pa.ListArray.from_arrays(pa.array(np.zeros(len(values) + 1, dtype=np.int32)), items)
     if field.name == "keywords":
         items, had_markup = plain_texts(items)
         check.had_markup[rows[had_markup]] = True
@@ -348,6 +352,8 @@ def _clean_spans(values: Any, field: Field, check: RowCheck) -> Any:
     if pa.types.is_string(values.type):
         values = _parse_spans(values, field, check)
     spans, rows = values.flatten(), pc.list_parent_indices(values).to_numpy()
+    if not len(spans):
+        return pa.ListArray.from_arrays(pa.array(np.zeros(len(values) + 1, dtype=np.int32)), spans)
     confidences = pc.struct_field(spans, "confidence")
     texts = pc.struct_field(spans, "text")
     inside = _mask(pc.and_(pc.greater_equal(confidences, 0), pc.less_equal(confidences, 1)))  # neither null nor NaN

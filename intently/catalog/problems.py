@@ -120,6 +120,8 @@ class RowCheck:
         cure: str | Callable[[int], str] = "",
     ) -> None:
         """Refuse the rows where `wrong` (N,) holds; texts are given, or made from the position of the row."""
+        if not wrong.any():
+            return
         rows = np.flatnonzero(wrong & self.keep)
 
         def error(row: int) -> InputError:

@@ -1,16 +1,13 @@
 """The command that tells what was understood of files of ads, on the terminal, as JSON and as HTML."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from intently.catalog.check import Check, FileFound
+from intently.cli.parts import Part, page, show
 from intently.cli.shared import (
     ColumnMap,
     Decimal,
@@ -24,23 +21,6 @@ from intently.cli.shared import (
     print_json,
 )
 from intently.files import write_text
-from intently.terminal import SafeConsole, visible
-
-_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
-table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid #ddd;padding:.3rem .6rem;text-align:left;
-vertical-align:top;overflow-wrap:anywhere}.loud{color:#a40000;font-weight:600}@media(prefers-color-scheme:dark){
-body{background:#16181c;color:#e6e6e6}th,td{border-color:#444}.loud{color:#ff8a8a}}"""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the report: a heading, lines of text (loud ones stand out), and a table."""
-
-    title: str
-    lines: Sequence[str] = ()
-    loud: Sequence[str] = ()
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
 
 
 def check(
@@ -156,40 +136,3 @@ def tell_short(found: Check) -> None:
 
 def _told(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
-
-
-def show(console: SafeConsole, parts: Sequence[Part]) -> None:
-    """Print the report."""
-    for part in parts:
-        console.print(part.title, style="bold", soft_wrap=True)
-        for line in part.loud:
-            console.print(f"  ! {line}", style="red", soft_wrap=True)
-        for line in part.lines:
-            console.print(f"  {line}", soft_wrap=True)
-        if part.rows:
-            table = Table(*part.columns, box=None, pad_edge=True)
-            for row in part.rows:
-                table.add_row(*(visible(cell) for cell in row))
-            console.print(table)
-        console.print()
-
-
-def page(parts: Sequence[Part]) -> str:
-    """Return the report as one HTML page that needs nothing else."""
-    body = []
-    for at, part in enumerate(parts):
-        body.append(f"<h{1 if at == 0 else 2}>{escape(part.title)}</h{1 if at == 0 else 2}>")
-        body += [f'<p class="loud">{escape(line)}</p>' for line in part.loud]
-        body += [f"<p>{escape(line)}</p>" for line in part.lines]
-        if part.rows:
-            head = "".join(f'<th scope="col">{escape(name)}</th>' for name in part.columns)
-            rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>\n" for row in part.rows)
-            body.append(f"<table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table>")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(parts[0].title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )

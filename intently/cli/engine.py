@@ -196,7 +196,7 @@ def demo(
     directory: Annotated[Path, typer.Argument(metavar="[OUT]", help="Where the world and the engine go.")] = Path(
         "demo"
     ),
-    ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 2_000,
+    ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 1_000,
     seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
 ) -> None:
     """See it all at once: simulate a world, build an engine at once, train it, measure both, answer six queries."""

@@ -1,6 +1,7 @@
 """`intently experiment`: commands that reproduce published tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -13,9 +14,11 @@ from intently.progress import StageProgress
 
 if TYPE_CHECKING:
     from intently.lab.experiments.data import Files
+    from intently.lab.experiments.report import Section
 
 app = typer.Typer(no_args_is_help=True)
 T = TypeVar("T")
+_NUM_TOLD = 2  # chapters of a report in traffic that the terminal shows; the page has all
 
 _Out = Annotated[Path, typer.Option("--out", help="Where all of it is kept.", show_default=False)]
 _Ads = Annotated[Path | None, typer.Option(help="Ads. Without: a simulated world.", show_default=False)]
@@ -77,12 +80,51 @@ def online(
     test: _Test = None,
     settings: SettingsFile = None,
     results: _Results = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="A log of answers and events (JSON lines): estimates instead of a simulation."),
+    ] = None,
+    engine: Annotated[
+        Path | None, typer.Option(help="With --log: the engine whose channels are judged.", show_default=False)
+    ] = None,
+    examination: Annotated[
+        str, typer.Option(help="With --log: how probably each position is looked at: 1,0.7,0.5. Default: fitted.")
+    ] = "",
 ) -> None:
-    """Simulated traffic, split over retrieval systems behind one auction: what each of them earns."""
+    """Simulated traffic, split over retrieval systems behind one auction: what each of them earns.
+
+    With --log no traffic is simulated: the log of a live system says what others would have earned on it.
+    """
     need_models()
     from intently.lab.experiments.online import NUM_ADS, OnlineSettings, run_online
+    from intently.lab.experiments.report_terminal import show
 
-    _reproduce(run_online, _files(ads, clicks, test), NUM_ADS, OnlineSettings(), directory, settings, results)
+    def tell(sections: "Sequence[Section]") -> None:
+        show(out, sections[:_NUM_TOLD])
+
+    if (log is None) != (engine is None) or (log and (ads or clicks or test or settings)):
+        cure = "give --log and --engine, and none of --ads, --clicks, --test and --settings; or neither of them"
+        raise InputError("--log and --engine belong together", cure=cure)
+    if log and engine:
+        from intently.lab.experiments.online_log import run_online_log
+
+        looks = _numbers(examination)
+        with StageProgress(err) as progress:
+            report = run_online_log(
+                log, engine, directory, examination=looks, progress=progress, results=results, tell=tell
+            )
+        out.print(f"{report}: complete", soft_wrap=True)
+        return
+    run = partial(run_online, tell=tell)
+    _reproduce(run, _files(ads, clicks, test), NUM_ADS, OnlineSettings(), directory, settings, results)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(each) for each in text.split(",")] if text else []
+    except ValueError:
+        told = f"{text!r} is no list of numbers"
+        raise InputError(told, cure="write --examination 1,0.7,0.5", field="examination") from None
 
 
 def _files(ads: Path | None, clicks: Path | None, test: Path | None, taxonomy: Path | None = None) -> "Files | None":

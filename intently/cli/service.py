@@ -12,6 +12,7 @@ from intently.cli.shared import (
     Encoding,
     EngineDirectory,
     FeedFormat,
+    ServiceKey,
     SettingsFile,
     SkipBad,
     err,
@@ -41,6 +42,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INTENTLY_CACHE",
+            help="Valkey or Redis in which processes share decoded queries: redis://…, valkey://…, unix://….",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one query, in place of the engine's setting.")] = None,
     settings: SettingsFile = None,
 ) -> None:
@@ -52,7 +61,7 @@ def serve(
     from intently.settings import read_settings
 
     chosen = read_settings(ServeSettings, settings) if settings else ServeSettings()
-    run_server(directory, host, port, chosen, keys, threads, anybody, log)
+    run_server(directory, host, port, chosen, keys, threads, anybody, log, cache)
 
 
 def key(
@@ -79,9 +88,7 @@ def key(
 def push(
     ads: Annotated[list[str], typer.Argument(metavar="FILE…", help="Files of ads; globs, addresses, - for a pipe.")],
     to: Annotated[str, typer.Option(help="Address of the service.", show_default=False)],
-    secret: Annotated[
-        str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a key.", show_default=False)
-    ] = None,
+    secret: ServiceKey = None,
     format: FeedFormat = "",
     columns: ColumnMap = None,
     decimal: Decimal = "",

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +51,9 @@ MapClicks = Annotated[
     typer.Option(
         "--map-clicks", metavar="COLUMN=FIELD", help="What a column of clicks is: clicked=clicks. May be repeated."
     ),
+]
+ServiceKey = Annotated[
+    str | None, typer.Option("--key", envvar="INTENTLY_KEY", help="Secret of a key.", show_default=False)
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave wrong rows out, count and report them.")]
 
@@ -107,6 +111,9 @@ def need_engine() -> None:
     """Raise MissingDependencyError unless what engines answer with is installed."""
     try:
         import intently.models.onnx_network  # noqa: F401
+
+        if find_spec("onnx") is None:  # imported only where no generation has stored what it makes
+            raise ModuleNotFoundError(name="onnx")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"this needs ONNX Runtime, and {error.name} is missing; " + install_hint("engine")

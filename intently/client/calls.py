@@ -14,8 +14,19 @@ import msgspec
 
 from intently.errors import ServiceError
 from intently.serve.problems import ProblemBody
-from intently.serve.wire import AdPage, BulkEnd, Changed, Explained, Generations, Limits, LineResult
-from intently.types import Ad, Change, Delete, Put, Ranking, Request, Verdict
+from intently.serve.wire import (
+    AdPage,
+    BulkEnd,
+    Changed,
+    Explained,
+    Generations,
+    Limits,
+    LineResult,
+    ListChanged,
+    ListedLists,
+    ListTold,
+)
+from intently.types import Ad, Change, Delete, Put, PutList, Ranking, Request, Verdict
 
 T = TypeVar("T")
 BULK_LINES = 1_000  # that one request sends: as many as the service applies at once
@@ -71,6 +82,8 @@ def _reader(kind: type[T]) -> Callable[[bytes], T]:
 _ranking, _rankings = _reader(Ranking), _reader(list[Ranking])
 _ad: Callable[[bytes], Ad | None] = msgspec.json.Decoder(Ad | None).decode
 _explained, _page, _changed = _reader(Explained), _reader(AdPage), _reader(Changed)
+_lists, _list_changed = _reader(ListedLists), _reader(ListChanged)
+_list_told: Callable[[bytes], ListTold | None] = msgspec.json.Decoder(ListTold | None).decode
 _generations, _limits = _reader(Generations), _reader(Limits)
 
 
@@ -134,6 +147,32 @@ def apply(change: Change, if_match: str | None = None) -> Call[Changed]:
         del headers["Content-Type"]
         return Call("DELETE", _path(change.ad_id), _changed, b"", headers)
     return Call("PATCH", _path(change.ad_id), _changed, msgspec.json.encode(dict(change.fields)), headers)
+
+
+def lists() -> Call[dict[str, int]]:
+    """Return the call for the names of all lists, with how many values each has."""
+    return Call("GET", "/v1/lists", lambda content: {each.name: each.num_values for each in _lists(content).lists})
+
+
+def list_values(name: str) -> Call[tuple[str, ...]]:
+    """Return the call for the values of one list, none if it is not there."""
+
+    def read(content: bytes) -> tuple[str, ...]:
+        told = _list_told(content)
+        return () if told is None else tuple(told.values)
+
+    return Call("GET", f"/v1/lists/{quote(name, safe='')}", read, missing="unknown_list")
+
+
+def put_list(change: PutList, if_match: str | None = None) -> Call[ListChanged]:
+    """Return the call that gives a list other values, or removes it. It has an idempotency key of its own."""
+    path, headers = f"/v1/lists/{quote(change.name, safe='')}", {"Idempotency-Key": str(uuid.uuid4())}
+    if if_match is not None:
+        headers["If-Match"] = if_match
+    if not change.values:
+        return Call("DELETE", path, _list_changed, b"", headers)
+    content = msgspec.json.encode({"values": change.values})
+    return Call("PUT", path, _list_changed, content, _JSON | headers)
 
 
 def generations() -> Call[Generations]:

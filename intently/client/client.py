@@ -12,8 +12,8 @@ from intently.client import calls
 from intently.client.calls import BulkDone, Call
 from intently.client.retry import Retry
 from intently.errors import InputError, ServiceError
-from intently.serve.wire import Changed, Generations, Limits
-from intently.types import Ad, Change, Ranking, Request, Verdict
+from intently.serve.wire import Changed, Generations, Limits, ListChanged
+from intently.types import Ad, Change, PutList, Ranking, Request, Verdict
 
 T = TypeVar("T")
 _TIMEOUT_S = 60.0
@@ -75,6 +75,18 @@ class Client:
             if progress is not None:
                 progress(num_done)
         return done
+
+    def lists(self) -> dict[str, int]:
+        """Return the names of the lists that ads share, with how many values each has."""
+        return self._send(calls.lists())
+
+    def list_values(self, name: str) -> tuple[str, ...]:
+        """Return the values of a list, none if it is not there."""
+        return self._send(calls.list_values(name))
+
+    def put_list(self, change: PutList, *, if_match: str | None = None) -> ListChanged:
+        """Give a list other values; without values it is removed. Sent again, the change is not applied again."""
+        return self._send(calls.put_list(change, if_match))
 
     def generations(self) -> Generations:
         """Return the generations on the service's disk, newest first."""
@@ -166,6 +178,18 @@ class AsyncClient:
             if progress is not None:
                 progress(num_done)
         return done
+
+    async def lists(self) -> dict[str, int]:
+        """Return the names of the lists that ads share, with how many values each has."""
+        return await self._send(calls.lists())
+
+    async def list_values(self, name: str) -> tuple[str, ...]:
+        """Return the values of a list, none if it is not there."""
+        return await self._send(calls.list_values(name))
+
+    async def put_list(self, change: PutList, *, if_match: str | None = None) -> ListChanged:
+        """Give a list other values; without values it is removed. Sent again, the change is not applied again."""
+        return await self._send(calls.put_list(change, if_match))
 
     async def generations(self) -> Generations:
         """Return the generations on the service's disk, newest first."""

@@ -22,6 +22,7 @@ from intently.engine.fusion_features import features
 from intently.engine.learned_fusion import Features, LearnedFusion
 from intently.engine.pace import Clock, Pace
 from intently.engine.relevance import Calibrator, Evidence, evidence
+from intently.engine.runtime_cache import RuntimeCache
 from intently.engine.search import Searched, continued
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
@@ -60,6 +61,7 @@ class Answerer:
     """Answers requests over snapshots of an engine's ads. An `Engine` is one that holds ads, and changes them."""
 
     generation: str = ""
+    runtime_cache: RuntimeCache | None = None  # behind `cache`; of `CurrentEngine`
     slow_query_ms = 1_000.0  # a query that takes longer is logged, with where the time went
 
     def __init__(
@@ -118,7 +120,9 @@ class Answerer:
         for names in dict.fromkeys(wanted):
             asked = [at for at, chosen in enumerate(wanted) if chosen == names and not texts[at].says_nothing]
             asked_texts = [texts[at] for at in asked]
-            found = understand(asked_texts, names, self.intentions, self._models, self.cache, self.settings)
+            found = understand(
+                asked_texts, names, self.intentions, self._models, self.cache, self.settings, self.runtime_cache
+            )
             for at, one in zip(asked, found, strict=True):
                 everything[at] = one
         is_reduced = any(names != self._names(request.channel) for request, names in zip(requests, wanted, strict=True))

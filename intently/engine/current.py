@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from intently.engine.cache_store import CacheStore
 from intently.engine.engine import Engine
+from intently.engine.fill_cache import fill_runtime_cache
+from intently.engine.head_queries import HeadQueries
+from intently.engine.runtime_cache import RuntimeCache
 from intently.errors import LogError, LogRewoundError, ReplacedError
 from intently.generation import current_id, seq_of_all
 from intently.live.log import ChangeLog, open_log
@@ -15,6 +19,7 @@ from intently.types import Ad, Change, PutList, Ranking, Request
 
 logger = logging.getLogger(__name__)
 
+_NUM_HEAD = 256  # queries that are decoded for a generation before it answers
 _NEARLY = 100  # changes that may be left when changes begin to wait for a new generation
 
 
@@ -34,15 +39,18 @@ class CurrentEngine:
         *,
         log: ChangeLog | str | Path | None = None,
         follow_s: float | None = 0.25,
+        cache: CacheStore | None = None,
         **load: Any,
     ) -> None:
         """Load the current generation in the directory `path`, and apply its log.
 
         `log` is the log, or where it lies (`open_log`): by default `changes.db` in the directory; `memory` for changes
         that do not outlive the process. Every `follow_s` seconds the engine looks for changes of other processes, None:
-        only when `catch_up` or a request's `min_seq` asks. `load` holds further arguments of `Engine.load`.
+        only when `catch_up` or a request's `min_seq` asks. `cache` keeps what queries are decoded to, behind
+        the engine's own cache of head queries; it is closed with the engine. `load` holds further arguments of
+        `Engine.load`.
         """
-        self._path, self._load = Path(path), load
+        self._path, self._load, self.cache, self._head = Path(path), load, cache, HeadQueries()
         self._log = open_log(self._path if log is None else log) if isinstance(log, str | Path | None) else log
         self._lock = threading.Lock()  # held while the engine is replaced
         self._refreshing = threading.RLock()
@@ -127,6 +135,8 @@ class CurrentEngine:
             if current_id(self._path) == self._engine.generation:
                 return False
             newer = self._loaded()
+            if num := fill_runtime_cache(newer, self._head.most(_NUM_HEAD)):
+                logger.info("decoded %d frequent queries for generation %s", num, newer.generation)
             before = self._engine
             self._replace(newer)
             logger.info("went over from generation %s to %s", before.generation, newer.generation)
@@ -142,6 +152,8 @@ class CurrentEngine:
         """Write what was applied, and let another process write. Queries are still answered."""
         self._stop.set()
         self._log.close()
+        if self.cache is not None:
+            self.cache.close()
 
     def __enter__(self) -> "CurrentEngine":
         return self
@@ -152,6 +164,15 @@ class CurrentEngine:
     def _loaded(self) -> Engine:
         """Return the current generation with all changes of the log."""
         engine = Engine.load(self._path, **self._load)
+        if self.cache is not None and engine.student is not None:
+            engine.runtime_cache = RuntimeCache(
+                self.cache,
+                self._head,
+                engine.generation,
+                engine.models,
+                engine.settings,
+                len(engine.intentions.texts),
+            )
         try:
             engine.join(self._log)
         except LogRewoundError:

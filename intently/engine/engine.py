@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from intently.arrays import Float64Array
 from intently.catalog import Catalog, checked_user
 from intently.catalog.texts import brand_words
 from intently.engine.answerer import Answerer
@@ -369,22 +370,36 @@ class Engine(Answerer):
         self._check_process()
         return inspect_ad(self, ad_id, self._live.snapshot)
 
-    def varied(self, settings: RetrievalSettings, *, learned: bool = True, decoded: bool = False) -> "Engine":
+    def varied(
+        self,
+        settings: RetrievalSettings,
+        *,
+        learned: bool = True,
+        decoded: bool = False,
+        values: Float64Array | None = None,
+    ) -> "Engine":
         """Return an engine that answers with other settings, and shares everything else with this one, changes too.
 
         Without `learned` it fuses by reciprocal ranks. With `decoded` it reads queries as it reads ads, without the
-        query cache: a build may have found that queries are read better by nearness alone. Runtime and threads stay as
-        they are. Raises `InputError` for `decoded` if the student was not trained to speak. Cost: none.
+        query cache: a build may have found that queries are read better by nearness alone. `values` (I,), above 0, say
+        what showing the ads of each intention brings; `settings.decode.value_weight` says how much they count beside
+        probability, and without a decoder for queries that of ads stands in. Runtime and threads stay as they are.
+        Raises `InputError` for `decoded` if the student was not trained to speak. Cost: none.
         """
         other, near = copy.copy(self), self.intentions.near
         other.settings, other.pace = settings, Pace()
+        other.runtime_cache = None  # which is of these settings
         if not learned:
             other.fusion = None
-        if decoded:
+        if decoded or values is not None:
             models = self.query_models
             if near is None or near.of_ads.model_temperature is None:
                 raise InputError("the student of this engine was not trained to decode", field="decoded")
-            reader = replace(models.intention_reader, guidance=near.of_ads)
+            reader = models.intention_reader
+            if decoded or reader.guidance.model_temperature is None:
+                reader = replace(reader, guidance=near.of_ads)
+            if values is not None:
+                reader = replace(reader, decoder=models.student.decoder(reader.decoder.trie, values=values))
             other._models, other.cache = replace(models, intention_reader=reader), None
         return other
 

@@ -1,4 +1,4 @@
-"""Filling the query cache: the offline half of it."""
+"""Filling the query caches ahead of time."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from intently.engine.cache import QueryCache
 from intently.engine.engine import Engine
 from intently.intentions.decode import Decoded, DecodeSettings
 from intently.models.threads import intra_op_threads
+from intently.text.query_text import QueryText
 
 
 def fill_cache(
@@ -26,15 +27,47 @@ def fill_cache(
     queries done and in all. Cost: one reading and decoding a query, in batches of similar length.
     Raises `InputError` if the engine has no models.
     """
-    texts = {text.key: text for text in map(engine.read, queries) if not text.says_nothing}
-    distinct = sorted(texts.values(), key=lambda text: len(text.for_models))
-    models = engine.query_models
+    distinct = _distinct(engine, queries)
     decoded: list[Decoded] = []
     for start in range(0, len(distinct), batch_size):
-        with intra_op_threads(engine.settings.num_threads):
-            batch = [text.for_models for text in distinct[start : start + batch_size]]
-            reading = models.student.read(batch, engine.settings.max_query_tokens)
-            decoded += models.intention_reader.read(reading, engine.settings.num_near, decode or engine.settings.decode)
+        decoded += _decoded(engine, distinct[start : start + batch_size], decode)
         if progress:
             progress(len(decoded), len(distinct))
     return QueryCache.build(path, [text.key for text in distinct], decoded, engine.intentions.version)
+
+
+def fill_runtime_cache(engine: Engine, queries: Sequence[str], *, batch_size: int = 16) -> int:
+    """Decode those of `queries` that neither cache of an engine knows, keep them in the runtime cache; return how many.
+
+    So a generation is known there before it answers. Does nothing for an engine that has none, or once its store does
+    not answer.
+    """
+    cache = engine.runtime_cache
+    if cache is None:
+        return 0
+    texts = [
+        text for text in _distinct(engine, queries) if engine.cache is None or engine.cache.lookup(text.key) is None
+    ]
+    num = 0
+    for start in range(0, len(texts), batch_size):
+        batch = texts[start : start + batch_size]
+        missed = [text for text, kept in zip(batch, cache.lookup(batch), strict=True) if kept is None]
+        if cache.problem:
+            break
+        if missed:
+            cache.keep(zip(missed, _decoded(engine, missed, None), strict=True))
+            num += len(missed)
+    return num
+
+
+def _distinct(engine: Engine, queries: Sequence[str]) -> list[QueryText]:
+    """Return queries as the engine reads them, each once, those of similar length side by side."""
+    texts = {text.key: text for text in map(engine.read, queries) if not text.says_nothing}
+    return sorted(texts.values(), key=lambda text: len(text.for_models))
+
+
+def _decoded(engine: Engine, texts: Sequence[QueryText], decode: DecodeSettings | None) -> list[Decoded]:
+    models, settings = engine.query_models, engine.settings
+    with intra_op_threads(settings.num_threads):
+        reading = models.student.read([text.for_models for text in texts], settings.max_query_tokens)
+        return models.intention_reader.read(reading, settings.num_near, decode or settings.decode)

@@ -12,6 +12,7 @@ import numpy as np
 
 from intently.arrays import Float32Array, IntArray
 from intently.engine.cache import QueryCache
+from intently.engine.runtime_cache import RuntimeCache
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
 from intently.index.concatenated import concatenate_embeddings
@@ -47,8 +48,11 @@ def understand(
     models: Models | None,
     cache: QueryCache | None,
     settings: RetrievalSettings,
+    runtime_cache: RuntimeCache | None = None,
 ) -> list[Understood]:
     """Return the queries, understood as far as these channels need, in order.
+
+    `cache` is asked first, then `runtime_cache`, which keeps what was decoded after all.
 
     The dense channel takes the student's embedding, with that of an encoder after it if there is one. Queries that the
     cache knows are not decoded, and the student reads them only if its embedding is asked for. With two threads or more
@@ -66,8 +70,19 @@ def understand(
                 one.cached = one.intentions is not None
             if models is None and one.intentions is None:
                 one.intentions = evenly(one.literal)
-    if models is not None:
+    if models is None:
+        return understood
+    missed = [pair for pair in zip(queries, understood, strict=True) if pair[1].intentions is None]
+    if runtime_cache is None or Channel.INTENTION not in channels:
         _read_all(queries, understood, channels, models, settings)
+        return understood
+    runtime_cache.head.count(query.key for query, _ in missed)
+    with _timed_for(missed, "runtime_cache"):
+        found = runtime_cache.lookup([query for query, _ in missed])
+    for (_, one), kept in zip(missed, found, strict=True):
+        one.intentions, one.cached = kept, kept is not None
+    _read_all(queries, understood, channels, models, settings)
+    runtime_cache.keep([(query, one.intentions) for query, one in missed if not one.cached and one.intentions])
     return understood
 
 
@@ -98,7 +113,7 @@ def _read_all(
                 reading = _read(to_decode, student, settings)
                 if to_embed:  # one pass of the student serves both
                     _embedded(to_decode, reading.embeddings)
-                with _shared(to_decode, "decode"):
+                with _timed_for(to_decode, "decode"):
                     decoded = models.intention_reader.read(reading, settings.num_near, settings.decode)
                 for (_, one), found in zip(to_decode, decoded, strict=True):
                     one.intentions = found
@@ -106,7 +121,7 @@ def _read_all(
                 _embedded(unread, _read(unread, student, settings).embeddings)
 
     def encoder_reads(encoder: Embedder) -> None:
-        with intra_op_threads(reader_threads(num_threads, encoder)), _shared(to_embed, "embed"):
+        with intra_op_threads(reader_threads(num_threads, encoder)), _timed_for(to_embed, "embed"):
             own.append(encoder.read_queries([query for query, _ in to_embed]))
 
     if encoder is None or not to_embed:
@@ -127,7 +142,7 @@ def reader_threads(num_threads: int, encoder: object | None) -> int:
 
 def _read(pairs: Sequence[tuple[str, Understood]], student: Student, settings: RetrievalSettings) -> Reading:
     """Let the student read queries."""
-    with _shared(pairs, "encode"):
+    with _timed_for(pairs, "encode"):
         return student.read([query for query, _ in pairs], settings.max_query_tokens)
 
 
@@ -138,7 +153,7 @@ def _embedded(pairs: Sequence[tuple[str, Understood]], embeddings: Float32Array)
 
 
 @contextmanager
-def _shared(pairs: Sequence[tuple[str, Understood]], stage: str) -> Iterator[None]:
+def _timed_for(pairs: Sequence[tuple[object, Understood]], stage: str) -> Iterator[None]:
     """Note for each query an equal share of the milliseconds spent in a block."""
     spent: dict[str, float] = {}
     with timed(spent, stage):

@@ -11,7 +11,7 @@ from intently.arrays import IntArray
 from intently.errors import ArtifactError, SettingsError
 from intently.files import write_text
 from intently.index.near import NearIntentions
-from intently.index.phrases import PhraseTable
+from intently.index.phrases import PhraseTable, PhraseWords
 from intently.index.posting_weights import PostingStatistics
 from intently.index.postings import Postings
 from intently.intentions.trie import Trie
@@ -33,6 +33,7 @@ class IntentionIndex:
     analyzer: Analyzer
     statistics: PostingStatistics
     near: NearIntentions | None
+    phrase_words: PhraseWords | None = None  # of the texts; read when they are needed, if not given
 
     @cached_property
     def version(self) -> str:
@@ -42,7 +43,7 @@ class IntentionIndex:
     @cached_property
     def phrases(self) -> PhraseTable:
         """What finds the intentions word by word in texts."""
-        return PhraseTable(self.texts, self.analyzer)
+        return PhraseTable(self.texts, self.analyzer, self.phrase_words)
 
     def literal(self, query: str | QueryText) -> IntArray:
         """Return the ids of the intentions that a query contains word by word, its spelling corrected.
@@ -60,7 +61,7 @@ class IntentionIndex:
     def save(self, directory: Path) -> None:
         """Write the texts, postings and statistics, and what models need, into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        content = {"stemmer": self.analyzer.stemmer, "texts": self.texts}
+        content = {"stemmer": self.analyzer.stemmer, "texts": self.texts, "phrases": self.phrases.made_of.told()}
         write_text(directory / "intentions.json", json.dumps(content, ensure_ascii=False))
         self.postings.save(directory / "postings.npz")
         self.statistics.save(directory / "statistics.npz")
@@ -77,6 +78,9 @@ class IntentionIndex:
             texts, analyzer = content["texts"], Analyzer(content["stemmer"])
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
                 raise ValueError("the texts are no list of texts")
+            words = PhraseWords.of(content["phrases"]) if "phrases" in content else None  # not in older generations
+            if words and not set(words.ids.values()) <= set(range(len(texts))):
+                raise ValueError("its phrases are of other texts")
         except (OSError, ValueError, TypeError, KeyError, SettingsError) as error:
             raise ArtifactError(f"{path} does not hold intentions ({error}); build the engine again") from error
         postings = Postings.load(directory / "postings.npz")
@@ -89,6 +93,6 @@ class IntentionIndex:
             told = ", ".join(f"{part} {num}" for part, num in held.items())
             raise ArtifactError(f"{path} has {len(texts)} intentions, {told}; build the engine again")
         statistics = PostingStatistics.load(directory / "statistics.npz", len(texts))
-        index = cls(tuple(texts), trie, postings, analyzer, statistics, near)
+        index = cls(tuple(texts), trie, postings, analyzer, statistics, near, words)
         index.literal("")  # neither the first query nor the first new ad should wait for the terms of all texts
         return index

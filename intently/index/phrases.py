@@ -1,8 +1,10 @@
 """Finding a vocabulary's phrases word by word in a text."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -16,29 +18,61 @@ Terms = tuple[str, ...]
 _SHORT = 2  # letters of a part that is often written apart: "wi fi", "e bike"
 
 
-class PhraseTable:
-    """Looks intentions up by their words: the stems of all of them, in order."""
+@dataclass(frozen=True)
+class PhraseWords:
+    """The texts of a vocabulary as phrases: their ids by their terms, and how often words and neighbours occur."""
 
-    def __init__(self, texts: Sequence[str], analyzer: Analyzer) -> None:
-        self.analyzer = analyzer
-        self._by_terms: dict[Terms, int] = {}
-        self._stop_terms = frozenset(map(analyzer.stem, STOP_WORDS))
+    ids: Mapping[Terms, int]  # by the stems of the whole text, the first text's where several have the same
+    words: Mapping[str, int]  # as they are written, without accents
+    pairs: Mapping[tuple[str, str], int]  # of neighbouring stems
+
+    @classmethod
+    def read(cls, texts: Sequence[str], analyzer: Analyzer) -> "PhraseWords":
+        """Return what texts are made of. Cost: an analysis of each."""
+        ids: dict[Terms, int] = {}
         words: Counter[str] = Counter()
         pairs: Counter[tuple[str, str]] = Counter()
         for intention_id, text in enumerate(texts):
             phrase = analyzer.phrase(text)
             terms = tuple(stem for _, stem in phrase)
-            self._by_terms.setdefault(terms, intention_id)
+            ids.setdefault(terms, intention_id)
             words.update(fold(word) for word, _ in phrase)
             pairs.update(pairwise(terms))
-        self._by_terms.pop((), None)
+        ids.pop((), None)
+        return cls(ids, words, pairs)
+
+    def told(self) -> dict[str, Any]:
+        """Return everything as JSON has it; `of` reads it back."""
+        return {
+            "ids": [[intention_id, *terms] for terms, intention_id in self.ids.items()],
+            "words": self.words,
+            "pairs": [[count, *pair] for pair, count in self.pairs.items()],
+        }
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "PhraseWords":
+        """Return what `told` made; raise `ValueError`, `TypeError` or `KeyError` for anything else."""
+        ids = {tuple(terms): int(intention_id) for intention_id, *terms in told["ids"]}
+        pairs = {(first, second): int(count) for count, first, second in told["pairs"]}
+        return cls(ids, dict(told["words"]), pairs)
+
+
+class PhraseTable:
+    """Looks intentions up by their words: the stems of all of them, in order."""
+
+    def __init__(self, texts: Sequence[str], analyzer: Analyzer, made_of: PhraseWords | None = None) -> None:
+        """`made_of` are the words of these texts as this analyzer has them, read if not given."""
+        self.analyzer = analyzer
+        self.made_of = made_of = made_of or PhraseWords.read(texts, analyzer)
+        self._by_terms = dict(made_of.ids)
+        self._stop_terms = frozenset(map(analyzer.stem, STOP_WORDS))
         self._known = frozenset(term for terms in self._by_terms for term in terms)
-        for terms, intention_id in list(self._by_terms.items()):  # "wi fi router" is also "wifi router"
+        for terms, intention_id in made_of.ids.items():  # "wi fi router" is also "wifi router"
             self._by_terms.setdefault(self._joined(terms), intention_id)
         self._longest = max(map(len, self._by_terms), default=0)
         self._speller = Speller(
-            [WordTable(words, analyzer.stem)],
-            together=lambda first, second: pairs[analyzer.stem(first), analyzer.stem(second)],
+            [WordTable(made_of.words, analyzer.stem)],
+            together=lambda first, second: made_of.pairs.get((analyzer.stem(first), analyzer.stem(second)), 0),
             stem=analyzer.stem,
         )
         self._reader = QueryReader(analyzer, self._speller)

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from intently.live.changes import (
     is_attribute,
 )
 from intently.live.difference import Difference
+from intently.live.effects import after, has_text
 from intently.live.feeds import effects_of
 from intently.live.log.base import ChangeLog, Reading
 from intently.live.log.entries import Entry, digest_of_content
@@ -43,7 +43,6 @@ from intently.live.numbers import AdNumbers
 from intently.live.overtaken import Overtaken
 from intently.live.parts import AdParts
 from intently.live.replaying import unfold
-from intently.snapshot.segment import CONTENT_FIELDS
 from intently.snapshot.snapshot import Snapshot
 from intently.types import Ad, Change, PutList
 
@@ -320,7 +319,7 @@ class Applier:
         snapshot = self.snapshot
         numbers = [self._numbers.number(ad.ad_id) for ad in ads]
         each = zip(ads, numbers, snapshot.rows_of(np.array(numbers, dtype=np.int64)).tolist(), strict=True)
-        return {ad.ad_id: number for ad, number, row in each if row >= 0 and _same_text(snapshot, row, ad)}
+        return {ad.ad_id: number for ad, number, row in each if row >= 0 and has_text(snapshot, row, ad)}
 
     def _resolved(self, effect: Effect, unchanged: Mapping[str, int]) -> Effect:
         """Return the lightest equal effect: models read only new text. Call with the lock held."""
@@ -334,7 +333,7 @@ class Applier:
         if isinstance(effect, Fields):
             effect = Full(replace(self._head.ad(row), **effect.values), effect.seq)
         is_unchanged = unchanged.get(effect.ad_id) == self._numbers.number(effect.ad_id)
-        if not is_unchanged and not _same_text(self._head, row, effect.ad):
+        if not is_unchanged and not has_text(self._head, row, effect.ad):
             return effect
         return Replaced.by(effect.ad, effect.seq)
 
@@ -344,7 +343,7 @@ class Applier:
         Call with the lock held. Computes everything first; then one assignment makes it the newest.
         """
         left = self._overtaken.left(effects, self._numbers)
-        head, numbers = self._after(self._head, left, read)
+        head, numbers = after(self._head, left, read, self._numbers)
         head = replace(head, seq=self._head.seq + len(left))
         commit = None
         self._overtaken.remember(effects)
@@ -359,35 +358,6 @@ class Applier:
         if self._log is not None and commit is None:
             commit = self._log.append([], {}, "")  # what overtook this batch has to be on disk
         return _Published(head.seq, commit)
-
-    def _after(
-        self, snapshot: Snapshot, effects: Sequence[tuple[Effect, int]], read: ReadAds | None
-    ) -> tuple[Snapshot, dict[str, int]]:
-        """Return the snapshot with some effects, and the numbers of the ads that came. Call with the lock held."""
-        patched: dict[int, Mapping[str, Any]] = {}
-        removed: list[int] = []
-        arrived: list[tuple[int, Full]] = []
-        rows = self._numbers.rows(snapshot, [effect.ad_id for effect, _ in effects])
-        for (effect, place), row in zip(effects, rows.tolist(), strict=True):
-            if isinstance(effect, Listed):
-                snapshot = snapshot.with_list(effect.name, effect.values)
-                continue
-            if isinstance(effect, Fields):
-                if row >= 0:
-                    patched[row] = effect.values
-                continue
-            if row >= 0:
-                removed.append(row)
-            if isinstance(effect, Full):
-                arrived.append((place, effect))
-        if patched:
-            snapshot = snapshot.patched(list(patched), [dict(values) for values in patched.values()])
-        if removed:
-            snapshot = snapshot.without(removed)
-        numbers: dict[str, int] = {}
-        if arrived and read:
-            snapshot, numbers = self._appended(snapshot, arrived, read)
-        return snapshot, numbers
 
     def _note(self, effects: Sequence[tuple[Effect, int]], numbers: Mapping[str, int]) -> None:
         """Let `_numbers` describe the newest snapshot, and merge. Call with the lock held."""
@@ -415,7 +385,7 @@ class Applier:
                     some.append((effect, len(full)))
                     full.append(effect)
                     dumped.append(each.reading)
-            head, numbers = self._after(self._head, some, self._read_from(full, dumped) if full else None)
+            head, numbers = after(self._head, some, self._read_from(full, dumped) if full else None, self._numbers)
             self._make_newest(head)
             self._note(some, numbers)
         before = self._head
@@ -430,7 +400,7 @@ class Applier:
 
     def _has_text(self, ad: Ad) -> bool:
         row = self._row(ad.ad_id)
-        return row is not None and _same_text(self._head, row, ad)
+        return row is not None and has_text(self._head, row, ad)
 
     def _read_from(self, full: Sequence[Full], dumped: Sequence[Reading | None]) -> ReadAds:
         """Return ads with what the log says that models read in them; models read those that it does not know."""
@@ -448,19 +418,6 @@ class Applier:
         parts = AdParts.load([each for each in dumped if each is not None])
         return ReadAds(catalog, self._reader.segment(catalog, parts), parts)
 
-    def _appended(
-        self, snapshot: Snapshot, arrived: Sequence[tuple[int, Full]], read: ReadAds
-    ) -> tuple[Snapshot, dict[str, int]]:
-        """Return the snapshot with the ads that arrived after it, and their numbers."""
-        kept = np.zeros(read.segment.num_rows, dtype=np.bool_)
-        kept[[at for at, _ in arrived]] = True
-        segment = read.segment.kept(kept).numbered(self._numbers.next)
-        # Attributes may have been patched since the models began to read.
-        catalog = as_catalog([effect.ad for _, effect in sorted(arrived, key=lambda each: each[0])])
-        snapshot = snapshot.appended(segment, catalog)
-        self._numbers.next += segment.num_rows
-        return snapshot, dict(zip(catalog.strings("ad_id"), segment.numbers.tolist(), strict=True))
-
     def _show_merged(self, snapshot: Snapshot) -> None:
         """Make a snapshot of the same ads, merged, the newest. Call with the lock held."""
         before, self._head = self._head, snapshot
@@ -476,14 +433,6 @@ class Applier:
         if self._log is None:
             self._head = self.snapshot
         self._numbers.describe(self._head)
-
-
-def _same_text(snapshot: Snapshot, row: int, ad: Ad) -> bool:
-    segment, at = snapshot.locate(row)
-    if segment.content.column("title")[at].as_py() != ad.title:  # mostly enough, and ten times as fast
-        return False
-    before = segment.content_of(at)
-    return all(before[name] == getattr(ad, name) for name in CONTENT_FIELDS)
 
 
 @dataclass(frozen=True)

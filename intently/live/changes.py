@@ -236,15 +236,23 @@ def _checked_list(change: PutList, line: int) -> Listed:
 
 
 def _put_ads(changes: Iterable[Change | PutList]) -> list[Ad]:
-    """Return the ads of all puts, checked together; an ad may be put more than once in a batch."""
-    lines = [line for line, change in enumerate(changes, start=1) if isinstance(change, Put)]
-    ads = [change.ad for change in changes if isinstance(change, Put)]
-    if not ads:  # patches and deletes come by the hundred a second, and an empty catalog costs more than they do
-        return []
-    ids = [ad.ad_id for ad in ads if isinstance(ad, Ad)]
-    if len(set(map(str, ids))) == len(ads):
-        return checked_ads(ads, "changes", lines)
-    return [checked_ads([ad], "changes", [line])[0] for ad, line in zip(ads, lines, strict=True)]
+    """Return the ads of all puts, checked together as far as each is put once: checking one takes as long as many."""
+    checked: list[Ad] = []
+    run: dict[str, tuple[int, Ad]] = {}  # by id
+    for line, change in enumerate(changes, start=1):
+        if not isinstance(change, Put):
+            continue
+        ad_id = str(getattr(change.ad, "ad_id", line)).strip()
+        if ad_id in run:
+            checked += _checked_run(run.values())
+            run = {}
+        run[ad_id] = line, change.ad
+    return checked + (_checked_run(run.values()) if run else [])
+
+
+def _checked_run(puts: Iterable[tuple[int, Ad]]) -> list[Ad]:
+    lines, ads = zip(*puts, strict=True)
+    return checked_ads(ads, "changes", lines)
 
 
 def _patched(before: Effect | None, ad_id: str, values: dict[str, Any], line: int) -> Effect:

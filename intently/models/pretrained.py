@@ -9,6 +9,7 @@ Unigram. So will a student that was trained before.
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,12 @@ def files_in(path: Path) -> list[Path]:
 def open_checkpoint(checkpoint: str = ENGLISH) -> Checkpoint:
     """Read a checkpoint's sizes and tokenizer; raise `ArtifactError` if it is not a BERT-style encoder."""
     path = checkpoint_path(checkpoint)
+    stamps = tuple((each, each.stat().st_mtime_ns, each.stat().st_size) for each in files_in(path))
+    return _open(checkpoint, path, stamps)
+
+
+@lru_cache(maxsize=1)  # a build asks for its checkpoint to check, to estimate and to start: 4 s each, if multilingual
+def _open(checkpoint: str, path: Path, _stamps: tuple[tuple[Path, int, int], ...]) -> Checkpoint:
     if checkpoint == MULTILINGUAL:
         packed = PackedE5.open(path)
         tokenizer = StudentTokenizer(packed.definition, path, PREFIXES)

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
@@ -125,7 +125,7 @@ async def bulk(request: Request) -> Response:
         raise
     finally:
         service.bulks -= 1
-        _audit(request, "bulk", f"{under_way.num_lines} lines", under_way.seq)
+        audited(request, "bulk", f"{under_way.num_lines} lines", under_way.seq)
     headers = {"Intently-Failed": str(under_way.num_failed)}
     results = iterate_in_threadpool(under_way.results())
     return StreamingResponse(_until_closed(results, under_way), under_way.status, headers, NDJSON)
@@ -140,43 +140,58 @@ async def _until_closed(results: AsyncIterator[bytes], under_way: Bulk) -> Async
 
 
 async def _changed(request: Request, body: bytes, change: Change) -> Response:
-    """Apply one change, or answer as the equal request before was answered."""
+    """Apply one change of an ad, or answer as the equal request before was answered."""
     service: Service = request.app.state.service
     principal: Principal = request.state.principal
-    key, if_match = request.headers.get("idempotency-key"), request.headers.get("if-match")
-    if key is not None:
-        mark = fingerprint_of(request.method.encode(), request.scope["path"].encode(), (if_match or "").encode(), body)
-        if kept := service.replays.begin(principal.name, key, mark):
-            headers = {**dict(kept.headers), "Idempotency-Replayed": "true"}
-            return Response(kept.body, kept.status, headers, JSON)
-    try:
+    ad_id, if_match = _ad_id(request), request.headers.get("if-match")
+
+    async def answer() -> Response:
         applied = await service.writers.apply(change, if_match=if_match, advertiser=principal.key.advertiser)
+        audited(request, kind_of(change), ad_id, applied.seq)
+        status = 201 if isinstance(change, Put) and not applied.existed else 200
+        return json_answer(Changed(ad_id, applied.seq, applied.existed), status)
+
+    return await answered_once(request, body, answer)
+
+
+async def answered_once(request: Request, body: bytes, answer: Callable[[], Awaitable[Response]]) -> Response:
+    """Answer a request; one with an `Idempotency-Key` as the equal request before was answered."""
+    service: Service = request.app.state.service
+    key, sender = request.headers.get("idempotency-key"), request.state.principal.name
+    if key is None:
+        return await answer()
+    told = (request.method, request.scope["path"], request.headers.get("if-match", ""))
+    if kept := service.replays.begin(sender, key, fingerprint_of(*(each.encode() for each in told), body)):
+        headers = {**dict(kept.headers), "Idempotency-Replayed": "true"}
+        return Response(kept.body, kept.status, headers, JSON)
+    try:
+        made = await answer()
     except BaseException:
-        if key is not None:
-            service.replays.give_up(principal.name, key)
+        service.replays.give_up(sender, key)
         raise
-    ad_id = _ad_id(request)
-    status = 201 if isinstance(change, Put) and not applied.existed else 200
-    answer = json_answer(Changed(ad_id, applied.seq, applied.existed), status)
-    if key is not None:
-        service.replays.end(principal.name, key, Answer(status, bytes(answer.body)))
-    _audit(request, kind_of(change), ad_id, applied.seq)
-    return answer
+    service.replays.end(sender, key, Answer(made.status_code, bytes(made.body)))
+    return made
 
 
-def _audit(request: Request, kind: str, what: str, seq: int) -> None:
+def audited(request: Request, kind: str, what: str, seq: int) -> None:
+    """Log a change, with who made it."""
     told = {"request_id": request.state.request_id, "principal": request.state.principal.name, "kind": kind, "seq": seq}
     audit.info("%s %s by %s: seq %d", kind, what, told["principal"], seq, extra=told)
 
 
 def _ad_id(request: Request) -> str:
     """Return the id in an address: everything after `/v1/ads/`, slashes included."""
+    return address_tail(request, _PREFIX, "ad_id")
+
+
+def address_tail(request: Request, prefix: bytes, field: str) -> str:
+    """Return what an address names after a prefix; raise `Problem` naming `field` if it is not UTF-8."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     try:
-        return unquote_to_bytes(raw.partition(b"?")[0][len(_PREFIX) :]).decode()
+        return unquote_to_bytes(raw.partition(b"?")[0][len(prefix) :]).decode()
     except UnicodeDecodeError:
-        cure = "write the id in UTF-8, percent-encoded"
-        raise Problem(400, "invalid_utf8", "the address is not UTF-8", field="ad_id", cure=cure) from None
+        cure = f"write the {field.removeprefix('ad_')} in UTF-8, percent-encoded"
+        raise Problem(400, "invalid_utf8", "the address is not UTF-8", field=field, cure=cure) from None
 
 
 def _cursor(after: str, status: str | None, advertiser: str | None) -> str:

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from intently.catalog.serving_words import STATUSES
-from intently.serve import ads, operation, retrieval
+from intently.live.changes import MAX_LIST_NAME
+from intently.serve import ads, lists, operation, retrieval
 from intently.serve.keys import Role
 from intently.serve.wire import (
     MAX_PAGE,
@@ -25,6 +26,10 @@ from intently.serve.wire import (
     Generations,
     Limits,
     LineResult,
+    ListBody,
+    ListChanged,
+    ListedLists,
+    ListTold,
     QueryBody,
     Ready,
 )
@@ -68,9 +73,12 @@ class Endpoint:
 
 _TEXT = {"type": "string"}
 _ID = Parameter("ad_id", "The ad's id, percent-encoded.", _TEXT | {"minLength": 1}, "path")
+_NAME = Parameter(
+    "name", "The list's name, percent-encoded.", _TEXT | {"minLength": 1, "maxLength": MAX_LIST_NAME}, "path"
+)
 _KEY = Parameter("Idempotency-Key", "Sent again with this key, a request is not applied again.", _TEXT, "header")
-_MATCH = Parameter("If-Match", "Change the ad only if its ETag is this one.", _TEXT, "header")
-_READS, _WRITES = (400, 408, 409, 413, 415, 503), (400, 404, 408, 409, 412, 413, 415, 422, 503)
+_MATCH = Parameter("If-Match", "Change it only if its ETag is this one.", _TEXT, "header")
+_READS, _WRITES = (400, 408, 409, 413, 415, 503), (400, 404, 408, 409, 412, 413, 415, 422, 503, 507)
 
 ENDPOINTS = (
     Endpoint(
@@ -101,7 +109,7 @@ ENDPOINTS = (
         parameters=(_ID, _KEY, _MATCH), example={"bid": 0.5, "status": "paused"},
     ),
     Endpoint(
-        "DELETE", "/v1/ads/{ad_id}", ads.delete_ad, Role.WRITE, {200: Changed}, (400, 409, 412, 422, 503),
+        "DELETE", "/v1/ads/{ad_id}", ads.delete_ad, Role.WRITE, {200: Changed}, (400, 409, 412, 422, 503, 507),
         parameters=(_ID, _KEY, _MATCH),
     ),
     Endpoint(
@@ -109,6 +117,17 @@ ENDPOINTS = (
         (400, 408, 415, 503), body=BulkLine, body_type=NDJSON, answer_type=NDJSON,
         parameters=(Parameter("on_error", "What to do after a wrong line.", {"enum": ["continue", "stop"]}),),
         example={"op": "put", "ad": {"ad_id": "pan", "title": "Red pan"}},
+    ),
+    Endpoint("GET", "/v1/lists", lists.show_lists, Role.READ, {200: ListedLists}),
+    Endpoint("GET", "/v1/lists/{name}", lists.get_list, Role.READ, {200: ListTold}, (400, 404), parameters=(_NAME,)),
+    Endpoint(
+        "PUT", "/v1/lists/{name}", lists.put_list, Role.WRITE, {200: ListChanged, 201: ListChanged},
+        (400, 408, 409, 412, 413, 415, 422, 503, 507), body=ListBody, parameters=(_NAME, _KEY, _MATCH),
+        example={"values": ["free", '"for rent"', "[二手]"]},
+    ),
+    Endpoint(
+        "DELETE", "/v1/lists/{name}", lists.delete_list, Role.WRITE, {200: ListChanged}, (400, 409, 412, 422, 503, 507),
+        parameters=(_NAME, _KEY, _MATCH),
     ),
     Endpoint("GET", "/v1/generations", operation.generations, Role.READ, {200: Generations}),
     Endpoint(

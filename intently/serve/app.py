@@ -33,6 +33,7 @@ from intently.serve.service import Service
 logger = logging.getLogger(__name__)
 access = logging.getLogger("intently.serve.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_TAIL = re.compile(r"\{(\w+)\}")  # what an address ends with, slashes included
 _GONE = 499  # what logs and metrics say of a request whose client hung up
 
 
@@ -114,7 +115,7 @@ def _routes() -> list[Route]:
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     return [
-        Route(path.replace("{ad_id}", "{ad_id:path}"), partial(_dispatched, methods), methods=list(methods))
+        Route(_TAIL.sub(r"{\1:path}", path), partial(_dispatched, methods), methods=list(methods))
         for path, methods in by_path.items()
     ]
 

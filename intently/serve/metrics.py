@@ -57,6 +57,10 @@ class Metrics:
             "intently_cache_requests_total", "Queries by where their intentions came from.", ("result",),
             registry=registry,
         )  # fmt: skip
+        self.runtime_cache = Counter(
+            "intently_runtime_cache_queries_total", "Queries by what became of them at the runtime cache.", ("result",),
+            registry=registry,
+        )  # fmt: skip
         self.empty = Counter(
             "intently_zero_result_total", "Queries answered without any ad.", ("channel",), registry=registry
         )

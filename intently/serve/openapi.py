@@ -14,11 +14,12 @@ from intently.serve.problems import CONTENT_TYPE, TITLES, ProblemBody
 _REFERENCE = "#/components/schemas/{name}"
 _STATUSES = {
     200: "Done.", 201: "Added.", 207: "Some lines were refused.", 400: "Something is wrong with the request.",
-    401: "No valid key.", 403: "The key may not do this.", 404: "There is no such ad.",
-    408: "The body did not arrive.", 409: "Not possible now.", 412: "The ad is another one by now.",
+    401: "No valid key.", 403: "The key may not do this.", 404: "There is no such ad, or list.",
+    408: "The body did not arrive.", 409: "Not possible now.", 412: "The ad, or the list, is another one by now.",
     413: "The body is too large.", 415: "The body is of another type.",
     422: "The idempotency key belongs to another request.", 429: "The quota is used up.",
     500: "The service failed.", 503: "The service takes no such request now.",
+    507: "The disk of the log is full; deletes and pauses are taken all the same.",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from intently.catalog.columns import MAX_LENGTHS, MAX_LIST_LENGTH
 from intently.errors import ArtifactError, InputError
 from intently.generation import Listed
+from intently.live.changes import MAX_LISTED
 from intently.serve import metrics
 from intently.serve.ads import audit
 from intently.serve.problems import Problem, decoded
@@ -47,6 +48,7 @@ async def readyz(request: Request) -> Response:
         service.seq,
         service.refresh_problem,
         engine.merge_failure,
+        service.cache_problem,
     )
     return json_answer(told, 503 if service.draining else 200)
 
@@ -76,6 +78,7 @@ async def limits(request: Request) -> Response:
             settings.idempotency_hours,
             MAX_LENGTHS,
             MAX_LIST_LENGTH,
+            MAX_LISTED,
         )
     )
 

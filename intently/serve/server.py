@@ -76,8 +76,12 @@ def serve(
     num_threads: int | None = None,
     anybody: bool = False,
     log: str | None = None,
+    cache: str | None = None,
 ) -> None:
     """Serve the engine in a directory, with its log of changes in `log` (`open_log`), until a signal comes.
+
+    `cache` is the URL of a Valkey or Redis server in which processes share what queries were decoded to; without, each
+    keeps that in its memory.
 
     Without keys, everybody who reaches the port may do everything. So only the machine itself may reach it, unless
     `anybody` says otherwise. Raises `InputError` for that, and `ArtifactError` if the engine cannot be loaded.
@@ -91,9 +95,16 @@ def serve(
         raise SettingsError(f"'port' is {port}; it takes 0 to 65535")
     log_as_json()
     valid_keys = Keys(keys)
-    from intently.engine.current import CurrentEngine  # which loads everything that runs models
+    from intently.engine.cache_server import CacheServer  # with what loads everything that runs models
+    from intently.engine.cache_store import CacheStore, MemoryStore
+    from intently.engine.current import CurrentEngine
 
-    current = CurrentEngine(directory, log=log, num_threads=num_threads)
+    store: CacheStore | None = None
+    if cache:
+        store = CacheServer(cache, timeout_ms=settings.cache_timeout_ms, keep_s=settings.cache_hours * 3600)
+    elif settings.cache_queries:
+        store = MemoryStore(settings.cache_queries)
+    current = CurrentEngine(directory, log=log, cache=store, num_threads=num_threads)
     service = Service(current, directory, settings, valid_keys)
     config = uvicorn.Config(
         make_app(service), host, port, log_config=None, access_log=False, server_header=False, lifespan="on",

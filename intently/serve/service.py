@@ -53,11 +53,18 @@ class Service:
         self._others = ThreadPoolExecutor(2, thread_name_prefix="other")
         self._tasks: list[asyncio.Task[None]] = []
         self._add_gauges()
+        if current.cache is not None:
+            current.cache.on_result = lambda result, num: self.metrics.runtime_cache.labels(result).inc(num)
 
     @property
     def engine(self) -> "Engine":
         """The engine as it is now."""
         return self.current.engine
+
+    @property
+    def cache_problem(self) -> str:
+        """Why the store of the query cache is not asked now; empty if it is, or there is none."""
+        return self.current.cache.problem if self.current.cache is not None else ""
 
     @property
     def seq(self) -> int:
@@ -161,5 +168,9 @@ GAUGES: dict[str, tuple[str, Callable[[Service], float]]] = {
     ),
     "intently_queued_queries": ("Queries that wait for a thread.", lambda one: one.readers.num_queued),
     "intently_pending_changes": ("Changes that wait or are applied.", lambda one: one.writers.num_pending),
+    "intently_shared_cache_down": (
+        "1 while the shared cache is not asked.",
+        lambda one: float(one.cache_problem != ""),
+    ),
     "intently_draining": ("1 after SIGTERM.", lambda one: float(one.draining)),
 }

@@ -23,6 +23,9 @@ class ServeSettings:
     idempotency_hours: float = 24.0  # that the answer to an `Idempotency-Key` is kept
     max_idempotency_keys: int = 100_000  # kept at once; more are refused until some expire
     refresh_s: float = 2.0  # between looks for a new generation and for new keys
+    cache_queries: int = 10_000  # whose intentions the process keeps, if no server does; 0 for none
+    cache_timeout_ms: float = 5.0  # of a look into the shared cache; one that takes longer closes it for a while
+    cache_hours: float = 24.0  # that the shared cache keeps the intentions of a query
     drain_delay_s: float = 2.0  # after SIGTERM, in which the service answers as before while `/readyz` says 503
     drain_timeout_s: float = 25.0  # for what is under way after that
 
@@ -30,5 +33,6 @@ class ServeSettings:
         check_range(self, "read_threads", "write_threads", "max_batch", "bulk_chunk", "max_bulks", low=1, high=10_000)
         check_range(self, "max_body_bytes", "max_bulk_lines", "max_idempotency_keys", low=1)
         check_range(self, "deadline_ms", "max_deadline_ms", "max_write_wait_ms", "body_timeout_s", exclusive=True)
-        check_range(self, "refresh_s", "idempotency_hours", exclusive=True)
+        check_range(self, "refresh_s", "idempotency_hours", "cache_timeout_ms", "cache_hours", exclusive=True)
+        check_range(self, "cache_queries")
         check_range(self, "drain_delay_s", "drain_timeout_s")

@@ -17,6 +17,7 @@ from intently.catalog.columns import MAX_LENGTHS, MAX_LIST_LENGTH, MAX_OTHER_LEN
 from intently.errors import InputError
 from intently.filters import MAX_LENGTH as MAX_FILTER_LENGTH
 from intently.frozen import EMPTY, frozen
+from intently.live.changes import MAX_LISTED
 from intently.serve.problems import of_input_error
 from intently.types import MAX_COLUMNS, MAX_EXCLUDED, MAX_QUERY_LENGTH, Ad, Channel, Request, Span, UserContext, Verdict
 
@@ -234,6 +235,42 @@ class AdPage(msgspec.Struct):
     seq: int
 
 
+class ListBody(Body):
+    """The values of a list: negative keywords, or what a block list names."""
+
+    values: Annotated[list[str], Meta(min_length=1, max_length=MAX_LISTED)]
+
+
+class ListTold(msgspec.Struct):
+    """One list. Lists of negative keywords count for the ads that name them, block lists for all."""
+
+    name: str
+    values: list[str]
+    seq: int
+
+
+class ListSize(msgspec.Struct):
+    """A list, and how many values it has."""
+
+    name: str
+    num_values: int
+
+
+class ListedLists(msgspec.Struct):
+    """All lists, in the order of their names."""
+
+    lists: list[ListSize]
+    seq: int
+
+
+class ListChanged(msgspec.Struct):
+    """A list was changed: every answer from now on shows it. `existed`: whether the list was there before."""
+
+    name: str
+    seq: int
+    existed: bool
+
+
 class GenerationBody(Body):
     """Which generation to make current: the one named, or the one before the current one."""
 
@@ -267,6 +304,7 @@ class Ready(msgspec.Struct):
     seq: int
     refresh_problem: str
     merge_problem: str
+    cache_problem: str
 
 
 class Alive(msgspec.Struct):
@@ -292,6 +330,7 @@ class Limits(msgspec.Struct):
     idempotency_hours: float
     ad_lengths: dict[str, int]
     max_list_length: int
+    max_listed: int
 
 
 # The fields of each object, by the name that holds it: an error about an unknown field lists them.

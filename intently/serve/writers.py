@@ -16,7 +16,7 @@ from intently.live.changes import fold
 from intently.serve.metrics import Metrics
 from intently.serve.problems import Problem, of_input_error, of_log_error
 from intently.serve.turns import Turns
-from intently.types import Ad, Change, Delete, Patch, Put
+from intently.types import Ad, Change, Delete, Patch, Put, PutList
 
 if TYPE_CHECKING:
     from intently.engine.current import CurrentEngine
@@ -33,9 +33,9 @@ class Applied:
     existed: bool
 
 
-def etag_of(ad: Ad) -> str:
-    """Return what tells this state of an ad from every other."""
-    return f'"{blake2b(msgspec.json.encode(ad, order="deterministic"), digest_size=12).hexdigest()}"'
+def etag_of(state: Ad | tuple[str, ...]) -> str:
+    """Return what tells this state of an ad, or of a list, from every other."""
+    return f'"{blake2b(msgspec.json.encode(state, order="deterministic"), digest_size=12).hexdigest()}"'
 
 
 def ad_id_of(change: Change) -> str:
@@ -77,6 +77,15 @@ class Writers:
         async with self.turns.hold([ad_id_of(change)], alone=alone):
             return await self._on_thread(lambda: self._apply_one(change, if_match, advertiser))
 
+    async def put_list(self, change: PutList, *, if_match: str | None = None) -> Applied:
+        """Change one list that ads share. With `if_match`, only if it is in that state.
+
+        Raises `Problem` if it cannot be changed; then nothing has changed.
+        """
+        self._admit()
+        async with self.turns.hold([f"list {change.name}"], alone=True):
+            return await self._on_thread(lambda: self._put_list(change, if_match))
+
     async def apply_chunk(self, changes: Sequence[Change], advertiser: str = "") -> list[Applied | Problem]:
         """Apply those of some changes that can be applied, together; return what became of each, in order."""
         async with self.turns.hold({ad_id_of(change) for change in changes}, alone=bool(advertiser)):
@@ -115,7 +124,7 @@ class Writers:
     def _apply_one(self, change: Change, if_match: str | None, advertiser: str) -> Applied:
         ad = self.current.engine.ad(ad_id_of(change))
         self._check(change, ad, advertiser)
-        if if_match is not None and if_match != "*" and (ad is None or etag_of(ad) != if_match):
+        if if_match is not None and (ad is None or if_match not in ("*", etag_of(ad))):
             raise Problem(
                 412, "changed_meanwhile", f"ad {ad_id_of(change)!r} is not in the state {if_match}", field="If-Match",
                 cure="get the ad, and change it as it is now",
@@ -130,6 +139,25 @@ class Writers:
             raise of_log_error(error) from None
         self.metrics.changes.labels(kind_of(change)).inc()
         return Applied(seq, ad is not None)
+
+    def _put_list(self, change: PutList, if_match: str | None) -> Applied:
+        if found := _fault(change):
+            raise of_input_error(found)
+        snapshot = self.current.engine.snapshot
+        before = snapshot.lists.values.get(change.name)
+        if if_match is not None and (before is None or if_match not in ("*", etag_of(before))):
+            raise Problem(
+                412, "changed_meanwhile", f"the list {change.name!r} is not in the state {if_match}", field="If-Match",
+                cure="get the list, and change it as it is now",
+            )  # fmt: skip
+        if before is None and not change.values:
+            return Applied(snapshot.seq, False)
+        try:
+            seq = self.current.apply([change])
+        except LogError as error:
+            raise of_log_error(error) from None
+        self.metrics.changes.labels("list").inc()
+        return Applied(seq, before is not None)
 
     def _refusal(self, change: Change, error: InputError) -> Problem:
         if isinstance(change, Patch) and self.current.engine.ad(change.ad_id) is None and not error.field:
@@ -210,8 +238,8 @@ class Writers:
         return self.current.engine.snapshot.seq
 
 
-def _fault(change: Change) -> InputError | None:
-    """Return what is wrong with the values of a change, whatever ads there are."""
+def _fault(change: Change | PutList) -> InputError | None:
+    """Return what is wrong with the values of a change, whatever ads and lists there are."""
     try:
         fold([change])
     except InputError as error:

@@ -13,12 +13,12 @@ from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
-import rjieba
 import Stemmer
 
 from intently.errors import SettingsError
 from intently.text.fold import fold, marks, spell_out
 from intently.text.normalize import HAN, normalize
+from intently.text.segmenter import cut, cut_for_search
 from intently.text.units import HAN_UNITS, UNITS, unify_measures
 
 __all__ = ["STOP_WORDS", "UNITS", "Analyzer", "Kind", "Token"]
@@ -63,11 +63,11 @@ class Analyzer:
 
     def words(self, text: str) -> list[str]:
         """Return all words of `text` side by side, normalized, units unified, neither stemmed nor stopped."""
-        return [word for word, _, kind in self._split(text, rjieba.cut) if kind is not Kind.VARIANT]
+        return [word for word, _, kind in self._split(text, cut) if kind is not Kind.VARIANT]
 
     def phrase(self, text: str) -> list[tuple[str, str]]:
         """Return the (word, stem) pairs that make `text` as a phrase: all words side by side, stop words too."""
-        found = [(word, key) for word, key, kind in self._split(text, rjieba.cut) if kind is not Kind.VARIANT]
+        found = [(word, key) for word, key, kind in self._split(text, cut) if kind is not Kind.VARIANT]
         stems = self._stems([key for _, key in found])
         return [(word, stem) for (word, _), stem in zip(found, stems, strict=True)]
 
@@ -90,7 +90,7 @@ class Analyzer:
 
     def tokens(self, text: str) -> list[Token]:
         """Return all that `text` is indexed and searched by, in order: terms, stop words, and variants of writing."""
-        found = self._split(text, rjieba.cut_for_search)
+        found = self._split(text, cut_for_search)
         stems = self._stems([key for _, key, _ in found])
         return [Token(word, stem, kind) for (word, _, kind), stem in zip(found, stems, strict=True)]
 
@@ -104,7 +104,7 @@ class Analyzer:
             return stems
         return [fold(stem) for stem in self._stem.stemWords(words)]
 
-    def _split(self, text: str, cut: Callable[[str], list[str]]) -> list[tuple[str, str, Kind]]:
+    def _split(self, text: str, segment: Callable[[str], list[str]]) -> list[tuple[str, str, Kind]]:
         """Return (word, what is stemmed, kind) for each word of `text`."""
         text = normalize(text)
         if "&" in text:
@@ -125,7 +125,7 @@ class Analyzer:
                 number_end = match.end()
             else:
                 follows_number = number_end >= 0 and not text[number_end : match.start()].strip(" -")
-                for word in _cut(han, cut, follows_number):
+                for word in _cut(han, segment, follows_number):
                     found.append((word, word, Kind.STOP if word in STOP_WORDS else Kind.CONTENT))
                 number_end = -1
             if letters:
@@ -168,14 +168,13 @@ def _token() -> re.Pattern[str]:
     return re.compile(rf"(\d++(?:[./]\d++)?+)|([{HAN}]++)|({letter}++(?:[-&']{letter}++)*+)")
 
 
-def _cut(han: str, cut: Callable[[str], list[str]], follows_number: bool) -> list[str]:
+def _cut(han: str, segment: Callable[[str], list[str]], follows_number: bool) -> list[str]:
     """Cut Chinese characters into words; after a number the first is a unit if it is one by itself."""
     if follows_number:
-        segments = rjieba.cut(han[:8])
+        segments = cut(han[:8])
         for num_segments in (2, 1):  # 毫安时 is cut in two
             first = "".join(segments[:num_segments])
             if unit := HAN_UNITS.get(first):
                 rest = han[len(first) :]
-                return [unit, *cut(rest)] if rest else [unit]
-    words: list[str] = cut(han)
-    return words
+                return [unit, *segment(rest)] if rest else [unit]
+    return segment(han)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import rjieba
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
@@ -23,6 +22,7 @@ from intently.text.lookalikes import (
     misreading_cost,
 )
 from intently.text.normalize import HAN, has_han, normalize
+from intently.text.segmenter import cut
 
 # Costs are in nats, as negative logarithms of probabilities.
 LOOKALIKE_COST = 2.5  # a character taken for one that looks alike
@@ -83,7 +83,7 @@ class OcrLexicon:
         phrases: Counter[str] = Counter()
         for text in texts:
             for found in _RUN.finditer(normalize(text)):
-                words = rjieba.cut(found[0]) if found[1] else [found[0]]
+                words = cut(found[0]) if found[1] else [found[0]]
                 counts.update(word for word in words if len(word) <= (MAX_HAN if found[1] else MAX_LATIN))
                 phrases.update(_phrases(words))
         kept = {word: count for word, count in counts.items() if count >= min_count}

@@ -122,7 +122,20 @@ def test_a_sample_keeps_the_clicks_of_its_ads(given):
     np.testing.assert_array_equal(all_of_it.clicks, interactions.clicks)
 
 
-def test_a_build_says_it_before_it_starts(build, chosen, tmp_path, caplog):
+def test_few_ads_are_not_estimated(chosen):
+    few, many = replace(MANY, num_ads=999), replace(MANY, num_ads=1_000)
+    instant = BuildSettings.preset("instant")
+    assert few.are_few(instant) and not many.are_few(instant)
+    assert not few.are_few(BuildSettings.preset("default"))
+    assert replace(few, is_trained=True).are_few(BuildSettings.preset("default"))
+    assert not few.are_few(replace(instant, bridge=chosen.bridge))
+    taught = replace(instant, teacher=TeacherSettings(LanguageModelSettings("a teacher")))
+    assert not few.are_few(taught)
+
+
+def test_a_build_says_it_before_it_starts(build, chosen, tmp_path, caplog, monkeypatch):
+    build(tmp_path / "few", BuildSettings.preset("lexical"), lambda stage, *_: stage != "Estimating" or pytest.fail())
+    monkeypatch.setattr("intently.build.estimate._FEW", 10)
     calls = []
     with caplog.at_level(logging.INFO, logger="intently.build.pipeline"):
         build(tmp_path / "engine", BuildSettings.preset("lexical"), lambda *call: calls.append(call))

@@ -24,7 +24,7 @@ def nowhere():
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("command", ["serve", "key", "push"])
+@pytest.mark.parametrize("command", ["serve", "key", "push", "lists"])
 def test_every_command_has_help(command):
     outcome = intently(command, "--help")
     assert outcome.code == 0
@@ -50,6 +50,7 @@ def test_what_cannot_be_served(tmp_path):
     wrong.write_text("threads = 3\n")
     assert_refused(intently("serve", tmp_path, "--settings", wrong), "unknown setting 'threads'", "read_threads")
     assert_refused(intently("serve", tmp_path / "none"), "none")
+    assert_refused(intently("serve", tmp_path, "--cache", "http://:geheim@x/0"), "'cache' is 'http://x/0'", "redis://")
 
 
 def test_a_service_that_is_not_there(nowhere, tmp_path, monkeypatch):
@@ -60,5 +61,12 @@ def test_a_service_that_is_not_there(nowhere, tmp_path, monkeypatch):
     outcome = intently("push", feed, "--to", nowhere)
     assert outcome.code == 1
     assert "cannot be reached" in outcome.err.splitlines()[-1]
+    terms = tmp_path / "terms.txt"
+    for content, told in ((b" \n", "has no values"), (b"\xff\xfe", "is not UTF-8")):
+        terms.write_bytes(content)
+        assert_refused(intently("lists", nowhere, "account", "--put", terms), "terms.txt", told)
+    assert_refused(intently("lists", nowhere, "--remove"), "name the list")
+    assert_refused(intently("lists", nowhere, "account", "--remove", "--put", terms), "a change is of one list")
+    assert_refused(intently("lists", nowhere), "cannot be reached")
     assert_refused(intently("push", feed, "--to", "localhost"), "'localhost' is not an address")
     assert_refused(intently("push", tmp_path / "none.tsv", "--to", nowhere), "none.tsv", "no such file")

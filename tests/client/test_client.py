@@ -10,7 +10,7 @@ pytest.importorskip("starlette")
 
 from intently.client import AsyncClient, Client, Retry  # noqa: E402
 from intently.errors import InputError, ServiceError  # noqa: E402
-from intently.types import Ad, Delete, Patch, Put, Request, UserContext  # noqa: E402
+from intently.types import Ad, Delete, Patch, Put, PutList, Request, UserContext  # noqa: E402
 from tests.engine.small_engine import QUERIES, make_engine, save  # noqa: E402
 from tests.serve.serving import Served  # noqa: E402
 
@@ -54,6 +54,11 @@ def test_the_async_client_says_what_the_engine_says(served):
                 "ad.title",
             )
             assert await client.ad("a/b 红") is None
+            first = await client.put_list(PutList("夏 a/b", ("free", "[二手]")))
+            assert (first.name, first.existed, await client.lists()) == ("夏 a/b", False, {"夏 a/b": 2})
+            assert await client.list_values("夏 a/b") == engine.snapshot.lists.values["夏 a/b"] == ("free", "[二手]")
+            assert (await client.put_list(PutList("夏 a/b", ()))).existed
+            assert (await client.list_values("夏 a/b"), await client.lists()) == ((), {})
             assert (await client.limits()).max_k == 500
             assert (await client.generations()).served == engine.generation
             with pytest.raises(ServiceError) as refused:

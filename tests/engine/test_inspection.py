@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from intently.catalog import checked_user
@@ -159,6 +160,21 @@ def test_another_setting_beside_it_changes_nothing(engine):
     assert other.answer(request).ads != before
     assert engine.answer(request).ads == before
     assert other.snapshot is engine.snapshot
+
+
+def test_values_lead_the_beams(engine):
+    """With one beam and a large weight the search ends at the most valuable intention, and leaves the engine alone."""
+    before = engine.answer(Request("red pan")).ads
+    reading = engine.student.read(["red pan"], engine.settings.max_query_tokens)
+    decode = replace(engine.settings.decode, num_beams=1, value_weight=50.0)
+    for wanted in (0, len(engine.intentions.texts) - 1):
+        values = np.ones(len(engine.intentions.texts))
+        values[wanted] = 1e6
+        other = engine.varied(replace(engine.settings, decode=decode), values=values)
+        (found,) = other.query_models.intention_reader.read(reading, other.settings.num_near, decode)
+        assert found.intention_ids[0] == wanted
+        assert other.answer(Request("red pan")).ads
+    assert engine.answer(Request("red pan")).ads == before
 
 
 def test_an_engine_without_models_is_inspected_by_words():

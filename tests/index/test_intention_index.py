@@ -92,6 +92,49 @@ def test_parts_that_do_not_belong_together(tmp_path):
         IntentionIndex.load(tmp_path)
 
 
+TEXTS = ("drill bit", "Wi-Fi router", "wifi router", "drill  bits", "红色水壶", "红色的水壶", "café", "t shirt", "!")
+
+
+@pytest.mark.parametrize("stemmer", ["english", "german"])
+def test_what_was_stored_of_the_texts_finds_what_the_texts_do(tmp_path, stemmer, monkeypatch):
+    index = replace(index_of(TEXTS), analyzer=Analyzer(stemmer))
+    index.save(tmp_path)
+    content = json.loads((tmp_path / "intentions.json").read_text(encoding="utf-8"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Analyzer, "phrase", lambda *_: pytest.fail("texts were analysed again"))
+        patch.setattr(IntentionIndex, "literal", lambda *_: None)  # which reads a query
+        stored = IntentionIndex.load(tmp_path)
+        assert stored.phrases.made_of == index.phrases.made_of
+    del content["phrases"]  # as in older generations
+    (tmp_path / "intentions.json").write_text(json.dumps(content), encoding="utf-8")
+    older = IntentionIndex.load(tmp_path)
+    for query in ("wi fi router", "red drill bits", "dril bit", "红色水壶 cafe", "t-shirt", "wifirouter", "水壶"):
+        expected = index.literal(query).tolist()
+        assert stored.literal(query).tolist() == older.literal(query).tolist() == expected
+        assert stored.given(query, [query]).tolist() == index.given(query, [query]).tolist()
+
+
+@pytest.mark.parametrize(
+    "phrases",
+    [
+        {"ids": [[2, "saw"]], "words": {}, "pairs": []},
+        {"ids": [[-1, "saw"]], "words": {}, "pairs": []},
+        {"ids": [["x", "saw"]], "words": {}, "pairs": []},
+        {"ids": [], "words": 3, "pairs": []},
+        {"ids": [], "words": {}, "pairs": [[1, "a"]]},
+        {"ids": []},
+        [],
+        None,
+    ],
+)
+def test_stored_phrases_that_are_none_are_named(tmp_path, phrases):
+    index_of(("drill bit", "saw")).save(tmp_path)
+    content = json.loads((tmp_path / "intentions.json").read_text()) | {"phrases": phrases}
+    (tmp_path / "intentions.json").write_text(json.dumps(content))
+    with pytest.raises(ArtifactError, match=r"intentions\.json does not hold intentions"):
+        IntentionIndex.load(tmp_path)
+
+
 def test_without_what_models_need(tmp_path):
     index = replace(index_of(("drill bit", "红色水壶")), trie=None, near=None)
     index.save(tmp_path)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from intently.live.applier import Applier
+from intently.live import effects
 from intently.live.overtaken import Overtaken
 from intently.snapshot.attributes import Attributes
 from intently.snapshot.snapshot import Snapshot
@@ -17,7 +17,7 @@ PLACES = [
     (Snapshot, "without"),
     (Snapshot, "appended"),
     (Overtaken, "remember"),
-    (Applier, "_appended"),
+    (effects, "_appended"),
 ]
 CHANGES = [Put(Ad("new", "Red gizmo")), Put(Ad("robot", "Red lamp")), Patch("pan", {"bid": 9.0}), Delete("kettle")]
 

@@ -88,7 +88,7 @@ def test_whoever_starts_the_service_uses_options_that_it_has():
         used = {word for word in words if word.startswith("--")}
         assert used <= options_of_serve() and "--keys" in used
     told = typer.testing.CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output
-    assert "INTENTLY_LOG" in told
+    assert "INTENTLY_LOG" in told and "INTENTLY_CACHE" in told
 
 
 def test_everybody_waits_for_the_service_to_drain():

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 
+from intently.engine.cache_server import CacheServer
 from intently.engine.current import CurrentEngine
 from intently.serve.app import make_app
 from intently.serve.keys import Keys
@@ -20,10 +21,16 @@ ROOMY = ServeSettings(deadline_ms=10_000.0, refresh_s=3600.0)  # so that a busy 
 class Served:
     """A service on an event loop of its own, with shortcuts to ask it."""
 
-    def __init__(self, directory: Path, settings: ServeSettings = ROOMY, keys: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: ServeSettings = ROOMY,
+        keys: Path | None = None,
+        cache: CacheServer | None = None,
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         # Several services of one process share the directory, and a log has one writer.
-        self.service = Service(CurrentEngine(directory, log="memory"), directory, settings, Keys(keys))
+        self.service = Service(CurrentEngine(directory, log="memory", cache=cache), directory, settings, Keys(keys))
         self.app = make_app(self.service)
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://test")
         self.run(self.service.start())
@@ -51,6 +58,7 @@ class Served:
     def close(self) -> None:
         self.run(self.http.aclose())
         self.run(self.service.stop())
+        self.service.current.close()
         self.loop.close()
 
 

@@ -127,8 +127,10 @@ def test_an_ad_that_changed_meanwhile_is_not_changed(served):
         answer = served.ask(method, "/v1/ads/cond", body, headers={"If-Match": tag})
         assert_problem(answer, 412, "changed_meanwhile", "If-Match")
     assert served.get("/v1/ads/cond").json()["bid"] == 1
-    answer = served.ask("PUT", "/v1/ads/cond-none", {"title": "x"}, headers={"If-Match": tag})
-    assert_problem(answer, 412, "changed_meanwhile", "If-Match")
+    for stated in (tag, "*"):
+        answer = served.ask("PUT", "/v1/ads/cond-none", {"title": "x"}, headers={"If-Match": stated})
+        assert_problem(answer, 412, "changed_meanwhile", "If-Match")
+    assert served.ask("PATCH", "/v1/ads/cond", {"bid": 2}, headers={"If-Match": "*"}).status_code == 200
 
 
 def test_of_many_conditional_changes_at_once_one_wins(served):

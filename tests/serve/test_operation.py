@@ -10,12 +10,14 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from intently.engine.cache_server import CacheServer
 from intently.engine.current import CurrentEngine
 from intently.serve.api import ENDPOINTS
 from intently.serve.logs import JsonFormatter
 from intently.serve.openapi import description
 from intently.serve.settings import ServeSettings
 from tests.engine.small_engine import SETTINGS, make_engine, save
+from tests.engine.valkey_server import started, until
 from tests.serve.serving import ROOMY, Served, assert_problem
 
 
@@ -97,6 +99,36 @@ def test_metrics_do_not_grow_with_queries_and_ads(served):
     for at in range(1, 60):
         some(at)
     assert num_series(served) == before
+
+
+# The shared cache.
+
+
+def test_a_shared_cache_is_counted_and_told(serve):
+    with started() as server:
+        cache = CacheServer(server.url, timeout_ms=10_000.0)
+        until(lambda: not cache.problem, "the cache reaches the server")
+        served = serve(cache=cache)
+        assert served.get("/readyz").json()["cache_problem"] == ""
+        assert not served.post("/v1/retrieve", {"query": "红色 pan"}).json()["cached"]
+        until(lambda: served.post("/v1/retrieve", {"query": "红色 pan"}).json()["cached"], "it is found")
+        told = {
+            sample.labels["result"]: sample.value
+            for sample in families(served)["intently_runtime_cache_queries"].samples
+        }
+        assert told["hit"] >= 1
+        assert told["miss"] >= 1
+        assert "intently_shared_cache_down 0.0" in served.get("/metrics").text
+        server.kill()
+        assert served.post("/v1/retrieve", {"query": "another pan"}).status_code == 200
+        until(lambda: served.get("/readyz").json()["cache_problem"], "the fault is told")
+        assert served.get("/readyz").status_code == 200
+        assert "intently_shared_cache_down 1.0" in served.get("/metrics").text
+
+
+def test_without_a_shared_cache_none_is_told(served):
+    assert served.get("/readyz").json()["cache_problem"] == ""
+    assert "intently_shared_cache_down 0.0" in served.get("/metrics").text
 
 
 # Generations.
@@ -271,8 +303,9 @@ def test_a_body_that_stops_is_given_up(serve):
 
 def test_every_example_of_the_description_works(serve):
     served = serve()
+    served.ask("PUT", "/v1/lists/account", {"values": ["free"]})
     for endpoint in ENDPOINTS:
-        path = endpoint.path.replace("{ad_id}", "pan")
+        path = endpoint.path.replace("{ad_id}", "pan").replace("{name}", "account")
         more = {"headers": {"Content-Type": endpoint.body_type}} if endpoint.body else {}
         answer = served.ask(endpoint.method, path, endpoint.example if endpoint.body else None, **more)
         if endpoint.path == "/v1/generations" and endpoint.method == "POST":

@@ -20,12 +20,14 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from intently.client import Client, Retry
+from intently.engine.engine import Engine
 from intently.errors import InputError
 from intently.serve import protocol
 from intently.serve.server import serve
 from intently.serve.settings import ServeSettings
-from intently.types import Ad, Delete, Patch, Put, Request
+from intently.types import Ad, Delete, Patch, Put, PutList, Request
 from tests.engine.small_engine import QUERIES, SETTINGS, make_engine, save
+from tests.engine.valkey_server import started, until
 
 SETTINGS_FILE = "refresh_s = 0.1\ndrain_delay_s = 0.7\ndeadline_ms = 10000.0\n"
 
@@ -192,6 +194,14 @@ def test_the_client_and_the_commands_change_ads(process, tmp_path):
     assert "红色水壶 gizmo" in shown.stdout
     told = json.loads(intently("query", process.address, "gizmo", "--json").stdout)
     assert {"q1", "q2"} <= {ad["ad_id"] for ad in told["ads"]}
+    terms = tmp_path / "terms.txt"
+    terms.write_text("\ufeffgizmo\n\n 二手 \ngizmo\n", encoding="utf-8")
+    blocked = intently("lists", process.address, "blocked terms", "--put", terms)
+    assert (blocked.returncode, "2 values put" in blocked.stdout) == (0, True), blocked.stderr
+    assert json.loads(intently("query", process.address, "gizmo", "--json").stdout)["ads"] == []
+    with Client(process.address) as client:
+        assert client.list_values("blocked terms") == ("gizmo", "二手")
+        assert client.put_list(PutList("blocked terms", ())).existed
 
 
 def test_a_generation_that_is_published_is_taken_over(process, directory, engines):
@@ -250,6 +260,21 @@ def test_a_signal_drains_and_no_request_is_lost(directory, tmp_path):
     assert any(told["message"].startswith("draining") for told in process.logged)
     with pytest.raises(ConnectionError):
         socket.create_connection(("127.0.0.1", process.port), timeout=2).close()
+
+
+def test_a_process_shares_what_it_decoded(engines, tmp_path):
+    settings, directory = tmp_path / "serve.toml", tmp_path / "engine"
+    settings.write_text(SETTINGS_FILE + "cache_timeout_ms = 10000.0\n")
+    save(engines[0], directory)
+    with started() as server:
+        process = Process(directory, settings, "--cache", server.url)
+        with Client(process.address) as client:
+            until(lambda: not httpx2.get(f"{process.address}/readyz").json()["cache_problem"], "the cache is reached")
+            assert not client.answer(Request("灯 lamp")).cached
+            until(lambda: client.answer(Request("灯 lamp")).cached, "the intentions are kept")
+        assert process.end() == 0
+        generation = Engine.load(directory).generation
+        assert any(generation.encode() in key for key in server.client().scan_iter())
 
 
 def test_people_are_told_where_to_begin(process):

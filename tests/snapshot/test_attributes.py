@@ -158,10 +158,11 @@ def test_changed_attributes_are_those_of_changed_ads(ads, changes, asking, spare
             if row < len(ads):
                 now = now.changed([row], [fields])
                 there[row] = replace(there[row], **fields)
+    anew, as_before = (Attributes.of(Catalog.from_ads(each)) for each in (there, ads))
     for user in asking:
         user = checked_user(user)
-        assert now.eligible(user).tolist() == Attributes.of(Catalog.from_ads(there)).eligible(user).tolist()
-        assert before.eligible(user).tolist() == Attributes.of(Catalog.from_ads(ads)).eligible(user).tolist()
+        assert now.eligible(user).tolist() == anew.eligible(user).tolist()
+        assert before.eligible(user).tolist() == as_before.eligible(user).tolist()
     for row, ad in enumerate(there):
         assert now.of_row(row) == {name: getattr(ad, name) for name in module.ATTRIBUTE_FIELDS}
     keep = np.arange(len(there)) % 2 == 0

@@ -78,6 +78,18 @@ def systems_chart(
     return _bar_panels(name, systems, panels, highlight, caption, zoom=zoom)
 
 
+def values_chart(
+    name: str,
+    labels: Sequence[str],
+    panels: Mapping[str, Float64Array],
+    *,
+    highlight: Collection[str] = (),
+    caption: str = "",
+) -> Figure:
+    """Draw values with their intervals, `panels[title]` (S, 3) for the S labels: value, low, high; panels abreast."""
+    return _bar_panels(name, labels, panels, highlight, caption)
+
+
 def groups_chart(
     name: str,
     values: Mapping[str, Mapping[str, float]],

@@ -1,102 +1,156 @@
 """An experiment in simulated traffic: retrieval systems behind one auction and one pacing, and what each of them earns.
 
-    engine → what every system finds for each query → visits, split in stable buckets → metrics by shopper → report
+    engines → what every system finds for each query → visits, split in stable buckets → metrics by shopper → report
 
-Everything is a step of a resumable experiment (`intently.lab.experiments.runner`). The first two arms are the same
-system, keyword matching: an A/A pair, which has to show nothing. Simulated traffic proves nothing about real traffic;
-it shows what follows from stated assumptions (`intently.lab.world.shoppers`).
+Everything up to the visits is a step of a resumable experiment (`intently.lab.experiments.runner`). The first two arms
+are the same system, keyword matching: an A/A pair, which has to show nothing. Simulated traffic proves nothing about
+real traffic; it shows what follows from stated assumptions (`intently.lab.world.shoppers`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from intently.arrays import IntArray
+from intently.arrays import Float64Array, IntArray, Mask
 from intently.build.pipeline import build_engine
-from intently.build.settings import BuildSettings
-from intently.catalog import Catalog, Qrels, Run, read_ads, read_qrels, read_queries
+from intently.build.settings import BridgeSettings, BuildSettings
+from intently.build.training.bridge import BridgeTrainingSettings
+from intently.catalog import Catalog, Qrels, Run, read_ads, read_judgements, read_qrels, read_queries
 from intently.engine.engine import Engine
 from intently.errors import InputError
-from intently.lab.demo import TRAINED
+from intently.evaluation.click_groups import ClickGroup, ClickGroups
+from intently.lab.demo import INSTANT, TRAINED
 from intently.lab.experiments.data import Files
-from intently.lab.experiments.keywords import KeywordMatcher
 from intently.lab.experiments.online_report import Online, sections
 from intently.lab.experiments.online_traffic import Offer, TrafficOutcome, TrafficSettings, run_traffic
 from intently.lab.experiments.publish import publish
 from intently.lab.experiments.rare_systems import answer, bm25
+from intently.lab.experiments.report import Section
 from intently.lab.experiments.runner import Answers, fingerprint_of
 from intently.lab.experiments.runner import Experiment as Steps
 from intently.market.experiments import Experiment
+from intently.models.encoder.settings import EncoderSettings
 from intently.types import Channel, Progress
 
 NUM_ADS = 3_000
 CONTROL, AGAIN = "keywords", "keywords again"
-ARMS = (CONTROL, AGAIN, "BM25", "dense", "RARE", "fused")
 DEFAULT_BID = 0.5  # of an ad without one
-_CHANNELS = {"dense": Channel.DENSE, "RARE": Channel.INTENTION, "fused": Channel.FUSED}
+VALUE_WEIGHT = 1.0  # of the bids in value-aware beams: an intention counts as probability times value
+# As the demonstration builds, and an encoder for the dense channel.
+BUILD = replace(
+    TRAINED,
+    bridge=BridgeSettings(
+        enabled=True,
+        encoder=EncoderSettings(max_ad_tokens=48),
+        training=BridgeTrainingSettings(num_steps=40, batch_size=32, num_held_out=0),
+    ),
+)
 
 
 @dataclass(frozen=True)
 class OnlineSettings:
     """What is built, and the traffic that it meets."""
 
-    build: BuildSettings = TRAINED
+    build: BuildSettings = BUILD
+    start: BuildSettings = INSTANT  # of the engine whose dense channel nothing was trained for
     engine: str = ""  # directory of an engine of these ads; empty: one is built
     traffic: TrafficSettings = field(default_factory=TrafficSettings)
 
 
 def run_online(
-    files: Files, out: Path, settings: OnlineSettings, *, progress: Progress, results: Path | None = None
+    files: Files,
+    out: Path,
+    settings: OnlineSettings,
+    *,
+    progress: Progress,
+    results: Path | None = None,
+    tell: Callable[[Sequence[Section]], None] = lambda _: None,
 ) -> Path:
     """Run what is missing of the experiment in `out`, and return the path of its HTML report.
 
-    Beside it lies the same as Markdown. `results` is a Markdown file with `<!-- online -->` and `<!-- /online -->`
-    marks, between which the tables go.
+    `results` is a Markdown file with `<!-- online -->` and `<!-- /online -->` marks, between which the tables go.
+    `tell` gets the chapters.
     """
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     # The traffic may change without the systems being asked anew.
-    steps = Steps(
-        out / "systems", fingerprint_of(inputs, {"build": settings.build, "engine": settings.engine}), queries.ids
-    )
-    catalog = read_ads(files.ads).catalog
-    directory = Path(settings.engine) if settings.engine else steps.work("engine") / "engine"
+    made_of = {"build": settings.build, "start": settings.start, "engine": settings.engine}
+    steps = Steps(out / "systems", fingerprint_of(inputs, made_of), queries.ids)
+    catalog, qrels = read_ads(files.ads).catalog, read_qrels(files.qrels)
+    load = partial(Engine.load, num_threads=2)
+    directory = Path(settings.engine) if settings.engine else _built(steps, files, "engine", settings.build, progress)
+    systems = systems_of(load(directory), queries.texts, progress)
     if not settings.engine:
-        build = partial(build_engine, files.ads, files.clicks, directory, settings.build, progress=progress)
-        steps.facts("build", lambda: build().facts)
-    engine = Engine.load(directory, num_threads=2)
-    functions: dict[str, Callable[[], Answers]] = {
-        CONTROL: partial(keyword_answers, catalog, queries.texts, settings.traffic.depth),
-        "BM25": partial(bm25, catalog, queries.texts),
-        **{
-            name: partial(answer, engine, queries.texts, channel, progress=progress)
-            for name, channel in _CHANNELS.items()
-        },
-    }
-    runs = {name: steps.run(name, function).run for name, function in functions.items()}
-    outcome, experiment = simulate(
-        catalog, queries.ids, runs, read_qrels(files.qrels), settings.traffic, progress=progress
-    )
-    told = sections(
-        Online(outcome, experiment, settings.traffic, segments(catalog, read_qrels(files.qrels), queries.ids, outcome))
+        start = load(_built(steps, files, "start", settings.start, progress))
+        systems["dense"] = partial(answer, start, queries.texts, Channel.DENSE, progress=progress)
+    systems["BM25"] = partial(bm25, catalog, queries.texts)
+    runs = {name: steps.run(name, systems[name]).run for name in ARMS if name in systems}
+    outcome, experiment = simulate(catalog, queries.ids, runs, qrels, settings.traffic, progress=progress)
+    online = Online(
+        outcome,
+        experiment,
+        settings.traffic,
+        segments(catalog, qrels, queries.ids, outcome),
+        tail_ads(catalog, read_judgements(files.clicks)),
     )
     facts = {"ads": catalog.num_ads, "queries": len(queries), "visits": int(outcome.visits.sum())}
-    return publish(out / "online.html", "An experiment in simulated traffic", told, facts, results, "online")
+    return publish(
+        out / "online.html", "An experiment in simulated traffic", sections(online), facts, results, "online"
+    )
 
 
-def keyword_answers(catalog: Catalog, queries: Sequence[str], depth: int) -> Answers:
-    """Answer by keywords that stand in the query; scores fall from 1 by rank."""
-    matcher = KeywordMatcher([each or () for each in catalog.column("keywords").to_pylist()], bids_of(catalog))
-    ad_ids = catalog.strings("ad_id")
-    found = [matcher.search(query, depth).tolist() for query in queries]
-    return Answers([([ad_ids[row] for row in rows], [1 / (rank + 1) for rank in range(len(rows))]) for rows in found])
+def _built(steps: Steps, files: Files, name: str, settings: BuildSettings, progress: Progress) -> Path:
+    """Return the directory of an engine of these ads, built if it is not there."""
+    directory = steps.work(name) / "engine"
+    build = partial(build_engine, files.ads, files.clicks, directory, settings, progress=progress)
+    steps.facts(f"build of {name}", lambda: build().facts)
+    return directory
 
 
-def bids_of(catalog: Catalog) -> np.ndarray:
+# In the order of the report. An engine without an encoder has no "BRIDGE", one that cannot decode no value-aware beams.
+ARMS = (CONTROL, "BM25", "dense", "BRIDGE", "RARE", "without intentions", "fused", "fused, value-aware")
+
+
+def systems_of(engine: Engine, queries: Sequence[str], progress: Progress) -> dict[str, Callable[[], Answers]]:
+    """Return what answers the queries for each arm that an engine has the parts for, by name."""
+    ask = partial(answer, queries=queries, progress=progress)
+    unaware = engine.varied(replace(engine.settings, intention_weight=0.0), learned=False)
+    systems = {
+        CONTROL: partial(ask, engine, channel=Channel.KEYWORD),
+        "RARE": partial(ask, engine, channel=Channel.INTENTION),
+        "without intentions": partial(ask, unaware, channel=Channel.FUSED),
+        "fused": partial(ask, engine, channel=Channel.FUSED),
+    }
+    if Channel.DENSE in engine.channels:
+        systems["BRIDGE" if engine.encoder else "dense"] = partial(ask, engine, channel=Channel.DENSE)
+    near = engine.intentions.near
+    if near and near.of_ads.model_temperature is not None:
+        decode = replace(engine.settings.decode, value_weight=VALUE_WEIGHT)
+        aware = engine.varied(replace(engine.settings, decode=decode), values=values_of_intentions(engine))
+        systems["fused, value-aware"] = partial(ask, aware, channel=Channel.FUSED)
+    return systems
+
+
+def values_of_intentions(engine: Engine) -> Float64Array:
+    """Return what a click on an ad of each intention brings (I,): the mean bid of its ads, weighed as its postings are.
+
+    Intentions without ads have the mean of all others.
+    """
+    postings, bids = engine.intentions.postings, bids_of(engine.catalog)
+    keys = np.repeat(np.arange(postings.num_keys), postings.counts())
+    weights = np.bincount(keys, weights=postings.weights, minlength=postings.num_keys)
+    paid = np.bincount(keys, weights=postings.weights * bids[postings.ad_rows], minlength=postings.num_keys)
+    is_known = weights > 0
+    values = np.divide(paid, weights, out=np.zeros(postings.num_keys), where=is_known)
+    values[~is_known] = values[is_known].mean() if is_known.any() else DEFAULT_BID
+    return np.maximum(values, 1e-6)  # a bid may be 0, and a value may not
+
+
+def bids_of(catalog: Catalog) -> Float64Array:
     """Return the ads' bids (N,), `DEFAULT_BID` where there is none."""
     return np.array([DEFAULT_BID if bid is None else bid for bid in catalog.column("bid").to_pylist()], np.float64)
 
@@ -151,6 +205,12 @@ def segments(
         "frequency": {"head": head, "torso": torso, "tail": tail},
         "vertical": {name: np.array(rows, np.int64) for name, rows in sorted(verticals.items())},
     }
+
+
+def tail_ads(catalog: Catalog, clicks: Qrels) -> Mask:
+    """Return which ads (N,) have fewer than five clicks in a log."""
+    ad_ids = catalog.column("ad_id").combine_chunks()
+    return np.asarray(ClickGroups.build(clicks, ad_ids).lookup(ad_ids) == ClickGroup.TAIL)
 
 
 def _rows(run: Run, query_ids: Sequence[str], row_of: Mapping[str, int], active: Any) -> list[IntArray]:

@@ -29,14 +29,15 @@ ZIPF = 0.8
 HOURS = (3, 2, 1, 1, 1, 2, 4, 6, 8, 10, 11, 12, 12, 10, 9, 9, 9, 10, 11, 13, 14, 12, 9, 5)
 ACTIVITY_SHAPE = 1.5  # of the gamma distribution of how often shoppers search
 PRICE_SPREAD, ORDER_SPREAD, MEDIAN_PRICE = 0.8, 0.3, 40.0
+_BLOCK = 65_536  # visits whose random numbers are drawn together
 
 
 @dataclass(frozen=True, slots=True)
 class ShopperSettings:
     """How many shoppers there are and how long they are watched. Raises `SettingsError` for a value out of range."""
 
-    num_shoppers: int = 20_000
-    visits_a_shopper: float = 3.0  # on average, in all days together
+    num_shoppers: int = 400_000
+    visits_a_shopper: float = 4.0  # on average, in all days together
     num_days: int = 2
     seed: int = 0
 
@@ -84,21 +85,29 @@ class Behavior:
 class Shoppers:
     """Draws what shoppers do. Each visit has its own random numbers, whichever system answers it."""
 
-    def __init__(self, num_visits: int, num_slots: int, num_ads: int, seed: int):
-        rng = np.random.default_rng([seed, 2])
-        self._uniform = rng.random((num_visits, 5, num_slots))
-        self._noise = rng.standard_normal((num_visits, num_slots))
+    def __init__(self, num_slots: int, num_ads: int, seed: int):
+        self._num_slots, self._seed, self._block = num_slots, seed, -1
+        self._uniform, self._noise = np.empty((0, 5, num_slots)), np.empty((0, num_slots))
         self._price = MEDIAN_PRICE * np.exp(PRICE_SPREAD * np.random.default_rng([seed, 3]).standard_normal(num_ads))
+
+    def _draw(self, block: int) -> None:
+        """Draw the numbers of one block of visits; all visits at once would take gigabytes."""
+        rng = np.random.default_rng([self._seed, 2, block])
+        self._block = block
+        self._uniform = rng.random((_BLOCK, 5, self._num_slots))
+        self._noise = rng.standard_normal((_BLOCK, self._num_slots))
 
     def behave(self, visit: int, ads: IntArray, grades: IntArray) -> Behavior:
         """Return what the shopper of a visit does with the ads (K,) of these grades (K,), the first slot first."""
-        num = len(ads)
-        attracts, satisfied, tired, shallow, deep = self._uniform[visit, :, :num]
+        num, (block, at) = len(ads), divmod(visit, _BLOCK)
+        if block != self._block:
+            self._draw(block)
+        attracts, satisfied, tired, shallow, deep = self._uniform[at, :, :num]
         would_click = attracts < ATTRACTION[grades]
         stops = (would_click & (satisfied < SATISFACTION[grades])) | (tired >= CONTINUATION)
         looks = np.cumsum(stops) - stops == 0
         clicked = would_click & looks
         converts = clicked & (shallow < SHALLOW[grades])
         buys = converts & (deep < DEEP[grades])
-        value = self._price[ads] * np.exp(ORDER_SPREAD * self._noise[visit, :num])
+        value = self._price[ads] * np.exp(ORDER_SPREAD * self._noise[at, :num])
         return Behavior(clicked, converts, buys, np.where(buys, value, 0.0))

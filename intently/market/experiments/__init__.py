@@ -8,7 +8,7 @@ from intently.market.experiments.interleaving import Interleaved, Preference, pr
 from intently.market.experiments.power import power, units_needed
 from intently.market.experiments.sample_ratio import SampleRatio, sample_ratio
 from intently.market.experiments.sequential import compare_at_any_time
-from intently.market.experiments.shadow import ShadowReport, ShadowRun, shadow_report, shadow_run
+from intently.market.experiments.shadow import ShadowReport, ShadowRun, rank_biased_overlap, shadow_report, shadow_run
 
 __all__ = [
     "Difference",
@@ -28,6 +28,7 @@ __all__ = [
     "mean_sample",
     "power",
     "preference",
+    "rank_biased_overlap",
     "ratio_sample",
     "sample_ratio",
     "shadow_report",

@@ -14,13 +14,16 @@ from intently.market.distributions import student_p_value, student_quantile
 class Sample:
     """What one variant showed: units, the mean of a metric, and its variance between units.
 
-    `baseline` is the mean before an adjustment by CUPED; relative differences are relative to it.
+    `baseline` is the mean before an adjustment by CUPED, which relative differences are relative to;
+    `baseline_variance` is the variance before it, `baseline_covariance` that of units before with units after it.
     """
 
     num_units: int
     mean: float
     variance: float
     baseline: float | None = None
+    baseline_variance: float | None = None
+    baseline_covariance: float | None = None
 
     @property
     def base(self) -> float:
@@ -68,20 +71,44 @@ def ratio_sample(parts: Float64Array, wholes: Float64Array) -> Sample:
 def compare(control: Sample, treatment: Sample, *, relative: bool = True, confidence: float = 0.95) -> Difference:
     """Return how much better the treatment is, by Welch's t-test.
 
-    Valid for one look, at a size fixed beforehand: who looks again and again uses `compare_at_any_time`. A relative
-    difference has the variance of the delta method. Raises `InputError` if there is nothing to be relative to.
+    Valid for one look, at a size fixed beforehand: who looks again and again uses `compare_at_any_time`. The p-value is
+    that of the absolute difference, and a relative interval is Fieller's (`relative_interval`). Where it has bounds, it
+    leaves 0 out exactly if p is below 1 - confidence. The standard error of a relative difference is that of the delta
+    method. Raises `InputError` if there is nothing to be relative to.
     """
     estimate, variance = difference(control, treatment, relative)
-    if not variance:
+    gain, spread = difference(control, treatment, False)
+    if not spread:
         return Difference(estimate, (estimate, estimate), 1.0 if not estimate else 0.0, 0.0, relative)
     shares = [sample.variance / sample.num_units for sample in (control, treatment)]
     degrees = sum(shares) ** 2 / sum(
         share**2 / (sample.num_units - 1) for share, sample in zip(shares, (control, treatment), strict=True)
     )
-    error = math.sqrt(variance)
-    half = student_quantile((1 + confidence) / 2, degrees) * error
-    p_value = student_p_value(estimate / error, degrees)
-    return Difference(estimate, (estimate - half, estimate + half), p_value, error, relative)
+    errors = student_quantile((1 + confidence) / 2, degrees)
+    half = errors * math.sqrt(spread)
+    interval = relative_interval(control, treatment, errors) if relative else (gain - half, gain + half)
+    p_value = student_p_value(gain / math.sqrt(spread), degrees)
+    return Difference(estimate, interval, p_value, math.sqrt(variance), relative)
+
+
+def relative_interval(control: Sample, treatment: Sample, errors: float) -> tuple[float, float]:
+    """Return the relative differences that the samples do not rule out at so many standard `errors`.
+
+    These are all d for which the gain less d times the control's mean is within its own error of 0. The delta method,
+    which takes the control's mean for known, raises false alarms where it is not: where few of the units have orders,
+    for one. If the control's mean may as well be 0, nothing is ruled out: (-inf, inf). Source: Fieller, "Some Problems
+    in Interval Estimation", 1954; Franz, "Ratios: A short guide to confidence limits and proper use", 2007.
+    """
+    gain, spread = difference(control, treatment, False)
+    of_base = control.variance if control.baseline_variance is None else control.baseline_variance
+    shared = control.variance if control.baseline_covariance is None else control.baseline_covariance
+    share = errors**2 / control.num_units
+    a = control.base**2 - share * of_base
+    if a <= 0:
+        return -math.inf, math.inf
+    b = gain * control.base + share * shared
+    root = math.sqrt(max(b**2 - a * (gain**2 - errors**2 * spread), 0.0))
+    return (b - root) / a, (b + root) / a
 
 
 def difference(control: Sample, treatment: Sample, relative: bool) -> tuple[float, float]:

@@ -34,6 +34,9 @@ def adjusted_samples(
     samples, left, whole = {}, 0.0, 0.0
     for name, (y, x) in pairs.items():
         adjusted = y - slope * (x - center)
-        samples[name] = Sample(len(y), float(adjusted.mean()), float(adjusted.var(ddof=1)), float(y.mean()))
+        (_, shared), (_, own) = np.cov(adjusted, y, ddof=1).tolist()
+        samples[name] = Sample(
+            len(y), float(adjusted.mean()), float(adjusted.var(ddof=1)), float(y.mean()), float(own), float(shared)
+        )
         left, whole = left + float(adjusted.var()) * len(y), whole + float(y.var()) * len(y)
     return samples, left / whole if whole > 0 else 1.0

