@@ -1,6 +1,7 @@
 """The query cache that grows: in memory, and with a server that is really started, killed, frozen, full, lied to."""
 
 import logging
+import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from intently.engine.cache_store import MemoryStore
 from intently.engine.current import CurrentEngine
 from intently.engine.head_queries import HeadQueries
 from intently.engine.runtime_cache import RuntimeCache
-from intently.errors import SettingsError
+from intently.errors import MissingDependencyError, SettingsError
 from intently.intentions.decode import Decoded
 from intently.text.analyze import Analyzer
 from intently.text.query_text import QueryReader
@@ -363,6 +364,12 @@ def test_a_flushed_server_is_filled_again(server, reached, directory):
         (key,) = server.client().keys()
         assert key.startswith(f"intently:{current.engine.generation}:".encode())
         assert 0 < server.client().ttl(key) <= 86_400
+
+
+def test_without_the_client_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "valkey", None)
+    with pytest.raises(MissingDependencyError, match=r"needs valkey; run: pip install 'intently\[valkey\]'"):
+        CacheServer("redis://127.0.0.1:1/0")
 
 
 def test_passwords_are_not_told(caplog):
