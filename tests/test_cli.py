@@ -31,6 +31,7 @@ from intently.build.pipeline import build_engine
 from intently.build.settings import BuildSettings
 from intently.catalog import read_ads, read_judgements, read_qrels, read_queries, read_run
 from intently.cli import main
+from intently.engine.layout import INT8_LAYERS
 from intently.generation import FORMAT, MANIFEST, current_id
 from intently.settings import read_settings
 
@@ -559,6 +560,7 @@ ARTIFACT_FILES = (
     "student/config.json",
     "student/tokenizer.json",
     "student/model.safetensors",
+    INT8_LAYERS,
 )
 
 

@@ -51,9 +51,9 @@ QUERIES = [
 ]
 SAY_NOTHING = ["?!", "，。", "\u200b", "\0", "🦊🎉", "\u00ad", "™ ®"]
 CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
-WEIGHTS = {"coverage": 4.0, "missing": 0.5, "cosine": 1.0, "intentions": 0.4}
+WEIGHTS = {"coverage": 2.0, "cosine": 1.0, "intentions": 0.8}
 CALIBRATOR = Calibrator(
-    {names: Logistic({name: WEIGHTS[name] for name in names}, -2.0) for names in sets_of_evidence(CHANNELS)},
+    {names: Logistic({name: WEIGHTS[name] for name in names}, 1.0) for names in sets_of_evidence(CHANNELS)},
     "judgements of people",
     {0.95: 0.2, 0.9: 0.3},
 )
@@ -123,9 +123,8 @@ def save(engine: Engine, root, *, parts: dict | None = None, cache=None, seq: in
     ads = digest_of_ids(engine.catalog.strings("ad_id"))
     about = About(engine.catalog.num_ads, ads, TEXT_RULES_VERSION, {}, told, {}, seq=seq)
     with build_lock(root), Draft(root, about) as draft:
-        write_engine(
-            draft, engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical, **(parts or {})
-        )
+        given = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
+        write_engine(draft, *given, runtime=engine.settings.runtime, **(parts or {}))
         if cache:
             draft.copy(CACHE_FILE, cache)
         draft.publish()
