@@ -30,7 +30,7 @@ class CandidateSettings:
     max_words: int = 4  # of a title phrase
     max_query_words: int = 6  # of a clicked query or bid keyword
     min_ads: int = 2  # ads that must contain a title phrase
-    max_ad_share: float = 0.02  # share of the catalogue that one intention may literally reach ...
+    max_ad_share: float = 0.5  # share of the catalogue that one intention may literally reach ...
     max_ad_floor: int = 25  # ... but never fewer ads than this, for small catalogues
 
     def __post_init__(self) -> None:
