@@ -3,9 +3,9 @@
 An intention is identified by the stems of all its words, so that "drill bits" and "Drill Bit" are one, and "the who",
 "IT support" and "AT&T" stay what they say; its text writes every term in the catalogue's most frequent form. A phrase
 of a title neither begins nor ends with a stop word. Words that many titles have ("door", "white") and bare numbers are
-intentions too: queries tell the wanted ads from the others by them, and idf weighs them. Phrases are found level by level as frequent n-grams (an n-gram can
-only be frequent when both its (n-1)-grams are), with arrays, not a dictionary of strings: the cost is a few sorts of as
-many integers as the catalogue has words.
+intentions too: queries tell the wanted ads from the others by them, and idf weighs them. Phrases are found level by
+level as frequent n-grams (an n-gram can only be frequent when both its (n-1)-grams are), with arrays, not a dictionary
+of strings: the cost is a few sorts of as many integers as the catalogue has words.
 """
 
 from collections import Counter
