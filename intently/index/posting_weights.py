@@ -109,7 +109,8 @@ def _weights(
     each = np.concatenate((given, settings.decoded_weight * np.exp(ads.log_probs)))
     keys, inverse = np.unique(_keys(every, num_ads), return_inverse=True)
     ids, rows = np.divmod(keys, num_ads)
-    return ids, rows, np.bincount(inverse, weights=each) * idf[ids]
+    weights: NDArray[np.float64] = np.bincount(inverse, weights=each) * idf[ids]
+    return ids, rows, weights
 
 
 def _keys(pairs: IntArray, num_ads: int) -> IntArray:
