@@ -30,12 +30,13 @@ class PostingSettings:
     max_ad_tokens: int = 48  # longer ads are cut when their intentions are decoded
     clicked_weight: float = 1.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
     decoded_weight: float = 0.3  # of a decoded or near intention's probability
+    idf_power: float = 1.5  # how much more a rare intention counts than a common one
     length_power: float = 0.3  # weights are divided by this power of the norm of the ad's weights
 
     def __post_init__(self) -> None:
         check_range(self, "num_near", "num_beams", high=1_000)
         check_range(self, "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
-        check_range(self, "clicked_weight", "decoded_weight", "length_power")
+        check_range(self, "clicked_weight", "decoded_weight", "idf_power", "length_power")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _weights(
     each = np.concatenate((given, settings.decoded_weight * np.exp(ads.log_probs)))
     keys, inverse = np.unique(_keys(every, num_ads), return_inverse=True)
     ids, rows = np.divmod(keys, num_ads)
-    weights: NDArray[np.float64] = np.bincount(inverse, weights=each) * idf[ids]
+    weights: NDArray[np.float64] = np.bincount(inverse, weights=each) * idf[ids] ** settings.idf_power
     return ids, rows, weights
 
 

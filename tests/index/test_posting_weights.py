@@ -14,7 +14,7 @@ from intently.index.postings import Postings
 
 NUM_INTENTIONS, NUM_ADS = 4, 5
 NONE = np.empty((0, 2), dtype=np.int64)
-PLAIN = PostingSettings(clicked_weight=1.0, decoded_weight=1.0, length_power=0.0)
+PLAIN = PostingSettings(clicked_weight=1.0, decoded_weight=1.0, idf_power=1.0, length_power=0.0)
 
 
 def pairs_of(pairs) -> np.ndarray:
@@ -47,7 +47,7 @@ def summed(given_pairs, clicked, decoded, reach, num_ads, chosen) -> dict:
     for key, row, probability in decoded:
         weights[key, row] = weights.get((key, row), 0.0) + chosen.decoded_weight * probability
     for key, row in weights:
-        weights[key, row] *= math.log(1 + num_ads / (1 + reach[key]))
+        weights[key, row] *= math.log(1 + num_ads / (1 + reach[key])) ** chosen.idf_power
     return weights
 
 
@@ -66,15 +66,15 @@ def normed(weights: dict, mean_norm: float | None, chosen) -> dict:
 def test_by_hand():
     # Intention 0 is given to ads 0 and 1, intention 1 to ad 1; 1 was decoded for ad 0, 0 for ad 0, 2 for ad 2.
     ads = ad_intentions([(0, 0), (0, 1), (1, 1)], [(0, 1)], [(1, 0, 0.25), (0, 0, 0.5), (2, 2, 0.75)])
-    chosen = replace(PLAIN, decoded_weight=4.0, clicked_weight=3.0)
+    chosen = replace(PLAIN, decoded_weight=4.0, idf_power=2.0, clicked_weight=3.0)
     postings, statistics = build_postings(ads, 4, 3, chosen)
     idf = [math.log(1 + 4 / 3), math.log(1 + 4 / 2), math.log(1 + 4 / 1)]
     expected = {
-        (0, 0): idf[0] * (1 + 4 * 0.5),
-        (0, 1): idf[0] * 3,
-        (1, 0): idf[1] * 4 * 0.25,
-        (1, 1): idf[1],
-        (2, 2): idf[2] * 4 * 0.75,
+        (0, 0): idf[0] ** 2 * (1 + 4 * 0.5),
+        (0, 1): idf[0] ** 2 * 3,
+        (1, 0): idf[1] ** 2 * 4 * 0.25,
+        (1, 1): idf[1] ** 2,
+        (2, 2): idf[2] ** 2 * 4 * 0.75,
     }
     assert as_dict(postings) == pytest.approx(expected, rel=1e-6)
     assert (postings.num_keys, postings.num_ads) == (3, 4)
@@ -115,6 +115,7 @@ chosen_settings = st.builds(
     PostingSettings,
     clicked_weight=st.sampled_from([0.0, 1.0, 3.0]),
     decoded_weight=st.sampled_from([0.0, 0.3, 2.0]),
+    idf_power=st.sampled_from([0.0, 1.0, 1.5]),
     length_power=st.sampled_from([0.0, 0.3, 1.0]),
 )
 
@@ -215,7 +216,7 @@ def test_damaged_statistics_are_named(tmp_path):
         ({"clicked_weight": -1.0}, "'clicked_weight' is -1.0"),
         ({"decoded_weight": math.nan}, "'decoded_weight' is nan"),
         ({"length_power": math.inf}, "'length_power' is inf"),
-        ({"length_power": "much"}, "'length_power' is 'much'"),
+        ({"idf_power": "much"}, "'idf_power' is 'much'"),
     ],
 )
 def test_wrong_settings(wrong, problem):

@@ -83,7 +83,7 @@ class Twin:
             for key in named:
                 sums[key] = sums.get(key, 0.0) + 1.0
             for key in sums:
-                sums[key] *= np.log(1 + len(ADS) / (1 + statistics.reach[key]))
+                sums[key] *= np.log(1 + len(ADS) / (1 + statistics.reach[key])) ** chosen.idf_power
             norm = max(np.sqrt(sum(weight**2 for weight in sums.values())) / statistics.mean_norm, 0.1)
             self.postings[ad.ad_id] = {key: weight / norm**chosen.length_power for key, weight in sums.items()}
 

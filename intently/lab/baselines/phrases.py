@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.intentions.vocabulary import Vocabulary
 
@@ -13,4 +14,4 @@ def phrase_postings(vocabulary: Vocabulary, num_ads: int) -> Postings:
     """
     ids, rows = vocabulary.ad_pairs[:, 0], vocabulary.ad_pairs[:, 1]
     idf = np.log1p(num_ads / (1.0 + np.bincount(ids, minlength=len(vocabulary))))
-    return Postings.build(ids, rows, idf[ids], len(vocabulary), num_ads)
+    return Postings.build(ids, rows, idf[ids] ** PostingSettings().idf_power, len(vocabulary), num_ads)
