@@ -74,7 +74,9 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
     positive = judged.positives(options.min_relevance)
     label = {
         (query, ad_id): good
-        for query, ad_id, good in zip(judged.query_rows.tolist(), judged.ad_ids, positive.tolist(), strict=True)
+        for query, ad_id, good in zip(
+            judged.query_rows.tolist(), judged.ad_ids.to_pylist(), positive.tolist(), strict=True
+        )
     }
     stated, relevant, is_judged = [], [], []
     for row, ads in enumerate(answers(engine, judged.queries, options.k)):

@@ -34,7 +34,8 @@ Made by `python benchmarks/intentions.py demo`, after `make demo`. World and ads
 by hand: of the world's held-out queries every n-th, and five in German, a language that this world does not have.
 
 - **Before**: the trained student decodes 50 beams without a prior (`retrieval.decode.prior_weight = 0`).
-- **After**: the same student, guided, 8 beams, as the engine is built.
+- **After**: as the engine is built: guided by what is near, 8 beams, or by nearness alone if the build found on
+  held-out queries that the student has nothing to add yet.
 
 Each shows its five most probable intentions. **Bold** ones are sensible by one of these rules:
 
@@ -59,8 +60,7 @@ def main() -> None:
     texts = [text for _, text, _ in queries]
     after = _intentions(engine, texts)
     unguided = replace(engine.settings.decode, prior_weight=0.0, num_beams=50)
-    engine.settings = replace(engine.settings, decode=unguided)
-    before = _intentions(engine, texts)
+    before = _intentions(engine.varied(replace(engine.settings, decode=unguided), decoded=True), texts)
     counted = {name: dict[str, list[int]]() for name in ("before", "after")}
     lines = ["| query | before | after |", "| --- | --- | --- |"]
     for (query_id, text, language), *columns in zip(queries, before, after, strict=True):

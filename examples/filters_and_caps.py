@@ -2,7 +2,7 @@
 
 Builds an engine from a list in memory. Every column that Intently has no field for (price, url, color) is the ad's
 payload: it comes back with the ad, conditions can ask about it, and at most so many ads of one value are returned. With
-a file of ads the same is done to its first thousand rows.
+a file of ads the same is done to its first 500 rows.
 
     python examples/filters_and_caps.py [ADS.tsv]
 """
@@ -27,7 +27,7 @@ ADS = [
 
 
 def main(path: Path | None = None) -> None:
-    ads = ADS if path is None else first_rows(path, 1_000)
+    ads = ADS if path is None else first_rows(path, 500)
     engine = Engine.build(ads, preset="instant")
     query = "running shoes" if path is None else "hdmi cable"
     shown = ("title", "brand", "price")

@@ -17,6 +17,7 @@ from intently.types import Channel, Ranking, Reason
 CLOSED_PIPE = 141  # the exit code of a program that writes to a closed pipe: 128 + SIGPIPE
 
 _SHOWN_INTENTIONS = 6
+_SHOWN_SHARE = 0.1  # of the first one's probability that an intention needs to be shown
 # Control characters, which a terminal obeys, and marks that turn the direction of what follows.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -56,8 +57,9 @@ def show_ranking(console: Console, catalog: Catalog, ranking: Ranking, *, explai
 
     show((ranking.query, "bold"))
     if ranking.intentions:
-        intentions = [f"{each.text} {math.exp(each.log_prob):.2f}" for each in ranking.intentions[:_SHOWN_INTENTIONS]]
-        show(f"  intentions  {' · '.join(intentions)}")
+        least = ranking.intentions[0].log_prob + math.log(_SHOWN_SHARE)
+        shown = [each for each in ranking.intentions[:_SHOWN_INTENTIONS] if each.log_prob >= least]
+        show(f"  intentions  {' · '.join(f'{each.text} {math.exp(each.log_prob):.2f}' for each in shown)}")
     if not ranking.ads:
         show("  no ads")
     titles = catalog.column("title").take(catalog.ad_rows([ad.ad_id for ad in ranking.ads])).to_pylist()

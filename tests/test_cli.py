@@ -31,6 +31,7 @@ from intently.build.pipeline import build_engine
 from intently.build.settings import BuildSettings
 from intently.catalog import read_ads, read_judgements, read_qrels, read_queries, read_run
 from intently.cli import main
+from intently.engine.layout import INT8_LAYERS
 from intently.generation import FORMAT, MANIFEST, current_id
 from intently.settings import read_settings
 
@@ -269,7 +270,7 @@ def test_an_engine_without_a_model(inputs, tmp_path):
     built = intently("build", *arguments)
     assert built.code == 0, built.err
     assert "there is no model" in built.err
-    assert re.search(r"Estimating: done in \d\.\d s, about 1 s\n", built.err)
+    assert "Estimating" not in built.err  # which would take as long as the build of so few ads
     asked = intently("query", out, "cordless drll 扫地机器人", "--explain")
     assert asked.code == 0
     for told in ("by intention, rank 1", "by words, rank 1: "):
@@ -559,6 +560,7 @@ ARTIFACT_FILES = (
     "student/config.json",
     "student/tokenizer.json",
     "student/model.safetensors",
+    INT8_LAYERS,
 )
 
 
@@ -639,9 +641,15 @@ def test_wrong_input_is_one_line(engine, inputs, tmp_path, arguments, told):
         ("build --ads {tmp}/none.tsv --out {tmp}/e", ["none.tsv", "no such file"]),
         ("build --ads {bad}/ads.tsv --out {tmp}/e", ["ads.tsv:3 field 'title'", "empty"]),
         ("build --ads {bad}/run.trec --out {tmp}/e", ["unknown format '.trec'"]),
-        ("build --ads {inputs}/ads.tsv --clicks {bad}/clicks.tsv --out {tmp}/e", ["no click names an ad"]),
-        ("build --ads {inputs}/ads.tsv --out {inputs}", ["holds files that are not an Intently engine"]),
-        ("build --ads {inputs}/ads.tsv --out {inputs}/ads.tsv", ["is a file"]),
+        (
+            "build --ads {inputs}/ads.tsv --clicks {bad}/clicks.tsv --out {tmp}/e --preset lexical",
+            ["no click names an ad"],
+        ),
+        (
+            "build --ads {inputs}/ads.tsv --out {inputs} --preset lexical",
+            ["holds files that are not an Intently engine"],
+        ),
+        ("build --ads {inputs}/ads.tsv --out {inputs}/ads.tsv --preset lexical", ["is a file"]),
         ("world {tmp}/w --ads 5", ["num_ads", "is 5"]),
         ("world {inputs}", ["is not empty and not a world"]),
     ],
@@ -720,7 +728,7 @@ def test_manifest_without_a_key_is_refused_and_built_again(inputs, copied, key):
     "arguments",
     [
         "run {engine} --queries {inputs}/queries.tsv --out {tmp}/no/r.trec",
-        "build --ads {inputs}/ads.tsv --out {inputs}/ads.tsv/e",
+        "build --ads {inputs}/ads.tsv --out {inputs}/ads.tsv/e --preset lexical",
     ],
     ids=["run", "build"],
 )

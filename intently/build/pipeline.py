@@ -214,8 +214,8 @@ def build_engine(
                 draft.fusion = learned.fusion
             if settings.calibration.enabled:
                 is_taught = settings.bridge.enabled or (said is not None and settings.training.max_steps > 0)
-                asked = questions(catalog, analyzer, held_out if is_taught else interactions, settings.calibration)
-                relevance = learn_relevance(draft, asked, settings.calibration, show)
+                pairs = questions(catalog, analyzer, held_out if is_taught else interactions, settings.calibration)
+                relevance = learn_relevance(draft, pairs, settings.calibration, show)
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 
@@ -262,6 +262,7 @@ def build_engine(
                 encoder=encoder,
                 tokens=tokens,
                 fusion=learned.fusion,
+                runtime=settings.retrieval.runtime,
                 keywords=KeywordIndex.of_match_types(
                     catalog.column("keywords").to_pylist(),
                     rules_of(settings.retrieval.match_rules, settings.lexical.stemmer),

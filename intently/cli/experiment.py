@@ -1,6 +1,7 @@
 """`intently experiment`: commands that reproduce published tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -13,9 +14,11 @@ from intently.progress import StageProgress
 
 if TYPE_CHECKING:
     from intently.lab.experiments.data import Files
+    from intently.lab.experiments.report import Section
 
 app = typer.Typer(no_args_is_help=True)
 T = TypeVar("T")
+_NUM_TOLD = 2  # chapters of a report in traffic that the terminal shows; the page has all
 
 _Out = Annotated[Path, typer.Option("--out", help="Where all of it is kept.", show_default=False)]
 _Ads = Annotated[Path | None, typer.Option(help="Ads. Without: a simulated world.", show_default=False)]
@@ -94,6 +97,10 @@ def online(
     """
     need_models()
     from intently.lab.experiments.online import NUM_ADS, OnlineSettings, run_online
+    from intently.lab.experiments.report_terminal import show
+
+    def tell(sections: "Sequence[Section]") -> None:
+        show(out, sections[:_NUM_TOLD])
 
     if (log is None) != (engine is None) or (log and (ads or clicks or test or settings)):
         cure = "give --log and --engine, and none of --ads, --clicks, --test and --settings; or neither of them"
@@ -103,10 +110,13 @@ def online(
 
         looks = _numbers(examination)
         with StageProgress(err) as progress:
-            report = run_online_log(log, engine, directory, examination=looks, progress=progress, results=results)
+            report = run_online_log(
+                log, engine, directory, examination=looks, progress=progress, results=results, tell=tell
+            )
         out.print(f"{report}: complete", soft_wrap=True)
         return
-    _reproduce(run_online, _files(ads, clicks, test), NUM_ADS, OnlineSettings(), directory, settings, results)
+    run = partial(run_online, tell=tell)
+    _reproduce(run, _files(ads, clicks, test), NUM_ADS, OnlineSettings(), directory, settings, results)
 
 
 def _numbers(text: str) -> list[float]:

@@ -11,8 +11,8 @@ from intently.terminal import SafeConsole, visible
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
 table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid #ddd;padding:.3rem .6rem;text-align:left;
-vertical-align:top;overflow-wrap:anywhere;white-space:pre-line}.loud{color:#a40000;font-weight:600}@media(prefers-color-scheme:dark){
-body{background:#16181c;color:#e6e6e6}th,td{border-color:#444}.loud{color:#ff8a8a}}"""
+vertical-align:top;overflow-wrap:anywhere;white-space:pre-line}th{overflow-wrap:normal}
+.loud{color:#a40000;font-weight:600}@media(prefers-color-scheme:dark){body{background:#16181c;color:#e6e6e6}th,td{border-color:#444}.loud{color:#ff8a8a}}"""
 
 
 @dataclass(frozen=True)

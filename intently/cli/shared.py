@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,6 +111,9 @@ def need_engine() -> None:
     """Raise MissingDependencyError unless what engines answer with is installed."""
     try:
         import intently.models.onnx_network  # noqa: F401
+
+        if find_spec("onnx") is None:  # imported only where no generation has stored what it makes
+            raise ModuleNotFoundError(name="onnx")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"this needs ONNX Runtime, and {error.name} is missing; " + install_hint("engine")

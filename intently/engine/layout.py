@@ -11,7 +11,8 @@ from intently.index.title_terms import TitleTerms
 from intently.index.token_vectors import TokenVectors
 from intently.index.vectors import VectorIndex
 from intently.models.encoder.embedder import Embedder
-from intently.models.student import Student
+from intently.models.processor import int8_levels
+from intently.models.student import Runtime, Student
 from intently.snapshot.segment import Segment
 
 CATALOG, VECTORS, COARSE = "catalog.arrow", "vectors.npy", "vectors.coarse.npz"
@@ -21,6 +22,9 @@ FOR_MODELS = f"{INTENTIONS} for models"  # the files of intentions that only mod
 ENCODER, TOKENS, FUSION_FILE, TITLES_FILE, CACHE_FILE = "encoder", "tokens", "fusion.json", "titles.npz", "cache.bin"
 KEYWORDS_FILE = "keywords.npz"  # of ads with match types
 RELEVANCE_FILE = "relevance.json"
+
+# The student's layers with int8 weights, on CPUs with so many levels. A generation of other CPUs does without.
+INT8_LAYERS = f"{STUDENT}/layers-int8-{int8_levels()}.onnx"
 
 # The files that are opened of each part; those of the encoder's backbone depend on its kind.
 FILES_OF = {
@@ -53,10 +57,16 @@ def write_engine(
     fusion: LearnedFusion | None = None,
     keywords: KeywordIndex | None = None,
     calibrator: Calibrator | None = None,
+    runtime: Runtime = Runtime.TORCH,
 ) -> None:
-    """Write all parts of an engine but the query cache, which lies in a file already (`Draft.copy`)."""
+    """Write all parts of an engine but the query cache, which lies in a file already (`Draft.copy`).
+
+    `runtime` is what will run the student's layers; those with int8 weights are stored.
+    """
     if student:
         draft.write(STUDENT, student.save)
+        if runtime == Runtime.ONNX_INT8:
+            draft.write(INT8_LAYERS, student.save_int8_layers)
     if encoder:
         draft.write(ENCODER, encoder.save)
     if fusion:

@@ -18,6 +18,7 @@ from intently.engine.layout import (
     FILES_OF,
     FOR_MODELS,
     FUSION_FILE,
+    INT8_LAYERS,
     INTENTIONS,
     KEYWORDS_FILE,
     LEXICAL,
@@ -80,11 +81,12 @@ def load_engine(
 
 def _models(manifest: Manifest) -> str:
     """Return the fingerprint of everything that decides what models read in an ad."""
-    words = {f"{INTENTIONS}/{name}" for name in ("postings.npz", "statistics.npz")}  # of all ads, not of the models
+    # Of all ads, not of the models; and what the weights say already.
+    words = {f"{INTENTIONS}/{name}" for name in ("postings.npz", "statistics.npz")}
     parts = {
         name: part.sha256
         for name, part in manifest.files.items()
-        if name.partition("/")[0] in (STUDENT, ENCODER, INTENTIONS) and name not in words
+        if name.partition("/")[0] in (STUDENT, ENCODER, INTENTIONS) and name not in words and not name.endswith(".onnx")
     }
     settings = [manifest.settings.get(name) for name in ("postings", "ocr", "bridge")]
     told = json.dumps([sorted(parts.items()), settings, manifest.text_rules], sort_keys=True)
@@ -115,6 +117,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
     if has_models := STUDENT in opened:
         for name in FILES_OF[FOR_MODELS]:
             opened.path(name)
+    layers = opened.path(INT8_LAYERS) if INT8_LAYERS in opened else None
     catalog = Catalog.load(path_of(CATALOG))
     intentions = IntentionIndex.load(path_of(INTENTIONS), for_models=has_models)
     vectors = VectorIndex.load(path_of(VECTORS), coarse=COARSE in opened) if VECTORS in opened else None
@@ -143,7 +146,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
             )
     return kind(
         catalog=catalog,
-        student=Student.load(path_of(STUDENT)) if has_models else None,
+        student=Student.load(path_of(STUDENT), layers) if has_models else None,
         intentions=intentions,
         vectors=vectors,
         lexical=lexical,

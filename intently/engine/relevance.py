@@ -10,11 +10,12 @@ Shape letters: C ads, T words of a query.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from intently.arrays import Float64Array, IntArray
+from intently.arrays import Float32Array, Float64Array, IntArray, Mask
 from intently.engine.search import Searched
 from intently.errors import ArtifactError
 from intently.files import write_text
@@ -23,8 +24,9 @@ from intently.snapshot.segment import Segment
 from intently.types import Channel
 
 VERSION = 1  # of the evidence: what was learned from another one is refused
-WORDS = ("coverage", "missing")  # which every engine has
+WORDS = ("coverage",)  # which every engine has
 OF_CHANNEL = {Channel.DENSE: "cosine", Channel.INTENTION: "intentions"}
+_FLOOR = 0.1  # added before logarithms: below it, little and nothing are the same
 
 Evidence = Mapping[str, Float64Array]
 """Columns (C,) by name; more of each can only speak for an ad."""
@@ -33,41 +35,46 @@ Evidence = Mapping[str, Float64Array]
 def evidence(searched: Searched, ad_rows: IntArray, statistics: Statistics) -> Evidence:
     """Return what speaks for some ads (C,), whether a channel found them or not. Cost: T binary searches an ad.
 
-    "coverage": the share of the query's words, weighed by idf, that the ad has. "missing": the weight of those that it
-    has not, as −ln(1 + Σ idf): a rare word that is missing says more than its share. "cosine": of the query's embedding
-    as models read it and the ad's. "intentions": ln(1 + the intention channel's score). The last two are there if their
-    channel was searched.
+    "coverage": ln(0.1 + the share of the query's words, weighed by idf, that the ad has). "cosine": ln(0.1 + the cosine
+    of the query's embedding, as models read it, and the ad's). "intentions": ln(1 + the intention channel's score)
+    times that share of words: a query from elsewhere has few intentions, perhaps of one word alone, and these then look
+    certain. The last two are there if their channel was searched. Logarithms, because a sum of them asks for both: an
+    ad that is near in meaning, or has many of the words, is not yet what the query wants.
     """
     question = searched.question
-    found = _of_words(searched, ad_rows, statistics)
+    share = _share_of_words(searched, ad_rows, statistics)
+    found = {"coverage": np.log(_FLOOR + share)}
     if (embedding := question.understood.embedding) is not None and Channel.DENSE in searched.found:
 
-        def cosines(part: Segment, rows: IntArray) -> np.ndarray:
+        def cosines(part: Segment, rows: IntArray) -> Float32Array:
             assert part.vectors is not None
             return part.vectors.scores_of(embedding, rows, question.settings.num_threads)
 
-        found["cosine"] = question.snapshot.gather(ad_rows, cosines).astype(np.float64)
+        found["cosine"] = np.log(_FLOOR + question.snapshot.gather(ad_rows, cosines).astype(np.float64).clip(min=0.0))
     if Channel.INTENTION in searched.found:
         scores = searched.found[Channel.INTENTION].scores_of(ad_rows)
-        found["intentions"] = np.log1p(scores.astype(np.float64))
+        found["intentions"] = share * np.log1p(scores.astype(np.float64))
     return found
 
 
-def _of_words(searched: Searched, ad_rows: IntArray, statistics: Statistics) -> dict[str, Float64Array]:
-    """Return the evidence of words: of the query as typed or as corrected, whichever an ad has more of."""
+def _share_of_words(searched: Searched, ad_rows: IntArray, statistics: Statistics) -> Float64Array:
+    """Return which share (C,) of a query's words, weighed by idf, ads have: as typed or corrected, whichever is more.
+
+    A word that no ad has counts as the rarest, so a query from elsewhere has low shares.
+    """
     text, snapshot = searched.question.text, searched.question.snapshot
     weight_of = dict(zip(text.terms, text.weights, strict=True))
-    coverage, missing = np.zeros(len(ad_rows)), np.full(len(ad_rows), np.inf)
+    share = np.zeros(len(ad_rows))
     for reading in text.readings:
-        terms = tuple(dict.fromkeys(reading))
-        if not terms:
-            continue
-        weights = statistics.idf(list(terms)) * np.array([weight_of.get(term, 1.0) for term in terms])
-        has = snapshot.gather(ad_rows, lambda part, rows, terms=terms: part.lexical.holds(terms, rows))
-        there, total = has @ weights, float(weights.sum())
-        coverage = np.maximum(coverage, there / max(total, 1e-9))
-        missing = np.minimum(missing, total - there)
-    return {"coverage": coverage, "missing": -np.log1p(np.where(np.isfinite(missing), missing, 0.0).clip(min=0.0))}
+        terms = list(dict.fromkeys(reading))
+        weights = statistics.idf(terms) * np.array([weight_of.get(term, 1.0) for term in terms])
+        has = snapshot.gather(ad_rows, partial(_holds, terms))
+        share = np.maximum(share, has @ weights / max(float(weights.sum()), 1e-9))
+    return share
+
+
+def _holds(terms: Sequence[str], part: Segment, ad_rows: IntArray) -> Mask:
+    return part.lexical.holds(terms, ad_rows)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from intently.errors import InputError
 
+_SLOT_S = 900  # days begin at a multiple of it: since 1972, all offsets of time zones are
+
 
 @lru_cache(maxsize=1024)
 def zone_named(time_zone: str) -> ZoneInfo:
@@ -27,7 +29,12 @@ def day_bounds(at_s: float, time_zone: str) -> tuple[int, int]:
 
 def local_date(at_s: float, time_zone: str) -> str:
     """Return the date, as "2026-03-29", that it is in a zone at the instant `at_s`."""
-    return datetime.fromtimestamp(at_s, zone_named(time_zone)).date().isoformat()
+    return _date_of(int(at_s // _SLOT_S), time_zone)
+
+
+@lru_cache(maxsize=65_536)
+def _date_of(slot: int, time_zone: str) -> str:
+    return datetime.fromtimestamp(slot * _SLOT_S, zone_named(time_zone)).date().isoformat()
 
 
 def local_hour(at_s: float, time_zone: str) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from intently.models.processor import has_int8_products
+from intently.models.processor import int8_levels
 from intently.models.weights import BackboneWeights
 
 _OPSET, _IR_VERSION = 20, 10
@@ -57,8 +57,7 @@ class Writer:
 
     def __init__(self, weights: BackboneWeights, int8: bool) -> None:
         self.graph, self._int8 = Graph(), int8
-        # Where neighbouring products are added in 16 bits, 255 · 64 · 2 fits and 255 · 127 · 2 does not.
-        self._weight_levels = 127 if has_int8_products() else 64
+        self._weight_levels = int8_levels()
         self._weights, config = weights.arrays, weights.config
         self._epsilon, self._num_heads = config.layer_norm_eps, config.num_attention_heads
         self._head_size = config.hidden_size // config.num_attention_heads

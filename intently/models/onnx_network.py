@@ -4,39 +4,49 @@ PyTorch is not needed. `tests/models/test_onnx_network.py` holds it to the PyTor
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 
 # ONNX Runtime reports its use to its makers unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-from onnx import ModelProto
 from onnxruntime import InferenceSession, SessionOptions
 
 from intently.arrays import Float32Array, IntArray, Mask
 from intently.models.array_output import ArrayOutput
 from intently.models.network import Past
-from intently.models.onnx_graph import build_graph
 from intently.models.weights import BackboneWeights
 
 UNSEEN = -1e9  # added to the score of a key that a position may not see; its weight underflows to 0
 
 
-def open_session(model: ModelProto, num_threads: int) -> InferenceSession:
-    """Return a session that runs the model on the CPU."""
+def open_session(model: bytes | Path, num_threads: int) -> InferenceSession:
+    """Return a session that runs the model, or that of a file, on the CPU."""
     options = SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 3  # errors only
     # NumPy has threads too, for what surrounds the layers: none should burn the cores that the other's need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def layers_of(weights: BackboneWeights, *, int8: bool) -> bytes:
+    """Return the layers as ONNX Runtime reads them; with int8 weights, for CPUs like this one."""
+    from intently.models.onnx_graph import build_graph  # with `onnx`, which a stored graph does without
+
+    content: bytes = build_graph(weights, int8=int8).SerializeToString()
+    return content
 
 
 class OnnxNetwork:
     """The `Network` of ONNX Runtime. Holds its own copy of the layers' weights; the others stay where they are."""
 
-    def __init__(self, weights: BackboneWeights, *, int8: bool, num_threads: int) -> None:
-        """One thread is best for answering queries one at a time, all cores for batches."""
-        self._session = open_session(build_graph(weights, int8=int8), num_threads)
+    def __init__(self, weights: BackboneWeights, *, int8: bool, num_threads: int, graph: Path | None = None) -> None:
+        """One thread is best for answering queries one at a time, all cores for batches.
+
+        `graph` is a file of what `layers_of` returns for these weights, made if not given.
+        """
+        self._session = open_session(graph or layers_of(weights, int8=int8), num_threads)
         config, arrays = weights.config, weights.arrays
         self._num_layers = config.num_hidden_layers
         heads = config.num_attention_heads

@@ -7,6 +7,14 @@ from pathlib import Path
 _CPUINFO = Path("/proc/cpuinfo")
 
 
+def int8_levels() -> int:
+    """Return the largest magnitude of an int8 weight on this CPU.
+
+    Where neighbouring products are added in 16 bits, 255 · 64 · 2 fits and 255 · 127 · 2 does not.
+    """
+    return 127 if has_int8_products() else 64
+
+
 @cache
 def has_int8_products() -> bool:
     """Return whether the CPU adds products of bytes in 32 bits; older x86 CPUs do so in 16, which can overflow.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from intently.arrays import Float64Array, IntArray
 from intently.errors import ArtifactError, SettingsError
-from intently.files import write_text
+from intently.files import atomic_write, write_text
 from intently.intentions.decode import ConstrainedDecoder, States
 from intently.intentions.trie import Trie
 from intently.models.files import read_prefixes
@@ -73,13 +73,17 @@ class Student:
         tokenizer: StudentTokenizer,
         runtime: Runtime = Runtime.TORCH,
         num_threads: int = 1,
+        int8_layers: Path | None = None,
     ) -> None:
-        """Weights alone become a backbone when PyTorch is to run them. `num_threads` are ONNX Runtime's."""
+        """Weights alone become a backbone when PyTorch is to run them. `num_threads` are ONNX Runtime's.
+
+        `int8_layers` is a file that `save_int8_layers` wrote on a CPU with the same `int8_levels`.
+        """
         if backbone.config.vocab_size != tokenizer.vocab_size:
             raise ArtifactError(
                 f"the backbone knows {backbone.config.vocab_size} tokens, the tokenizer {tokenizer.vocab_size}"
             )
-        self._held, self._num_threads = backbone, num_threads
+        self._held, self._num_threads, self._int8_layers = backbone, num_threads, int8_layers
         if not isinstance(backbone, BackboneWeights):
             backbone.eval()
         self.tokenizer, self.runtime = tokenizer, runtime
@@ -112,7 +116,9 @@ class Student:
             return TorchNetwork(self.backbone)
         from intently.models.onnx_network import OnnxNetwork
 
-        return OnnxNetwork(self.weights, int8=self.runtime is Runtime.ONNX_INT8, num_threads=self._num_threads)
+        int8 = self.runtime is Runtime.ONNX_INT8
+        graph = self._int8_layers if int8 else None
+        return OnnxNetwork(self.weights, int8=int8, num_threads=self._num_threads, graph=graph)
 
     @property
     def weights(self) -> BackboneWeights:
@@ -129,7 +135,7 @@ class Student:
             raise SettingsError(f"runtime '{runtime}' is for CPUs and the student is on {self.device}; use 'torch'")
         if runtime is Runtime.TORCH:
             self.backbone  # noqa: B018  # opened here, so that both share it
-        student = Student(self._held, self.tokenizer, runtime, num_threads)
+        student = Student(self._held, self.tokenizer, runtime, num_threads, self._int8_layers)
         student._network  # noqa: B018  # made now, and not while a query waits
         return student
 
@@ -214,14 +220,21 @@ class Student:
         write_text(directory / "tokenizer.json", self.tokenizer.definition)
         self.weights.save(directory / "model.safetensors")
 
+    def save_int8_layers(self, path: Path) -> None:
+        """Write the layers as ONNX Runtime runs them with int8 weights, so that loading need not make them again."""
+        from intently.models.onnx_network import layers_of
+
+        with atomic_write(path) as file:
+            file.write(layers_of(self.weights, int8=True))
+
     @classmethod
-    def load(cls, directory: Path) -> "Student":
-        """Load what `save` wrote; raise `ArtifactError` naming the file that does not fit."""
+    def load(cls, directory: Path, int8_layers: Path | None = None) -> "Student":
+        """Load what `save` and `save_int8_layers` wrote; raise `ArtifactError` naming the file that does not fit."""
         config = BackboneConfig.read(directory / "config.json")
         weights = BackboneWeights.load(config, directory / "model.safetensors")
         tokenizer = StudentTokenizer.load(directory / "tokenizer.json", read_prefixes(directory))
         try:
-            return cls(weights, tokenizer)
+            return cls(weights, tokenizer, int8_layers=int8_layers)
         except ArtifactError as error:
             raise ArtifactError(f"{directory}: {error}") from error
 

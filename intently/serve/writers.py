@@ -141,6 +141,8 @@ class Writers:
         return Applied(seq, ad is not None)
 
     def _put_list(self, change: PutList, if_match: str | None) -> Applied:
+        if found := _fault(change):
+            raise of_input_error(found)
         snapshot = self.current.engine.snapshot
         before = snapshot.lists.values.get(change.name)
         if if_match is not None and (before is None or if_match not in ("*", etag_of(before))):
@@ -152,8 +154,6 @@ class Writers:
             return Applied(snapshot.seq, False)
         try:
             seq = self.current.apply([change])
-        except InputError as error:
-            raise of_input_error(error) from None
         except LogError as error:
             raise of_log_error(error) from None
         self.metrics.changes.labels("list").inc()
@@ -238,8 +238,8 @@ class Writers:
         return self.current.engine.snapshot.seq
 
 
-def _fault(change: Change) -> InputError | None:
-    """Return what is wrong with the values of a change, whatever ads there are."""
+def _fault(change: Change | PutList) -> InputError | None:
+    """Return what is wrong with the values of a change, whatever ads and lists there are."""
     try:
         fold([change])
     except InputError as error:

@@ -16,6 +16,7 @@ from test_cli import write_checkpoint
 from intently.build.pipeline import BuildReport, build_engine
 from intently.build.settings import BridgeSettings, BuildSettings
 from intently.build.training.bridge import BridgeTrainingSettings
+from intently.build.training.calibration import CalibrationSettings
 from intently.build.training.student import TrainingSettings
 from intently.engine.settings import RetrievalSettings
 from intently.index.posting_weights import PostingSettings
@@ -66,6 +67,7 @@ def chosen(world: World) -> BuildSettings:
             encoder=EncoderSettings(num_heads=4, token_dimension=10).with_all_parts(),
         ),
         fusion=FUSION,
+        calibration=CalibrationSettings(enabled=False),
         retrieval=RetrievalSettings(runtime=Runtime.TORCH, feedback_weight=0.0),
     )
 

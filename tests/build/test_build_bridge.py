@@ -12,9 +12,11 @@ from intently.build import encoder as building_encoder
 from intently.build import intentions as building_intentions
 from intently.build import pipeline
 from intently.build.settings import BuildSettings
+from intently.build.training.calibration import CalibrationSettings
 from intently.engine.engine import Engine
 from intently.engine.layout import ENCODER, FUSION_FILE, TOKENS
 from intently.engine.learned_fusion import LearnedFusion
+from intently.engine.relevance import sets_of_evidence
 from intently.errors import InputError
 from intently.generation import MANIFEST
 from intently.index.postings import Postings
@@ -373,3 +375,22 @@ def test_an_encoder_is_trained_without_clicks(world, chosen, tmp_path):
     assert engine.encoder is not None
     assert engine.fusion is None
     assert len(engine.retrieve("家用 水壶", NUM_ADS, channel=Channel.DENSE).ads) == NUM_ADS
+
+
+def test_an_engine_with_models_tells_relevance(build, chosen, copied):
+    """From the queries that are held out; settings of retrieval that answers depend on are learned with again."""
+    calibrated = replace(chosen, calibration=CalibrationSettings(min_queries=10, max_queries=20))
+    stages = Stages()
+    report = build(copied, calibrated, stages)
+    assert "Calibrating relevance" in stages.seen and not stages.trained
+    assert report.facts["relevance_queries"] >= 10
+    engine = Engine.load(copied)
+    assert engine.calibrator.learned_from == "clicked queries"
+    assert set(engine.calibrator.models) == set(sets_of_evidence(engine.channels))
+    ranking = engine.retrieve("红色 drill", 99)
+    assert all(0 < ad.relevance < 1 for ad in ranking)
+    least = sorted(ad.relevance for ad in ranking)[len(ranking) // 2]
+    kept = [ad.ad_id for ad in ranking if ad.relevance >= least]
+    assert [ad.ad_id for ad in engine.retrieve("红色 drill", 99, min_relevance=least)] == kept
+    build(copied, changed(calibrated, "retrieval", intention_power=0.9), again := Stages())
+    assert "Calibrating relevance" in again.seen

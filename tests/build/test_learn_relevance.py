@@ -43,7 +43,7 @@ class FakeEngine:
         self.asked.append((tuple(queries), depth))
         for query, more in zip(queries, others, strict=True):
             rows = np.concatenate((np.random.default_rng(list(query.encode())).permutation(100)[:depth], more))
-            yield rows, {"coverage": rows / 100, "missing": np.zeros(len(rows))}
+            yield rows, {"coverage": rows / 100}
 
 
 def asked(number: int) -> Asked:
@@ -60,14 +60,9 @@ def test_the_probability_is_the_share_of_relevant_ads():
     (model,) = learned.calibrator.models.values()
     assert tuple(model.weights) == WORDS
     for row in (10, 50, 90):
-        assert model.of({"coverage": row / 100, "missing": 0.0}) == pytest.approx(row / 150, abs=0.06)
+        assert model.of({"coverage": row / 100}) == pytest.approx(row / 150, abs=0.06)
     keeping = learned.calibrator.keeping
-    assert (
-        keeping[0.99]
-        < keeping[0.95]
-        < keeping[0.9]
-        == pytest.approx(model.of({"coverage": 0.32, "missing": 0}), abs=0.03)
-    )
+    assert keeping[0.99] < keeping[0.95] < keeping[0.9] == pytest.approx(model.of({"coverage": 0.32}), abs=0.03)
     assert learned.facts["relevance_keeping_95_percent"] == keeping[0.95]
 
 

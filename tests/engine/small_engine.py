@@ -1,6 +1,7 @@
 """An engine over a dozen ads, English and Chinese, with a student of random weights."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -50,16 +51,39 @@ QUERIES = [
 ]
 SAY_NOTHING = ["?!", "，。", "\u200b", "\0", "🦊🎉", "\u00ad", "™ ®"]
 CHANNELS = (Channel.INTENTION, Channel.DENSE, Channel.LEXICAL)
-WEIGHTS = {"coverage": 4.0, "missing": 0.5, "cosine": 1.0, "intentions": 0.4}
+WEIGHTS = {"coverage": 2.0, "cosine": 1.0, "intentions": 0.8}
 CALIBRATOR = Calibrator(
-    {names: Logistic({name: WEIGHTS[name] for name in names}, -2.0) for names in sets_of_evidence(CHANNELS)},
+    {names: Logistic({name: WEIGHTS[name] for name in names}, 1.0) for names in sets_of_evidence(CHANNELS)},
     "judgements of people",
     {0.95: 0.2, 0.9: 0.3},
 )
 SETTINGS = RetrievalSettings(decode=DecodeSettings(num_beams=5), feedback_weight=0.0)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an engine is made of beside the student: nothing changes it, so that engines of one student share it."""
+
+    catalog: Catalog
+    intentions: IntentionIndex
+    embeddings: np.ndarray
+    lexical: LexicalIndex
+
+
+_PARTS: dict[tuple[bytes, str], Parts] = {}  # by the student's weights and tokenizer
+
+
 def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
+    weights = b"".join(weights.numpy().tobytes() for weights in student.backbone.state_dict().values())
+    key = sha256(weights).digest(), student.tokenizer.definition
+    if key not in _PARTS:
+        _PARTS[key] = _parts(student)
+    parts = _PARTS[key]
+    vectors = VectorIndex(parts.embeddings.copy())
+    return Engine(parts.catalog, student, parts.intentions, vectors, parts.lexical, settings)
+
+
+def _parts(student) -> Parts:
     catalog = Catalog.from_ads(ADS)
     trie = Trie.build(student.tokenizer.encode_bare(TEXTS))
     pairs, log_probs, embeddings = [], [], np.empty((len(ADS), student.dimension), dtype=np.float32)
@@ -76,7 +100,7 @@ def make_engine(student, settings: RetrievalSettings = SETTINGS) -> Engine:
     postings, statistics = build_postings(ad_intentions, len(ADS), len(TEXTS), PostingSettings())
     lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())
     intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics, near_intentions(vectors))
-    return Engine(catalog, student, intentions, VectorIndex(embeddings), lexical, settings)
+    return Parts(catalog, intentions, embeddings, lexical)
 
 
 def ids(ranking) -> list[str]:
@@ -97,9 +121,8 @@ def save(engine: Engine, root, *, parts: dict | None = None, cache=None, seq: in
     ads = digest_of_ids(engine.catalog.strings("ad_id"))
     about = About(engine.catalog.num_ads, ads, TEXT_RULES_VERSION, {}, told, {}, seq=seq)
     with build_lock(root), Draft(root, about) as draft:
-        write_engine(
-            draft, engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical, **(parts or {})
-        )
+        given = (engine.catalog, engine.student, engine.intentions, engine.vectors, engine.lexical)
+        write_engine(draft, *given, runtime=engine.settings.runtime, **(parts or {}))
         if cache:
             draft.copy(CACHE_FILE, cache)
         draft.publish()

@@ -58,13 +58,13 @@ def by_hand(engine: Engine, query: str, ad_id: str) -> dict[str, float]:
     readings = []
     for reading in text.readings:
         mass = {term: statistics.idf([term])[0] * weight.get(term, 1.0) for term in reading}
-        there = sum(value for term, value in mass.items() if term in own)
-        readings.append((there / sum(mass.values()), -np.log1p(sum(mass.values()) - there)))
-    found = {"coverage": max(share for share, _ in readings), "missing": max(missing for _, missing in readings)}
+        readings.append(sum(value for term, value in mass.items() if term in own) / sum(mass.values()))
+    share = max(readings)
     row = engine._row(engine.snapshot, ad_id)
-    found["cosine"] = float(engine.vectors.embeddings[row] @ engine.embed_queries([query])[0])
+    cosine = float(engine.vectors.embeddings[row] @ engine.embed_queries([query])[0])
     score = {ad.ad_id: ad.score for ad in engine.retrieve(query, 99, channel=Channel.INTENTION)}.get(ad_id, 0.0)
-    return found | {"intentions": float(np.log1p(score))}
+    found = {"coverage": np.log(0.1 + share), "cosine": np.log(0.1 + max(cosine, 0.0))}
+    return found | {"intentions": share * np.log1p(score)}
 
 
 @pytest.mark.parametrize("query", ASKED)
@@ -73,7 +73,7 @@ def test_relevance_is_what_the_ad_and_the_query_say(engine, query):
     assert len(ranking) > 5
     for ad_id, relevance in told(ranking).items():
         wanted = by_hand(engine, query, ad_id)
-        expected = 1 / (1 + np.exp(2.0 - sum(WEIGHTS[name] * value for name, value in wanted.items())))
+        expected = 1 / (1 + np.exp(-1.0 - sum(WEIGHTS[name] * value for name, value in wanted.items())))
         assert relevance == pytest.approx(expected, abs=1e-5)
 
 
@@ -98,13 +98,13 @@ def test_relevance_depends_on_nothing_else(engine, shallow, query):
 @pytest.mark.parametrize("channel", [*Channel])
 def test_every_channel_tells_relevance(engine, channel):
     """From what it has: one channel alone has less evidence, and a deadline may leave only words."""
-    wanted = {Channel.FUSED: set(WEIGHTS), Channel.DENSE: {"coverage", "missing", "cosine"}}.get(
-        channel, {"coverage", "missing", "intentions"} if channel is Channel.INTENTION else {"coverage", "missing"}
+    wanted = {Channel.FUSED: set(WEIGHTS), Channel.DENSE: {"coverage", "cosine"}}.get(
+        channel, {"coverage", "intentions"} if channel is Channel.INTENTION else {"coverage"}
     )
     for query in QUERIES:
         for ad in engine.retrieve(query, 5, channel=channel):
             found = {name: value for name, value in by_hand(engine, query, ad.ad_id).items() if name in wanted}
-            expected = 1 / (1 + np.exp(2.0 - sum(WEIGHTS[name] * value for name, value in found.items())))
+            expected = 1 / (1 + np.exp(-1.0 - sum(WEIGHTS[name] * value for name, value in found.items())))
             assert ad.relevance == pytest.approx(expected, abs=1e-5)
     hurried = engine.answer(Request("red robot vacuum", deadline_ms=0.001))
     assert told(hurried) == told(engine.retrieve("red robot vacuum", channel=Channel.LEXICAL))

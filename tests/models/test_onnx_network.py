@@ -9,7 +9,7 @@ import torch
 from intently.errors import SettingsError
 from intently.intentions.decode import DecodeSettings, ScoreMode
 from intently.intentions.trie import Trie
-from intently.models import onnx_graph
+from intently.models import processor
 from intently.models.backbone import Backbone
 from intently.models.onnx_network import OnnxNetwork
 from intently.models.student import Runtime, Student
@@ -97,7 +97,7 @@ def test_the_output_layer_is_the_reference(backbone):
 
 @pytest.mark.parametrize("has_products", [True, False])
 def test_int8_is_near_and_does_not_depend_on_the_batch(backbone, has_products, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "has_int8_products", lambda: has_products)
+    monkeypatch.setattr(processor, "has_int8_products", lambda: has_products)
     network = OnnxNetwork(backbone.weights(), int8=True, num_threads=1)
     _, hidden, past, visible = inputs(backbone, 4, 6, 3, seed=0)
     hidden[1] *= 100  # one text's large numbers must not cost the others their resolution

@@ -87,7 +87,9 @@ def test_wrong_lists_change_nothing(served, body, code, field):
 
 @pytest.mark.parametrize("name", ["%20", "x" * 257, "%00"])
 def test_wrong_names(served, name):
-    assert_problem(put(served, name, "free"), 400, "invalid_value", "name")
+    for more in ({}, {"headers": {"If-Match": "*"}}):
+        assert_problem(put(served, name, "free", **more), 400, "invalid_value", "name")
+        assert_problem(served.ask("DELETE", f"/v1/lists/{name}", **more), 400, "invalid_value", "name")
     assert_problem(served.get(f"/v1/lists/{name}"), 404, "unknown_list", "name")
 
 

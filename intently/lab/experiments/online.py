@@ -29,6 +29,7 @@ from intently.lab.experiments.online_report import Online, sections
 from intently.lab.experiments.online_traffic import Offer, TrafficOutcome, TrafficSettings, run_traffic
 from intently.lab.experiments.publish import publish
 from intently.lab.experiments.rare_systems import answer, bm25
+from intently.lab.experiments.report import Section
 from intently.lab.experiments.runner import Answers, fingerprint_of
 from intently.lab.experiments.runner import Experiment as Steps
 from intently.market.experiments import Experiment
@@ -61,12 +62,18 @@ class OnlineSettings:
 
 
 def run_online(
-    files: Files, out: Path, settings: OnlineSettings, *, progress: Progress, results: Path | None = None
+    files: Files,
+    out: Path,
+    settings: OnlineSettings,
+    *,
+    progress: Progress,
+    results: Path | None = None,
+    tell: Callable[[Sequence[Section]], None] = lambda _: None,
 ) -> Path:
     """Run what is missing of the experiment in `out`, and return the path of its HTML report.
 
-    Beside it lies the same as Markdown. `results` is a Markdown file with `<!-- online -->` and `<!-- /online -->`
-    marks, between which the tables go.
+    `results` is a Markdown file with `<!-- online -->` and `<!-- /online -->` marks, between which the tables go.
+    `tell` gets the chapters.
     """
     queries = read_queries(files.queries)
     inputs = {name: path for name, path in vars(files).items() if path is not None}
@@ -104,20 +111,35 @@ def _built(steps: Steps, files: Files, name: str, settings: BuildSettings, progr
     return directory
 
 
-# In the order of the report. An engine without an encoder has no "BRIDGE", one that cannot decode no value-aware beams.
-ARMS = (CONTROL, "BM25", "dense", "BRIDGE", "RARE", "without intentions", "fused", "fused, value-aware")
+# In the order of the report. An engine without an encoder has no "BRIDGE", one that cannot decode no value-aware beams;
+# one without a learned fusion fuses by reciprocal ranks anyway.
+ARMS = (
+    CONTROL,
+    "BM25",
+    "dense",
+    "BRIDGE",
+    "RARE",
+    "without intentions",
+    "fused, not learned",
+    "fused",
+    "fused, value-aware",
+)
 
 
 def systems_of(engine: Engine, queries: Sequence[str], progress: Progress) -> dict[str, Callable[[], Answers]]:
     """Return what answers the queries for each arm that an engine has the parts for, by name."""
     ask = partial(answer, queries=queries, progress=progress)
     unaware = engine.varied(replace(engine.settings, intention_weight=0.0), learned=False)
-    systems = {
+    systems: dict[str, Callable[[], Answers]] = {
         CONTROL: partial(ask, engine, channel=Channel.KEYWORD),
         "RARE": partial(ask, engine, channel=Channel.INTENTION),
         "without intentions": partial(ask, unaware, channel=Channel.FUSED),
         "fused": partial(ask, engine, channel=Channel.FUSED),
     }
+    if engine.fusion:
+        systems["fused, not learned"] = partial(
+            ask, engine.varied(engine.settings, learned=False), channel=Channel.FUSED
+        )
     if Channel.DENSE in engine.channels:
         systems["BRIDGE" if engine.encoder else "dense"] = partial(ask, engine, channel=Channel.DENSE)
     near = engine.intentions.near

@@ -7,7 +7,7 @@ A line of the log is an answer, as `AnswerRecord.to_dict` writes it, or an event
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from intently.lab.experiments.online import systems_of
 from intently.lab.experiments.online_log_report import Estimated, LogFacts, sections
 from intently.lab.experiments.publish import publish
 from intently.lab.experiments.rare_systems import bm25
+from intently.lab.experiments.report import Section
 from intently.lab.experiments.runner import Answers, Experiment, fingerprint_of
 from intently.market.clicks import Sessions, fit_position_based
 from intently.market.estimates import (
@@ -156,7 +157,7 @@ def examination_of(log: Log) -> tuple[Float64Array, tuple[str, ...]]:
         for at, item in enumerate(page):
             positions[item].add(at)
     varied = np.array([len(each) > 1 for each in positions])[items].mean()
-    told = ()
+    told: tuple[str, ...] = ()
     if varied < _FEW:
         told = (
             f"{varied:.1%} of the impressions are of ads that were shown at several positions for their query: how "
@@ -219,7 +220,7 @@ def _predictions(
     The model is the mean reward of an ad at the first position, shrunk to that of all. Each half of the answers is
     predicted by a model of the other half, because a model must not have learned from what it is used on.
     """
-    rows = np.flatnonzero(first)
+    rows = np.flatnonzero(first).tolist()
     shown = [log.ads[row][0] for row in rows]
     wished = [targets[row][0] if targets[row] else "" for row in rows]
     number = {ad_id: at for at, ad_id in enumerate(dict.fromkeys((*shown, *wished)))}
@@ -246,11 +247,13 @@ def run_online_log(
     examination: Sequence[float] = (),
     progress: Progress,
     results: Path | None = None,
+    tell: Callable[[Sequence[Section]], None] = lambda _: None,
 ) -> Path:
     """Estimate what each system of an engine would have earned on a log, and return the path of the HTML report.
 
     `examination` says how probably each position is looked at; without, the clicks tell. Answers of systems are steps
-    of a resumable experiment in `out`. Raises `InputError` for a log that cannot be read, and for too few positions.
+    of a resumable experiment in `out`. `tell` gets the chapters of the report. Raises `InputError` for a log that
+    cannot be read, and for too few positions.
     """
     log = read_log(log_file)
     num = log.propensities.shape[1]
@@ -281,6 +284,7 @@ def run_online_log(
     )
     logged = {reward: log.rewards[reward] for reward in REWARDS if log.rewards[reward].any()}
     chapters = sections(facts, Estimated(found, logged))
+    tell(chapters)
     header = {"answers": facts.num_answers, "queries": facts.num_queries, "engine": engine.generation}
     title = "What other systems would have earned"
     return publish(out / "online-log.html", title, chapters, header, results, "online-log")

@@ -121,7 +121,7 @@ class _Arm:
         rows = np.asarray(offer.rankings[self.name][query][: settings.depth], np.int64)
         grades = np.array([offer.grades[query].get(row, 0) for row in rows.tolist()], np.int64)
         # The ranking model errs in the same way about the same ad and query, whoever found the ad.
-        noise = np.array([_noise(seed, query, row) for row in rows.tolist()], np.float64)
+        noise = np.random.default_rng([seed, 5, query]).standard_normal(len(offer.bids))[rows]
         quality = ATTRACTION[grades] * np.exp(NOISE * noise)
         kept = (offer.bids[rows] >= settings.reserve) & (quality >= settings.least_click_rate)
         rows, quality, grades = rows[kept], quality[kept], grades[kept]
@@ -203,7 +203,3 @@ def _visit(arm: _Arm, behavior: Shoppers, visit: int, query: int, now_s: float) 
         consumption += micros / MICROS
     counts = (did.clicked.sum(), did.shallow.sum(), did.deep.sum())
     return np.array([1.0, len(won), *counts, consumption, did.value.sum()], np.float64)
-
-
-def _noise(seed: int, query: int, row: int) -> float:
-    return float(np.random.default_rng([seed, 5, query, row]).standard_normal())

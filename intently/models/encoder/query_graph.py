@@ -21,7 +21,7 @@ class QueryRunner:
     """Embeds queries on the CPU, and ads without an augmentation, which are read alike. Holds a copy of the weights."""
 
     def __init__(self, encoder: StoredEncoder, *, int8: bool, num_threads: int) -> None:
-        self._session = open_session(build_query_graph(encoder, int8=int8), num_threads)
+        self._session = open_session(build_query_graph(encoder, int8=int8).SerializeToString(), num_threads)
 
     def __call__(
         self, token_ids: NDArray[np.int64], lengths: NDArray[np.int64]

@@ -28,9 +28,11 @@ from intently.lab.experiments.online import (
 from intently.lab.experiments.online_report import Online, false_alarms, sections, sentence, verdicts
 from intently.lab.experiments.online_traffic import START_S, Offer, TrafficSettings, _Arm
 from intently.lab.experiments.report_markdown import markdown
+from intently.lab.experiments.report_terminal import show
 from intently.lab.experiments.runner import Answers
 from intently.lab.world.shoppers import ShopperSettings
 from intently.market import MICROS, AuctionRules, Bidders, run_auction
+from intently.terminal import SafeConsole
 from intently.types import Ad
 
 NUM_QUERIES, NUM_ADS = 30, 120
@@ -152,6 +154,13 @@ def test_the_report_is_the_same_byte_for_byte(online):
     again = Online(outcome, experiment, TRAFFIC, segments(CATALOG, QRELS, IDS, outcome), TAIL)
     assert markdown(sections(again)) == told
     for word in ("keywords again", "RARE", "sample ratio p", "by frequency", "by vertical", "Shoes", "鞋", "+24.77%"):
+        assert word in told
+
+
+def test_the_terminal_shows_what_the_page_says(online, capsys):
+    show(SafeConsole(), sections(online)[:2])
+    told = capsys.readouterr().out
+    for word in ("What each arm earned", "RARE against keywords", "keywords again", "A thousand visits"):
         assert word in told
 
 

@@ -127,6 +127,14 @@ def test_events_count_once_and_only_where_they_belong(tmp_path):
     assert estimates(log, {"garden hose": ["reel"]}, LOOKS, "clicks") == ()  # the log tells nothing about it
 
 
+def test_the_lines_of_the_page_are_read(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "online.md").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in page.split("```json\n")[1].split("```")[0].splitlines()]
+    log = read_log(write(tmp_path / "log.jsonl", [*lines, record(2, [("hose", 1.0)])]))
+    assert (log.num_events, log.num_orphans) == (2, 0)
+    assert (log.rewards["consumption"].sum(), log.rewards["GMV"].sum()) == (0.42, 39.9)
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -166,6 +174,7 @@ def test_the_command_writes_its_report(tmp_path):
     for _ in range(2):
         result = CliRunner().invoke(app, given)
         assert result.exit_code == 0, result.output
+        assert "300 answers to 1 queries" in result.output
     text = (tmp_path / "out" / "online-log.html").read_text(encoding="utf-8")
     for said in ("300 answers to 1 queries", "doubly robust", "position-based IPS", "fused", "keywords", "Consumption"):
         assert said in text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intently.errors import SettingsError
-from intently.models import onnx_graph
+from intently.models import processor
 from intently.models.encoder.query_graph import QueryRunner
 from intently.models.student import Runtime
 
@@ -37,7 +37,7 @@ def test_tokens_are_those_of_the_reference(make_embedder, layer_fusion, token_di
 @pytest.mark.parametrize("layer_fusion", [True, False])
 @pytest.mark.parametrize("has_products", [True, False])
 def test_tokens_of_int8_are_near(make_embedder, layer_fusion, has_products, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "has_int8_products", lambda: has_products)
+    monkeypatch.setattr(processor, "has_int8_products", lambda: has_products)
     embedder = make_embedder(layer_fusion=layer_fusion, token_dimension=8)
     expected, quick = embedder.read_queries(QUERIES).tokens, embedder.use(Runtime.ONNX_INT8)
     found = quick.read_queries(QUERIES).tokens
@@ -75,7 +75,7 @@ def test_float32_is_the_reference(make_embedder, layer_fusion):
 @pytest.mark.parametrize("layer_fusion", [True, False])
 @pytest.mark.parametrize("has_products", [True, False])
 def test_int8_is_near_and_does_not_depend_on_the_batch(make_embedder, layer_fusion, has_products, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "has_int8_products", lambda: has_products)
+    monkeypatch.setattr(processor, "has_int8_products", lambda: has_products)
     embedder = make_embedder(layer_fusion=layer_fusion)
     expected = embedder.embed_queries(QUERIES)
     found = embedder.use(Runtime.ONNX_INT8).embed_queries(QUERIES)
