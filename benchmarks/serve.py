@@ -55,6 +55,7 @@ class Load:
     live_ms: list[float] = field(default_factory=list)
     patch_ms: list[float] = field(default_factory=list)
     num_failed: int = 0
+    failures: set[str] = field(default_factory=set)
 
     def told(self) -> dict[str, Any]:
         """Return the figures."""
@@ -66,6 +67,7 @@ class Load:
             "degraded": len(self.degraded_ms),
             "refused": len(self.refused_ms),
             "failed": self.num_failed,
+            "failures": sorted(self.failures)[:5],
             "answered_ms": percentiles(self.good_ms + self.degraded_ms),
             "refused_ms": percentiles(self.refused_ms),
             "livez_ms": percentiles(self.live_ms),
@@ -93,6 +95,8 @@ class Connections:
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Send one request and return status and body."""
+        while self._free and self._free[-1][0].at_eof():  # the service ends connections that are idle for long
+            self._free.pop()
         reader, writer = (
             self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 22)
         )
@@ -114,14 +118,16 @@ async def offer(port: int, queries: list[str], ad_ids: list[str], rate: float, s
         body = json.dumps({"query": rng.choice(queries)}).encode()
         try:
             status, content = await connections.ask("POST", "/v1/retrieve", body)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError) as error:
             load.num_failed += 1
+            load.failures.add(repr(error))
             return
         spent = (time.perf_counter() - due) * 1000
         if status == 503:
             load.refused_ms.append(spent)
         elif status != 200:
             load.num_failed += 1
+            load.failures.add(f"{status} {content[:500].decode(errors='replace')}")
         elif b'"degraded":[]' in content:
             load.good_ms.append(spent)
         else:

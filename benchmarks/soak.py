@@ -4,10 +4,10 @@
 
 Prints one JSON object. `intently serve` runs in a process of its own, on a copy of ENGINE. Queries come at random
 moments, by default at half the rate at which one thread answers them without HTTP. Beside them come patches of bids,
-and as many new ads and deletes, so that segments come and are merged. Every five seconds the service's own memory (RSS
+and a fifth as many ads of new text, which a model reads, and deletes. Every five seconds the service's own memory (RSS
 that is not mapped from files), descriptors and threads are read. Exits with 1 unless memory grows by at most 5% from
 the second quarter of the time to the last, descriptors and threads do not grow, the event loop's lag has a p99 of at
-most 5 ms, and no request fails.
+most 5 ms more than an idle process has at the same time, and no request fails.
 """
 
 import argparse
@@ -29,6 +29,14 @@ from typing import Any
 
 from serve import Connections, Load, ads_of, direct_ms, drain_logs, offer, percentiles, port_of
 
+# How late an idle process wakes on this machine: what of the lag is not the service's.
+_IDLE = """
+import sys, time
+lags, end = [], time.perf_counter() + float(sys.argv[1])
+while time.perf_counter() < end:
+    before = time.perf_counter(); time.sleep(0.1); lags.append(time.perf_counter() - before - 0.1)
+print(1000 * sorted(lags)[int(0.99 * len(lags))])
+"""
 _EVERY_S = 5.0
 _KEPT = 200  # ads beside the engine's own
 _MAX_GROWTH, _MAX_LAG_MS = 1.05, 5.0
@@ -40,7 +48,7 @@ def main() -> None:
     parser.add_argument("engine", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, help="queries a second; by default half of what one thread answers")
-    parser.add_argument("--changes-per-second", type=float, default=10.0, help="patches; and as many puts and deletes")
+    parser.add_argument("--changes-per-second", type=float, default=10.0, help="patches; a fifth as many puts")
     parser.add_argument("--cache", help="URL of a Valkey or Redis server for --cache of the service")
     given = parser.parse_args()
     ad_ids, titles = ads_of(given.engine)
@@ -75,10 +83,12 @@ async def soak(
     seconds, samples = given.minutes * 60, []
     lag_before = await lag_buckets(port)
     watching = asyncio.create_task(watch(pid, samples))
-    changing = asyncio.create_task(change(port, queries, given.changes_per_second, seconds))
+    changing = asyncio.create_task(change(port, queries, given.changes_per_second / 5, seconds))
+    idle = subprocess.Popen([sys.executable, "-c", _IDLE, str(seconds)], stdout=subprocess.PIPE, text=True)
     load: Load = await offer(port, queries, ad_ids, rate, seconds, given.changes_per_second)
     num_failed_changes, change_ms = await changing
     watching.cancel()
+    idle_ms = float(idle.communicate()[0])
     lag_after = await lag_buckets(port)
     lag_ms = 1000 * quantile(0.99, {edge: count - lag_before.get(edge, 0) for edge, count in lag_after.items()})
     early, late = samples[len(samples) // 4 : len(samples) // 2], samples[3 * len(samples) // 4 :]
@@ -100,7 +110,8 @@ async def soak(
         "memory_growth": round(growth, 3),
         "descriptors_and_threads_steady": steady,
         "event_loop_lag_p99_ms": round(lag_ms, 2),
-        "holds": growth <= _MAX_GROWTH and steady and lag_ms <= _MAX_LAG_MS and is_well,
+        "idle_process_lag_p99_ms": round(idle_ms, 2),
+        "holds": growth <= _MAX_GROWTH and steady and lag_ms <= _MAX_LAG_MS + idle_ms and is_well,
     }
 
 

@@ -182,7 +182,16 @@ def _metrics(found: "Replay") -> Part:
 
 
 def _group_part(title: str, kind: str, groups: "Sequence[Group]", *, is_judged: bool) -> Part:
-    columns = [kind, "queries", "requests", "same answer", "shared ads", "no ad before", "after"]
+    columns = [
+        kind,
+        "queries",
+        "requests",
+        "same",
+        "shared",
+        "none",
+        "then",
+        *(["judged", "gain"] if is_judged else []),
+    ]
     rows = [
         [
             each.name,
@@ -200,9 +209,10 @@ def _group_part(title: str, kind: str, groups: "Sequence[Group]", *, is_judged: 
         ]
         for each in groups[:_MOST_GROUPS]
     ]
-    left_out = len(groups) - _MOST_GROUPS
-    lines = [f"the {_MOST_GROUPS} largest; {left_out:,} more"] if left_out > 0 else []
-    return Part(title, lines, columns=[*columns, *(["judged", "mean gain"] if is_judged else [])], rows=rows)
+    lines = ["same: requests with the same answer; shared: of the ads; none: requests without any ad, before and after"]
+    if (left_out := len(groups) - _MOST_GROUPS) > 0:
+        lines.append(f"the {_MOST_GROUPS} largest; {left_out:,} more")
+    return Part(title, lines, columns=columns, rows=rows)
 
 
 def _reach_part(title: str, kind: str, reached: "Sequence[Reach]") -> Part:

@@ -59,20 +59,23 @@ def replay(
         answered = _valued(answered, judgements, report, metric)
     worst, best = _chosen(answered, is_judged=report is not None)
     grades = _grades_of(judgements)
-    cases = [[_case(each, sides, k, user, grades.get(each.query, {})) for each in chosen] for chosen in (worst, best)]
-    reach = [_reach(answered, sides, of) for of in (_advertiser, _category)]
+    worst_cases, best_cases = (
+        tuple(_case(each, sides, k, user, grades.get(each.query, {})) for each in chosen) for chosen in (worst, best)
+    )
     return Replay(
-        before.name,
-        after.name,
-        _changed(before, after),
-        k,
-        _group("all", answered),
-        _groups(answered, sides),
-        *reach,
-        *map(tuple, cases),
-        metric if report else "rank-biased overlap",
-        report,
-        num_unknown,
+        before=before.name,
+        after=after.name,
+        changed=_changed(before, after),
+        k=k,
+        total=_group("all", answered),
+        groups=_groups(answered, sides),
+        advertisers=_reach(answered, sides, _advertiser),
+        categories=_reach(answered, sides, _category),
+        worst=worst_cases,
+        best=best_cases,
+        metric=metric if report else "rank-biased overlap",
+        judged=report,
+        num_unknown=num_unknown,
     )
 
 
@@ -120,9 +123,13 @@ def _judged(
         for query_id, text, is_known in zip(judgements.query_ids, texts, known, strict=True)
         if is_known
     ]
+    answers = {
+        "before": [(query_id, each.before) for query_id, each in pairs],
+        "after": [(query_id, each.after) for query_id, each in pairs],
+    }
     runs = {
-        name: Run.build((query_id, ads(each), [-rank for rank in range(len(ads(each)))]) for query_id, each in pairs)
-        for name, ads in (("before", lambda each: each.before), ("after", lambda each: each.after))
+        name: Run.build((query_id, ads, [-rank for rank in range(len(ads))]) for query_id, ads in each)
+        for name, each in answers.items()
     }
     report = evaluate_runs(runs, qrels, min_relevance=min_relevance, k=k, hit_rate_k=k, must_share=False)
     return report, int((~known).sum())

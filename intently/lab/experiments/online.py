@@ -111,20 +111,35 @@ def _built(steps: Steps, files: Files, name: str, settings: BuildSettings, progr
     return directory
 
 
-# In the order of the report. An engine without an encoder has no "BRIDGE", one that cannot decode no value-aware beams.
-ARMS = (CONTROL, "BM25", "dense", "BRIDGE", "RARE", "without intentions", "fused", "fused, value-aware")
+# In the order of the report. An engine without an encoder has no "BRIDGE", one that cannot decode no value-aware beams;
+# one without a learned fusion fuses by reciprocal ranks anyway.
+ARMS = (
+    CONTROL,
+    "BM25",
+    "dense",
+    "BRIDGE",
+    "RARE",
+    "without intentions",
+    "fused, not learned",
+    "fused",
+    "fused, value-aware",
+)
 
 
 def systems_of(engine: Engine, queries: Sequence[str], progress: Progress) -> dict[str, Callable[[], Answers]]:
     """Return what answers the queries for each arm that an engine has the parts for, by name."""
     ask = partial(answer, queries=queries, progress=progress)
     unaware = engine.varied(replace(engine.settings, intention_weight=0.0), learned=False)
-    systems = {
+    systems: dict[str, Callable[[], Answers]] = {
         CONTROL: partial(ask, engine, channel=Channel.KEYWORD),
         "RARE": partial(ask, engine, channel=Channel.INTENTION),
         "without intentions": partial(ask, unaware, channel=Channel.FUSED),
         "fused": partial(ask, engine, channel=Channel.FUSED),
     }
+    if engine.fusion:
+        systems["fused, not learned"] = partial(
+            ask, engine.varied(engine.settings, learned=False), channel=Channel.FUSED
+        )
     if Channel.DENSE in engine.channels:
         systems["BRIDGE" if engine.encoder else "dense"] = partial(ask, engine, channel=Channel.DENSE)
     near = engine.intentions.near

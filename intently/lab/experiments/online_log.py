@@ -157,7 +157,7 @@ def examination_of(log: Log) -> tuple[Float64Array, tuple[str, ...]]:
         for at, item in enumerate(page):
             positions[item].add(at)
     varied = np.array([len(each) > 1 for each in positions])[items].mean()
-    told = ()
+    told: tuple[str, ...] = ()
     if varied < _FEW:
         told = (
             f"{varied:.1%} of the impressions are of ads that were shown at several positions for their query: how "
@@ -220,7 +220,7 @@ def _predictions(
     The model is the mean reward of an ad at the first position, shrunk to that of all. Each half of the answers is
     predicted by a model of the other half, because a model must not have learned from what it is used on.
     """
-    rows = np.flatnonzero(first)
+    rows = np.flatnonzero(first).tolist()
     shown = [log.ads[row][0] for row in rows]
     wished = [targets[row][0] if targets[row] else "" for row in rows]
     number = {ad_id: at for at, ad_id in enumerate(dict.fromkeys((*shown, *wished)))}
