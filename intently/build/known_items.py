@@ -15,8 +15,8 @@ from intently.index.lexical import LexicalIndex
 from intently.text.analyze import Analyzer
 from intently.text.normalize import has_han
 
-_NUM_WORDS = {1: 0.1, 2: 0.35, 3: 0.35, 4: 0.2}  # of a query, with their shares: as shoppers write them
-_NOISE = 0.3  # share of the words that come from the title of a like ad
+_NUM_WORDS = {1: 0.05, 2: 0.25, 3: 0.35, 4: 0.25, 5: 0.1}  # of a query, with their shares: as shoppers write them
+_NOISE = 0.4  # share of the words that come from the title of a like ad
 _TRIES = 4  # ads that are looked at for each query wanted
 
 
