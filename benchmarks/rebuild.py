@@ -40,7 +40,7 @@ from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.near import NearIntentions
 from intently.index.phrases import PhraseTable
-from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, build_postings
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
@@ -289,11 +289,7 @@ def engine_of(student: Student, version: int, num_ads: int) -> Engine:
     vectors = student.embed(ad_texts(catalog), settings.max_ad_tokens)
     near = NearIntentions.build(student.embed(THINGS, 24), Guidance(0.05, 1.0))
     postings, statistics = build_postings(
-        AdIntentions(given, nothing, nothing, np.empty(0)),
-        catalog.num_ads,
-        len(THINGS),
-        settings,
-        Embeddings(vectors, near.vectors.embeddings),
+        AdIntentions(given, nothing, nothing, np.empty(0)), catalog.num_ads, len(THINGS), settings
     )
     intentions = IntentionIndex(THINGS, trie, postings, Analyzer(), statistics, near)
     lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())

@@ -1,7 +1,7 @@
 """Build a tiny engine from a simulated world and ask it, end to end.
 
 Shows the two halves of Intently: `build_engine` (offline) and `Engine.retrieve` (online), with the reasons an ad came.
-The ads are simulated, and the student is trained for five steps only, so that this takes well under a minute: expect
+The ads are simulated, and the student is trained for three steps only, so that this takes well under a minute: expect
 the words to find more than the intentions. A real build trains longer; leave the settings out to get the defaults.
 
     python examples/build_and_ask.py
@@ -18,7 +18,7 @@ from intently.lab.world import simulate_world
 from intently.terminal import reason_in_words
 
 SETTINGS = BuildSettings(
-    training=TrainingSettings(min_steps=5, max_steps=5, batch_size=16),
+    training=TrainingSettings(min_steps=3, max_steps=3, batch_size=16),
     postings=PostingSettings(num_beams=4, max_ad_tokens=24),
 )
 
@@ -26,7 +26,7 @@ SETTINGS = BuildSettings(
 def main() -> None:
     with TemporaryDirectory() as directory:
         world, out = Path(directory) / "world", Path(directory) / "engine"
-        simulate_world(world, num_ads=300, seed=0, num_judged_queries=20)
+        simulate_world(world, num_ads=150, seed=0, num_judged_queries=20)
         report = build_engine(world / "ads.jsonl.gz", world / "clicks.tsv.gz", out, SETTINGS)
         print("Built from simulated ads and clicks:")
         for name, value in report.facts.items():

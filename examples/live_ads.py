@@ -20,7 +20,7 @@ from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.near import NearIntentions
 from intently.index.phrases import PhraseTable
-from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, build_postings
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
@@ -79,11 +79,7 @@ def small_engine() -> Engine:
     vectors = student.embed(ad_texts(catalog), settings.max_ad_tokens)
     near = NearIntentions.build(student.embed(INTENTIONS, settings.max_ad_tokens), Guidance(0.05, None))
     postings, statistics = build_postings(
-        AdIntentions(given, nothing, nothing, np.empty(0)),
-        catalog.num_ads,
-        len(INTENTIONS),
-        settings,
-        Embeddings(vectors, near.vectors.embeddings),
+        AdIntentions(given, nothing, nothing, np.empty(0)), catalog.num_ads, len(INTENTIONS), settings
     )
     return Engine(
         catalog,

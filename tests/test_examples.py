@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PRINTED = {
     "read_messy_catalogue.py": ("6 of 8 rows are left out", "field 'bid': 'free' is not a number", "2 ads are kept"),
     "constrained_decoding.py": ("6 intentions make a trie of 11 nodes", "with 6 beams", "1.000  in all"),
-    "build_and_ask.py": ("num_ads: 300", "intentions: ", "by meaning, rank 1: cosine", "by words, rank 1: "),
+    "build_and_ask.py": ("num_ads: 150", "intentions: ", "by meaning, rank 1: cosine", "by words, rank 1: "),
     "compare_two_runs.py": ("Recall@10", "MRR: new is +0.", "p = 0.0"),
     "live_ads.py": ("One ad added", "['race'], ['race']", "All or nothing: ad 'hose'"),
     "filters_and_caps.py": (

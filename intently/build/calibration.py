@@ -17,6 +17,7 @@ from intently.catalog import Catalog
 from intently.engine.engine import Engine
 from intently.engine.relevance import Calibrator, sets_of_evidence
 from intently.evaluation.calibration import threshold_keeping
+from intently.index.lexical import LexicalIndex
 from intently.text.analyze import Analyzer
 from intently.types import Progress
 
@@ -41,7 +42,7 @@ class LearnedRelevance:
     notes: tuple[str, ...] = ()
 
 
-def questions(catalog: Catalog, analyzer: Analyzer, clicked: Interactions, settings: CalibrationSettings) -> Asked:
+def questions(catalog: Catalog, lexical: LexicalIndex, clicked: Interactions, settings: CalibrationSettings) -> Asked:
     """Return what to calibrate with: queries of `clicked`, which nothing has learned from, or the catalog's own."""
     relevant: list[list[int]] = [[] for _ in clicked.queries]
     for query, ad in clicked.clicks.tolist():
@@ -51,7 +52,8 @@ def questions(catalog: Catalog, analyzer: Analyzer, clicked: Interactions, setti
         rows = np.random.default_rng(settings.seed).permutation(rows)[: settings.max_queries].tolist()
         queries = tuple(clicked.queries[row] for row in rows)
         return Asked(queries, tuple(np.array(relevant[row], dtype=np.int64) for row in rows), "clicked queries")
-    items = known_items(catalog.strings("title"), analyzer, settings.max_queries, settings.seed)
+    analyzer = Analyzer(lexical.settings.stemmer)
+    items = known_items(catalog.strings("title"), lexical, analyzer, settings.max_queries, settings.seed)
     rows_of = tuple(np.array([item.ad_row], dtype=np.int64) for item in items)
     return Asked(tuple(item.query for item in items), rows_of, "queries made of titles")
 

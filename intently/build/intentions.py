@@ -26,7 +26,7 @@ from intently.files import read_sealed, sealed_write, set_aside, write_text
 from intently.index.intentions import IntentionIndex
 from intently.index.near import NearIntentions, spread
 from intently.index.phrases import PhraseTable
-from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, build_postings
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.intentions.candidates import mine_candidates
 from intently.intentions.prior import Guidance
 from intently.intentions.trie import Trie
@@ -102,8 +102,7 @@ class IntentionContent:
             decoded=np.concatenate((said.decoded, taught_pairs)) if said else taught_pairs,
             log_probs=np.concatenate((said.log_probs, taught_log_probs)) if said else taught_log_probs,
         )
-        embeddings = Embeddings(said.embeddings, said.near.vectors.embeddings) if said else None
-        postings, statistics = build_postings(ads, self.num_ads, len(self.vocabulary), settings, embeddings)
+        postings, statistics = build_postings(ads, self.num_ads, len(self.vocabulary), settings)
         trie, near = (said.trie, said.near) if said else (None, None)
         phrases = self.phrases
         return IntentionIndex(

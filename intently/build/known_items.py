@@ -1,8 +1,8 @@
 """Queries that a catalog asks of itself, each after one of its ads: what stands in for clicks where there are none.
 
-A person who looks for an ad remembers some words of its title, and some that are not there (known-item search:
-Azzopardi, de Rijke & Balog, SIGIR 2007, whose generative model this is: words of the item, mixed with noise of the
-collection).
+A person who looks for an ad remembers some words of its title, and some that other ads of its kind have (known-item
+search: Azzopardi, de Rijke & Balog, SIGIR 2007, whose generative model this is: words of the item, mixed with noise).
+Noise of any ads would be told apart too easily: by meaning nothing like such queries is ever asked.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from intently.index.lexical import LexicalIndex
 from intently.text.analyze import Analyzer
 from intently.text.normalize import has_han
 
-_NUM_WORDS = {1: 0.1, 2: 0.35, 3: 0.35, 4: 0.2}  # of a query, with their shares: as shoppers write them
-_NOISE = 0.15  # share of the words that come from another ad's title
+_NUM_WORDS = {1: 0.05, 2: 0.25, 3: 0.35, 4: 0.25, 5: 0.1}  # of a query, with their shares: as shoppers write them
+_NOISE = 0.4  # share of the words that come from the title of a like ad
 _TRIES = 4  # ads that are looked at for each query wanted
 
 
@@ -27,17 +28,21 @@ class KnownItem:
     ad_row: int
 
 
-def known_items(titles: Sequence[str], analyzer: Analyzer, number: int, seed: int = 0) -> list[KnownItem]:
-    """Return at most `number` queries for as many ads, drawn from all. The same titles and seed give the same."""
+def known_items(
+    titles: Sequence[str], lexical: LexicalIndex, analyzer: Analyzer, number: int, seed: int = 0
+) -> list[KnownItem]:
+    """Return at most `number` queries for as many ads, drawn from all. The same ads and seed give the same."""
     rng = np.random.default_rng(seed)
     sizes, shares = list(_NUM_WORDS), list(_NUM_WORDS.values())
     found: dict[str, int] = {}
     for row in rng.permutation(len(titles))[: _TRIES * number].tolist():
         if len(found) == number:
             break
-        own, others = (_words(titles[each], analyzer) for each in (row, int(rng.integers(len(titles)))))
+        own = _words(titles[row], analyzer)
         if not own:
             continue
+        like = _like(row, own, lexical, analyzer, rng)
+        others = [] if like is None else [word for word in _words(titles[like], analyzer) if word not in own]
         places = sorted(rng.permutation(len(own))[: rng.choice(sizes, p=shares)].tolist())
         is_noise = rng.random(len(places)) < (_NOISE if others and len(places) > 1 else 0.0)
         words = [
@@ -51,6 +56,15 @@ def known_items(titles: Sequence[str], analyzer: Analyzer, number: int, seed: in
 
 def _words(title: str, analyzer: Analyzer) -> list[str]:
     return list(dict.fromkeys(word for word, _ in analyzer.content(title)))
+
+
+def _like(
+    row: int, words: Sequence[str], lexical: LexicalIndex, analyzer: Analyzer, rng: np.random.Generator
+) -> int | None:
+    """Return another ad that has the rarest of an ad's words that any other has, None if no other has one."""
+    others = [with_it[with_it != row] for with_it in (lexical.ads_with(analyzer.stem(word)) for word in words)]
+    shared = [each for each in others if len(each)]
+    return int(rng.choice(min(shared, key=len))) if shared else None
 
 
 def _written(words: Sequence[str]) -> str:

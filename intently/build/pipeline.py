@@ -214,8 +214,9 @@ def build_engine(
                 draft.fusion = learned.fusion
             if settings.calibration.enabled:
                 is_taught = settings.bridge.enabled or (said is not None and settings.training.max_steps > 0)
-                pairs = questions(catalog, analyzer, held_out if is_taught else interactions, settings.calibration)
-                relevance = learn_relevance(draft, pairs, settings.calibration, show)
+                clicked = held_out if is_taught else interactions
+                known = questions(catalog, lexical, clicked, settings.calibration)
+                relevance = learn_relevance(draft, known, settings.calibration, show)
         head, cache = map(query_texts, interactions.by_frequency()), work.student / CACHE_FILE
         num_cached = fill_query_cache(content.labels, intentions, head, cache, settings.teacher, show)
 

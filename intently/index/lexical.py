@@ -175,6 +175,11 @@ class LexicalIndex:
         """Return every ad's BM25 score (N,), 0 where no term matches."""
         return self.postings.scores(query.term_ids, query.counts)
 
+    def ads_with(self, term: str) -> IntArray:
+        """Return the rows of the ads that have a term, in order."""
+        term_id = self._term_ids.get(term)
+        return np.empty(0, dtype=np.int64) if term_id is None else self.postings.of(term_id)[0].astype(np.int64)
+
     def holds(self, terms: Sequence[str], ad_rows: IntArray) -> Mask:
         """Return which of some rows have which terms (C, T). Cost: a binary search for each term and row."""
         found = np.zeros((len(ad_rows), len(terms)), dtype=np.bool_)

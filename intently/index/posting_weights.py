@@ -1,9 +1,9 @@
 """What an intention's posting of an ad weighs.
 
 An intention that an ad was clicked for weighs as much as one that its title has or that it bids on, one that is near it
-or that a model decoded for it a share. It counts the more, the rarer it is and the closer the ad is to it in
-meaning (their cosine, which the student learned from clicks); and an ad with many intentions is found by each of them
-a little less, as long titles would otherwise always win. Each of these was measured on held-out queries (docs/log.md).
+or that a model decoded for it a share. It counts the more, the rarer it is; and an ad with many intentions is found by
+each of them a little less, as long titles would otherwise always win. How close an ad is in meaning does not count a
+second time: the dense channel compares that better. Each of these was measured on held-out queries (docs/log.md).
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intently.arrays import Float32Array, IntArray
+from intently.arrays import IntArray
 from intently.errors import ArtifactError
 from intently.files import atomic_write, read_arrays
 from intently.index.postings import Postings
 from intently.settings import check_range
 
-_CHUNK = 65_536  # pairs whose vectors are held at once
 _MIN_NORM = 0.1  # of the mean: ads with next to nothing do not win by it
 
 
@@ -32,13 +31,12 @@ class PostingSettings:
     clicked_weight: float = 1.0  # of an intention that the ad was clicked for, against 1 for being given otherwise
     decoded_weight: float = 0.3  # of a decoded or near intention's probability
     idf_power: float = 1.5  # how much more a rare intention counts than a common one
-    closeness: float = 1.0  # weights are multiplied by exp(closeness · (cosine - 1))
     length_power: float = 0.3  # weights are divided by this power of the norm of the ad's weights
 
     def __post_init__(self) -> None:
         check_range(self, "num_near", "num_beams", high=1_000)
         check_range(self, "max_ad_tokens", low=3)  # one between [CLS] and [SEP]
-        check_range(self, "clicked_weight", "decoded_weight", "idf_power", "closeness", "length_power")
+        check_range(self, "clicked_weight", "decoded_weight", "idf_power", "length_power")
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,6 @@ class AdIntentions:
     clicked: IntArray
     decoded: IntArray
     log_probs: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """The unit embeddings of `ads (N, D)` and of `intentions (I, D)`, whose cosines tell how close they are."""
-
-    ads: Float32Array
-    intentions: Float32Array
 
 
 @dataclass(frozen=True)
@@ -90,44 +80,27 @@ class PostingStatistics:
 
 
 def build_postings(
-    ads: AdIntentions,
-    num_ads: int,
-    num_intentions: int,
-    settings: PostingSettings,
-    embeddings: Embeddings | None = None,
+    ads: AdIntentions, num_ads: int, num_intentions: int, settings: PostingSettings
 ) -> tuple[Postings, PostingStatistics]:
-    """Return the postings of a whole catalogue, and the statistics that they were weighed with.
-
-    Without `embeddings` how close an ad is to an intention does not count.
-    """
+    """Return the postings of a whole catalogue, and the statistics that they were weighed with."""
     reach = np.bincount(ads.given[:, 0], minlength=num_intentions)
     statistics = PostingStatistics(reach, num_ads, 1.0)
-    _, rows, weights = _weights(ads, num_ads, statistics, settings, embeddings)
+    _, rows, weights = _weights(ads, num_ads, statistics, settings)
     norms = _norms(rows, weights, num_ads)
     mean_norm = float(norms[norms > 0].mean()) if norms.any() else 1.0
     statistics = PostingStatistics(reach, num_ads, mean_norm)
-    return weigh(ads, num_ads, statistics, settings, embeddings), statistics
+    return weigh(ads, num_ads, statistics, settings), statistics
 
 
-def weigh(
-    ads: AdIntentions,
-    num_ads: int,
-    statistics: PostingStatistics,
-    settings: PostingSettings,
-    embeddings: Embeddings | None = None,
-) -> Postings:
+def weigh(ads: AdIntentions, num_ads: int, statistics: PostingStatistics, settings: PostingSettings) -> Postings:
     """Return the postings of `num_ads` ads, weighed by the statistics of the catalogue as it was built."""
-    ids, rows, weights = _weights(ads, num_ads, statistics, settings, embeddings)
+    ids, rows, weights = _weights(ads, num_ads, statistics, settings)
     norms = np.maximum(_norms(rows, weights, num_ads) / statistics.mean_norm, _MIN_NORM)
     return Postings.build(ids, rows, weights / norms[rows] ** settings.length_power, len(statistics.reach), num_ads)
 
 
 def _weights(
-    ads: AdIntentions,
-    num_ads: int,
-    statistics: PostingStatistics,
-    settings: PostingSettings,
-    embeddings: Embeddings | None,
+    ads: AdIntentions, num_ads: int, statistics: PostingStatistics, settings: PostingSettings
 ) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
     """Return distinct (intention_id, ad_row) entries with their weights before the ad's norm, as three arrays (P,)."""
     num_ads = max(num_ads, 1)
@@ -137,13 +110,7 @@ def _weights(
     each = np.concatenate((given, settings.decoded_weight * np.exp(ads.log_probs)))
     keys, inverse = np.unique(_keys(every, num_ads), return_inverse=True)
     ids, rows = np.divmod(keys, num_ads)
-    weights = np.bincount(inverse, weights=each) * idf[ids] ** settings.idf_power
-    if embeddings is None:
-        return ids, rows, weights
-    for start in range(0, len(ids), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        cosines = np.einsum("pd,pd->p", embeddings.intentions[ids[part]], embeddings.ads[rows[part]])
-        weights[part] *= np.exp(settings.closeness * (cosines - 1.0))
+    weights: NDArray[np.float64] = np.bincount(inverse, weights=each) * idf[ids] ** settings.idf_power
     return ids, rows, weights
 
 

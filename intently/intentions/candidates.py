@@ -2,9 +2,10 @@
 
 An intention is identified by the stems of all its words, so that "drill bits" and "Drill Bit" are one, and "the who",
 "IT support" and "AT&T" stay what they say; its text writes every term in the catalogue's most frequent form. A phrase
-of a title neither begins nor ends with a stop word. Phrases are found level by level as frequent n-grams (an n-gram can
-only be frequent when both its (n-1)-grams are), with arrays, not a dictionary of strings: the cost is a few sorts of as
-many integers as the catalogue has words.
+of a title neither begins nor ends with a stop word. Words that many titles have ("door", "white") and bare numbers are
+intentions too: queries tell the wanted ads from the others by them, and idf weighs them. Phrases are found level by
+level as frequent n-grams (an n-gram can only be frequent when both its (n-1)-grams are), with arrays, not a dictionary
+of strings: the cost is a few sorts of as many integers as the catalogue has words.
 """
 
 from collections import Counter
@@ -30,7 +31,7 @@ class CandidateSettings:
     max_words: int = 4  # of a title phrase
     max_query_words: int = 6  # of a clicked query or bid keyword
     min_ads: int = 2  # ads that must contain a title phrase
-    max_ad_share: float = 0.02  # share of the catalogue that one intention may literally reach ...
+    max_ad_share: float = 0.5  # share of the catalogue that one intention may literally reach ...
     max_ad_floor: int = 25  # ... but never fewer ads than this, for small catalogues
 
     def __post_init__(self) -> None:
@@ -170,14 +171,7 @@ def mine_candidates(
     of_ad = every[:, 1] < num_ads
     reached = np.unique(np.concatenate((every[of_ad], taught_pairs)), axis=0)
     reach = np.bincount(reached[:, 0], minlength=len(texts_terms))
-    says_something = np.array(
-        [
-            not all(_is_number(spelling[t]) or t in stop_terms for t in terms) or all(t in stop_terms for t in terms)
-            for terms in texts_terms
-        ],
-        dtype=bool,
-    )
-    wanted = says_something & (reach <= max(settings.max_ad_share * num_ads, settings.max_ad_floor))
+    wanted = reach <= max(settings.max_ad_share * num_ads, settings.max_ad_floor)
 
     # An ad that is left with nothing (its words are its own, or everybody's) is known by its whole title.
     num_before_titles = len(texts_terms)
@@ -248,10 +242,6 @@ def _first_words(terms: tuple[int, ...], number: int, stop_terms: Container[int]
     first = terms[:number]
     end = next((end for end in range(len(first), 0, -1) if first[end - 1] not in stop_terms), len(first))
     return first[:end] if len(first) < len(terms) else first
-
-
-def _is_number(word: str) -> bool:
-    return word.replace(".", "").replace("/", "").isdigit()
 
 
 def _preferred(forms: Counter[str]) -> str:

@@ -17,7 +17,7 @@ from intently.errors import ArtifactError
 from intently.index.concatenated import concatenate_embeddings
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex
-from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, weigh
+from intently.index.posting_weights import AdIntentions, PostingSettings, weigh
 from intently.index.title_terms import TitleTerms
 from intently.index.vectors import VectorIndex
 from intently.live.landing_pages import clean_landing_pages, domain_lexicon, landing_spans
@@ -91,17 +91,15 @@ class AdReader:
         nobody = np.empty((0, 2), dtype=np.int64)
         rows = np.repeat(np.arange(len(parts)), [len(ids) for ids in parts.given])
         given = np.stack((np.concatenate((nobody[:, 0], *parts.given)), rows), axis=1)
-        ads, embeddings, vectors, tokens = AdIntentions(given, nobody, nobody, np.empty(0)), None, None, None
+        ads, vectors, tokens = AdIntentions(given, nobody, nobody, np.empty(0)), None, None
         if parts.readings:
             vectors = parts.readings.embeddings
             ads = AdIntentions(given, nobody, *parts.readings.pairs())
-            assert self.intentions.near is not None
-            embeddings = Embeddings(vectors, self.intentions.near.vectors.embeddings)
             if parts.encoded:
                 vectors, tokens = concatenate_embeddings(vectors, parts.encoded.embeddings), parts.encoded.tokens
         return Segment.build(
             catalog,
-            weigh(ads, catalog.num_ads, self.intentions.statistics, self.settings.postings, embeddings),
+            weigh(ads, catalog.num_ads, self.intentions.statistics, self.settings.postings),
             None if vectors is None else VectorIndex(vectors),
             LexicalIndex.build(searchable_texts(catalog, parts.pages), self.lexical.settings, self.lexical.statistics),
             TitleTerms.build(catalog.strings("title"), Analyzer(self.lexical.settings.stemmer)),

@@ -13,7 +13,7 @@ from intently.build.training.calibration import CalibrationSettings
 from intently.catalog import Catalog
 from intently.engine.relevance import WORDS
 from intently.errors import InputError
-from intently.text.analyze import Analyzer
+from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.types import Ad, Channel, Put
 
 SETTINGS = CalibrationSettings(min_queries=20, max_queries=60, depth=5, num_strangers=3)
@@ -75,16 +75,17 @@ def test_too_few_queries_are_told():
 
 
 def test_clicked_queries_come_first_then_the_catalogs_own():
-    catalog, analyzer = Catalog.from_ads(ADS), Analyzer()
+    catalog = Catalog.from_ads(ADS)
+    lexical = LexicalIndex.build(catalog.strings("title"), LexicalSettings())
     pairs = np.array([(query, query % 7) for query in range(30)] + [(3, 50)], dtype=np.int64)
     clicked = Interactions(tuple(f"q{each}" for each in range(40)), pairs, pairs[:0], 0, pairs[:, 0], pairs[:0])
-    found = questions(catalog, analyzer, clicked, SETTINGS)
+    found = questions(catalog, lexical, clicked, SETTINGS)
     assert found.told == "clicked queries" and sorted(found.queries) == sorted(clicked.queries[:30])
     assert found.relevant[found.queries.index("q3")].tolist() == [3, 50]
-    assert len(questions(catalog, analyzer, clicked, replace(SETTINGS, max_queries=25)).queries) == 25
-    own = questions(catalog, analyzer, clicked, replace(SETTINGS, min_queries=31))
+    assert len(questions(catalog, lexical, clicked, replace(SETTINGS, max_queries=25)).queries) == 25
+    own = questions(catalog, lexical, clicked, replace(SETTINGS, min_queries=31))
     assert own.told == "queries made of titles" and len(own.queries) == len(own.relevant) > 30
-    assert questions(catalog, analyzer, clicked, SETTINGS).queries == found.queries
+    assert questions(catalog, lexical, clicked, SETTINGS).queries == found.queries
 
 
 @pytest.fixture(scope="module")

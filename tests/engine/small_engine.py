@@ -14,7 +14,7 @@ from intently.engine.settings import RetrievalSettings
 from intently.generation import MANIFEST, About, Draft, build_lock, digest_of_ids
 from intently.index.intentions import IntentionIndex
 from intently.index.lexical import LexicalIndex, LexicalSettings
-from intently.index.posting_weights import AdIntentions, Embeddings, PostingSettings, build_postings
+from intently.index.posting_weights import AdIntentions, PostingSettings, build_postings
 from intently.index.vectors import VectorIndex
 from intently.intentions.decode import DecodeSettings
 from intently.intentions.trie import Trie
@@ -97,9 +97,7 @@ def _parts(student) -> Parts:
     clicked = np.empty((0, 2), dtype=np.int64)
     ad_intentions = AdIntentions(np.array(GIVEN), clicked, np.array(pairs), np.array(log_probs))
     vectors = student.embed(TEXTS, 24)
-    postings, statistics = build_postings(
-        ad_intentions, len(ADS), len(TEXTS), PostingSettings(), Embeddings(embeddings, vectors)
-    )
+    postings, statistics = build_postings(ad_intentions, len(ADS), len(TEXTS), PostingSettings())
     lexical = LexicalIndex.build(searchable_texts(catalog), LexicalSettings())
     intentions = IntentionIndex(TEXTS, trie, postings, Analyzer(), statistics, near_intentions(vectors))
     return Parts(catalog, intentions, embeddings, lexical)

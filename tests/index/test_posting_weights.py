@@ -9,22 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.errors import ArtifactError, SettingsError
-from intently.index import posting_weights
-from intently.index.posting_weights import (
-    AdIntentions,
-    Embeddings,
-    PostingSettings,
-    PostingStatistics,
-    build_postings,
-    weigh,
-)
+from intently.index.posting_weights import AdIntentions, PostingSettings, PostingStatistics, build_postings, weigh
 from intently.index.postings import Postings
 
-NUM_INTENTIONS, NUM_ADS, DIMENSION = 4, 5, 3
+NUM_INTENTIONS, NUM_ADS = 4, 5
 NONE = np.empty((0, 2), dtype=np.int64)
-PLAIN = PostingSettings(
-    clicked_weight=1.0, decoded_weight=1.0, idf_power=1.0, closeness=0.0, length_power=0.0
-)  # what is not switched on by a test weighs nothing
+PLAIN = PostingSettings(clicked_weight=1.0, decoded_weight=1.0, idf_power=1.0, length_power=0.0)
 
 
 def pairs_of(pairs) -> np.ndarray:
@@ -41,16 +31,6 @@ def ad_intentions(given_pairs=(), clicked=(), decoded=()) -> AdIntentions:
     )
 
 
-def built(ads, ad_vectors, intention_vectors, chosen) -> tuple[Postings, PostingStatistics]:
-    embeddings = Embeddings(ad_vectors, intention_vectors)
-    return build_postings(ads, len(ad_vectors), len(intention_vectors), chosen, embeddings)
-
-
-def unit(num: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(num, DIMENSION))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
 def as_dict(postings: Postings) -> dict[tuple[int, int], float]:
     return {
         (key, int(row)): float(weight)
@@ -59,7 +39,7 @@ def as_dict(postings: Postings) -> dict[tuple[int, int], float]:
     }
 
 
-def summed(given_pairs, clicked, decoded, reach, num_ads, ad_vectors, intention_vectors, chosen) -> dict:
+def summed(given_pairs, clicked, decoded, reach, num_ads, chosen) -> dict:
     """The slow twin, up to the ads' norms."""
     weights: dict[tuple[int, int], float] = {}
     for key, row in given_pairs:
@@ -68,8 +48,6 @@ def summed(given_pairs, clicked, decoded, reach, num_ads, ad_vectors, intention_
         weights[key, row] = weights.get((key, row), 0.0) + chosen.decoded_weight * probability
     for key, row in weights:
         weights[key, row] *= math.log(1 + num_ads / (1 + reach[key])) ** chosen.idf_power
-        cosine = sum(a * b for a, b in zip(ad_vectors[row].tolist(), intention_vectors[key].tolist(), strict=True))
-        weights[key, row] *= math.exp(chosen.closeness * (cosine - 1))
     return weights
 
 
@@ -89,7 +67,7 @@ def test_by_hand():
     # Intention 0 is given to ads 0 and 1, intention 1 to ad 1; 1 was decoded for ad 0, 0 for ad 0, 2 for ad 2.
     ads = ad_intentions([(0, 0), (0, 1), (1, 1)], [(0, 1)], [(1, 0, 0.25), (0, 0, 0.5), (2, 2, 0.75)])
     chosen = replace(PLAIN, decoded_weight=4.0, idf_power=2.0, clicked_weight=3.0)
-    postings, statistics = built(ads, np.ones((4, 1), np.float32), np.ones((3, 1), np.float32), chosen)
+    postings, statistics = build_postings(ads, 4, 3, chosen)
     idf = [math.log(1 + 4 / 3), math.log(1 + 4 / 2), math.log(1 + 4 / 1)]
     expected = {
         (0, 0): idf[0] ** 2 * (1 + 4 * 0.5),
@@ -103,36 +81,26 @@ def test_by_hand():
     assert (statistics.reach.tolist(), statistics.num_ads) == ([2, 1, 0], 4)
 
 
-def test_the_closer_the_more():
-    ads = ad_intentions([(0, 0), (0, 1), (0, 2)])
-    ad_vectors = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
-    meaning = np.array([[1, 0]], dtype=np.float32)
-    idf = math.log(1 + 3 / 4)
-    for closeness in (0.0, 0.5, 2.0):
-        postings, _ = built(ads, ad_vectors, meaning, replace(PLAIN, closeness=closeness))
-        expected = {(0, 0): idf, (0, 1): idf * math.exp(-closeness), (0, 2): idf * math.exp(-2 * closeness)}
-        assert as_dict(postings) == pytest.approx(expected, rel=1e-6)
-
-
 def test_many_intentions_weigh_less_each():
     ads = ad_intentions([(0, 0), (1, 1), (2, 1), (3, 1), (0, 1)])
-    same = np.ones((2, 1), np.float32)
-    postings, statistics = built(ads, same, np.ones((4, 1), np.float32), replace(PLAIN, idf_power=0.0))
-    assert statistics.mean_norm == pytest.approx((1 + 2) / 2)
-    assert set(as_dict(postings).values()) == {1.0}
-    halved, _ = built(ads, same, np.ones((4, 1), np.float32), replace(PLAIN, idf_power=0.0, length_power=0.5))
-    found = as_dict(halved)
-    assert found[0, 0] == pytest.approx(math.sqrt(1.5 / 1))
-    assert {round(found[key, 1], 6) for key in range(4)} == {round(math.sqrt(1.5 / 2), 6)}
+    idf = {key: math.log(1 + 2 / (1 + (2 if key == 0 else 1))) for key in range(4)}
+    norms = [idf[0], math.sqrt(sum(each**2 for each in idf.values()))]
+    plain, statistics = build_postings(ads, 2, 4, PLAIN)
+    assert statistics.mean_norm == pytest.approx(sum(norms) / 2)
+    assert as_dict(plain) == pytest.approx({(0, 0): idf[0]} | {(key, 1): idf[key] for key in range(4)})
+    halved, _ = build_postings(ads, 2, 4, replace(PLAIN, length_power=0.5))
+    shrunk = [math.sqrt(statistics.mean_norm / norm) for norm in norms]
+    expected = {(0, 0): idf[0] * shrunk[0]} | {(key, 1): idf[key] * shrunk[1] for key in range(4)}
+    assert as_dict(halved) == pytest.approx(expected)
+    assert shrunk[0] > 1 > shrunk[1]
 
 
 def test_an_ad_with_next_to_nothing_does_not_win():
     ads = ad_intentions([(0, 0)], decoded=[(0, 1, 1e-9)])
-    chosen = replace(PLAIN, length_power=1.0, idf_power=0.0)
-    postings, _ = built(ads, np.ones((2, 1), np.float32), np.ones((1, 1), np.float32), chosen)
-    found = as_dict(postings)
-    assert found[0, 0] == pytest.approx((1 + 1e-9) / 2)  # its share of the mean norm is taken away
-    assert found[0, 1] == pytest.approx(1e-8)  # at most ten times as much
+    postings, _ = build_postings(ads, 2, 1, replace(PLAIN, length_power=1.0))
+    found, idf = as_dict(postings), math.log(1 + 2 / 2)
+    assert found[0, 0] == pytest.approx(idf * (1 + 1e-9) / 2)  # its share of the mean norm is taken away
+    assert found[0, 1] == pytest.approx(idf * 1e-8)  # at most ten times as much
 
 
 chances = st.sampled_from([1e-6, 0.1, 0.5, 1.0])
@@ -148,20 +116,16 @@ chosen_settings = st.builds(
     clicked_weight=st.sampled_from([0.0, 1.0, 3.0]),
     decoded_weight=st.sampled_from([0.0, 0.3, 2.0]),
     idf_power=st.sampled_from([0.0, 1.0, 1.5]),
-    closeness=st.sampled_from([0.0, 1.0, 3.0]),
     length_power=st.sampled_from([0.0, 0.3, 1.0]),
 )
 
 
 @settings(deadline=None)
-@given(known, chosen_settings, st.integers(0, 9), st.sampled_from([1, 3, 65_536]))
-def test_equals_a_loop(parts, chosen, seed, chunk):
-    ad_vectors, meanings = unit(NUM_ADS, seed), unit(NUM_INTENTIONS, seed + 100)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(posting_weights, "_CHUNK", chunk)
-        postings, statistics = built(ad_intentions(*parts), ad_vectors, meanings, chosen)
+@given(known, chosen_settings)
+def test_equals_a_loop(parts, chosen):
+    postings, statistics = build_postings(ad_intentions(*parts), NUM_ADS, NUM_INTENTIONS, chosen)
     reach = [sum(key == one for one, _ in parts[0]) for key in range(NUM_INTENTIONS)]
-    expected = normed(summed(*parts, reach, NUM_ADS, ad_vectors, meanings, chosen), None, chosen)
+    expected = normed(summed(*parts, reach, NUM_ADS, chosen), None, chosen)
     assert as_dict(postings) == pytest.approx(expected, rel=1e-4, abs=1e-12)
     assert statistics.reach.tolist() == reach
     assert (postings.num_keys, postings.num_ads) == (NUM_INTENTIONS, NUM_ADS)
@@ -169,19 +133,9 @@ def test_equals_a_loop(parts, chosen, seed, chunk):
 
 
 @settings(deadline=None)
-@given(known, chosen_settings)
-def test_without_embeddings_all_are_as_close(parts, chosen):
-    found, _ = build_postings(ad_intentions(*parts), NUM_ADS, NUM_INTENTIONS, chosen)
-    same, _ = built(ad_intentions(*parts), unit(NUM_ADS, 0), unit(NUM_INTENTIONS, 1), replace(chosen, closeness=0.0))
-    assert as_dict(found) == as_dict(same)
-    assert (found.num_keys, found.num_ads) == (NUM_INTENTIONS, NUM_ADS)
-
-
-@settings(deadline=None)
-@given(known, chosen_settings, st.integers(0, 9), st.sets(st.integers(0, NUM_ADS - 1)))
-def test_ads_weighed_alone_get_what_they_got_in_the_whole(parts, chosen, seed, some):
-    ad_vectors, meanings = unit(NUM_ADS, seed), unit(NUM_INTENTIONS, seed + 100)
-    postings, statistics = built(ad_intentions(*parts), ad_vectors, meanings, chosen)
+@given(known, chosen_settings, st.sets(st.integers(0, NUM_ADS - 1)))
+def test_ads_weighed_alone_get_what_they_got_in_the_whole(parts, chosen, some):
+    postings, statistics = build_postings(ad_intentions(*parts), NUM_ADS, NUM_INTENTIONS, chosen)
     place = {row: number for number, row in enumerate(sorted(some))}
     given_pairs, clicked, decoded = parts
     part = ad_intentions(
@@ -189,34 +143,33 @@ def test_ads_weighed_alone_get_what_they_got_in_the_whole(parts, chosen, seed, s
         [(key, place[row]) for key, row in clicked if row in place],
         [(key, place[row], chance) for key, row, chance in decoded if row in place],
     )
-    alone = weigh(part, len(some), statistics, chosen, Embeddings(ad_vectors[sorted(some)], meanings))
+    alone = weigh(part, len(some), statistics, chosen)
     expected = {(key, place[row]): weight for (key, row), weight in as_dict(postings).items() if row in place}
     assert as_dict(alone) == pytest.approx(expected, rel=1e-6)
     assert (alone.num_keys, alone.num_ads) == (NUM_INTENTIONS, len(some))
 
 
 def test_nothing_known_of_any_ad():
-    postings, statistics = built(ad_intentions(), unit(2, 0), unit(3, 1), PostingSettings())
+    postings, statistics = build_postings(ad_intentions(), 2, 3, PostingSettings())
     assert postings.counts().tolist() == [0, 0, 0]
     assert (statistics.mean_norm, statistics.reach.tolist()) == (1.0, [0, 0, 0])
-    none, _ = built(ad_intentions(), unit(0, 0), unit(3, 1), PostingSettings())
+    none, _ = build_postings(ad_intentions(), 0, 3, PostingSettings())
     assert (none.num_ads, none.counts().tolist()) == (0, [0, 0, 0])
     assert weigh(ad_intentions(), 0, statistics, PostingSettings()).num_ads == 0
 
 
 def test_only_decoded_and_only_clicked():
     chosen = replace(PLAIN, clicked_weight=5.0)
-    ones = np.ones((2, 1), np.float32)
-    only_decoded, _ = built(ad_intentions(decoded=[(1, 1, 0.5)]), ones, ones, chosen)
+    only_decoded, _ = build_postings(ad_intentions(decoded=[(1, 1, 0.5)]), 2, 2, chosen)
     assert as_dict(only_decoded) == pytest.approx({(1, 1): 0.5 * math.log(3)})
     # What was clicked but not given is not found by it: the vocabulary left it out.
-    only_clicked, _ = built(ad_intentions(clicked=[(0, 1)]), ones, ones, chosen)
+    only_clicked, _ = build_postings(ad_intentions(clicked=[(0, 1)]), 2, 2, chosen)
     assert as_dict(only_clicked) == {}
 
 
 def test_statistics_are_saved(tmp_path):
     path = tmp_path / "statistics.npz"
-    _, statistics = built(ad_intentions([(0, 0), (2, 1)]), unit(2, 0), unit(3, 1), PostingSettings())
+    _, statistics = build_postings(ad_intentions([(0, 0), (2, 1)]), 2, 3, PostingSettings())
     statistics.save(path)
     loaded = PostingStatistics.load(path, 3)
     for name, value in vars(statistics).items():
@@ -262,7 +215,6 @@ def test_damaged_statistics_are_named(tmp_path):
         ({"max_ad_tokens": 2}, "'max_ad_tokens' is 2"),
         ({"clicked_weight": -1.0}, "'clicked_weight' is -1.0"),
         ({"decoded_weight": math.nan}, "'decoded_weight' is nan"),
-        ({"closeness": -0.1}, "'closeness' is -0.1"),
         ({"length_power": math.inf}, "'length_power' is inf"),
         ({"idf_power": "much"}, "'idf_power' is 'much'"),
     ],

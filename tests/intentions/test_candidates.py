@@ -73,6 +73,7 @@ def test_a_small_catalogue_by_hand():
         "bits": (1, {0, 1, 2}, {5}),
         "红色": (1, {3, 4}, {3}),
         "水壶": (1, {3, 4}, {3}),
+        "5": (1, {0, 2, 4}, {4}),
         "5 gal": (2, {2, 4}, set()),  # "gal" alone is a unit
         "drill bits": (2, {0, 1, 2}, {5}),
         "红色水壶": (2, {3, 4, 5}, {3}),  # clicked for ad 5 as well
@@ -147,8 +148,14 @@ def test_chinese_intentions_are_written_as_in_the_titles(queries):
         assert any(text in titles[row] for row in ads), text
 
 
-def test_bare_numbers_are_no_intentions():
-    assert set(as_dict(mine(["shoe 2024", "lamp 2024"]))) == {"shoe 2024", "lamp 2024"}
+def test_a_number_may_be_all_that_ads_share():
+    assert as_dict(mine(["shoe 2024", "lamp 2024", "2024 hat"])) == {"2024": (1, {0, 1, 2}, set())}
+
+
+def test_a_word_of_many_titles_says_something_one_of_most_does_not():
+    titles = [f"{('steel' if row % 3 else 'white')} item {row}" for row in range(90)]
+    found = as_dict(mine(titles))
+    assert {text: len(ads) for text, (_, ads, _) in found.items() if len(ads) > 25} == {"white": 30, "white item": 30}
 
 
 def taught_of(candidates) -> dict[tuple[str, int], float]:
@@ -285,12 +292,7 @@ def test_equals_counting_in_a_dictionary(ads, queries, clicks, chosen):
             if (rows := whole(keyword)) is not None:
                 rows.add(ad)
     most = max(chosen.max_ad_share * num_ads, chosen.max_ad_floor)
-    kept = {
-        terms
-        for terms, rows in found.items()
-        if sum(row < num_ads for row in rows) <= most
-        and (set(terms) <= STOP_WORDS or not all(term.isdigit() or term in STOP_WORDS for term in terms))
-    }
+    kept = {terms for terms, rows in found.items() if sum(row < num_ads for row in rows) <= most}
     left_out = set(range(num_ads)).difference(*(found[terms] for terms in kept))
     for ad in left_out:
         if terms := documents[ad][: chosen.max_query_words]:

@@ -84,8 +84,6 @@ class Twin:
                 sums[key] = sums.get(key, 0.0) + 1.0
             for key in sums:
                 sums[key] *= np.log(1 + len(ADS) / (1 + statistics.reach[key])) ** chosen.idf_power
-                cosine = intentions.near.vectors.embeddings[key] @ self.vectors[ad.ad_id]
-                sums[key] *= np.exp(chosen.closeness * (cosine - 1))
             norm = max(np.sqrt(sum(weight**2 for weight in sums.values())) / statistics.mean_norm, 0.1)
             self.postings[ad.ad_id] = {key: weight / norm**chosen.length_power for key, weight in sums.items()}
 

@@ -10,7 +10,7 @@ from intently.intentions.vocabulary import Vocabulary
 def phrase_postings(vocabulary: Vocabulary, num_ads: int) -> Postings:
     """Return the postings of given intentions only, weighed by inverse document frequency.
 
-    What RARE's own postings have beyond that (decoded intentions, closeness in meaning) takes its trained student.
+    What RARE's own postings have beyond that (near and decoded intentions) takes its trained student.
     """
     ids, rows = vocabulary.ad_pairs[:, 0], vocabulary.ad_pairs[:, 1]
     idf = np.log1p(num_ads / (1.0 + np.bincount(ids, minlength=len(vocabulary))))

@@ -5,11 +5,20 @@ import numpy as np
 import pytest
 
 from intently.errors import InputError, MissingDependencyError
+from intently.evaluation.calibration import Bin
 from intently.evaluation.report import Report, RunMeasures
-from intently.lab.experiments.figures import Figure, groups_chart, line_chart, systems_chart, training_chart
+from intently.lab.experiments.figures import (
+    Figure,
+    groups_chart,
+    line_chart,
+    reliability_chart,
+    systems_chart,
+    training_chart,
+)
 
 pytest.importorskip("matplotlib")
 
+BINS = (Bin(0.1, 0.2, 900, 0.14, 0.11), Bin(0.8, 0.9, 100, 0.83, 0.9))
 ODD = 'RARE & <script>alert("$x$")</script>, 教师'
 
 
@@ -31,6 +40,7 @@ def draw(report: Report) -> list[Figure]:
         line_chart("cache", {"LFU": [(10, 0.1), (1000, 0.9)], ODD: [(10, 0.1)]}, x="size", y="hits", log_x=True),
         line_chart("one", {"LFU": [(0, 0.1), (1, 0.1)]}, x="size", y="hits", percent=True),
         training_chart("losses", losses),
+        reliability_chart("reliability", {"shop": BINS, ODD: BINS[:1]}),
         groups_chart("groups", {"BM25": {"head": 0.5, "tail": 0.2}, ODD: {"head": 0.6}}, metric="MAP"),
     ]
 
@@ -118,3 +128,13 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'intently\[experiments\]'"):
         line_chart("x", {"LFU": [(1, 1)]}, x="size", y="hits")
+
+
+def test_reliability_says_what_was_stated_and_what_was_seen():
+    chart = reliability_chart("reliability", {"shop": BINS, "商店": BINS[:1]})
+    assert "shop: 0.14 is 0.11, 0.83 is 0.90; 商店: 0.14 is 0.11" in chart.alt
+    for text in ("shop, 1,000 ads", "商店, 900 ads", "stated", "observed"):
+        assert text in chart.svg
+    for wrong in ({}, {"shop": ()}):
+        with pytest.raises(InputError, match="no bins to draw"):
+            reliability_chart("reliability", wrong)
