@@ -2,10 +2,10 @@
 
     python benchmarks/runtime_cache.py ENGINE [--queries FILE] [--most 200] [--rounds 3] [--url redis://…]
 
-Asks every query of the intention and of the fused channel by one thread: without a cache, with one that does not know
-it yet, and with one that does. Ways take turns, so that all see the same machine. Prints one JSON object: milliseconds
-a query at the median, on the clock and on the processor (which a busy machine hardly moves), and the milliseconds of
-the look itself. Without `--url` the server is left out.
+Asks every query of the intention channel and then of the fused one by one thread: without a cache, with one that does
+not know it yet (of the fused channel: that knows its intentions), and with one that does. Ways take turns, so that all
+see the same machine. Prints one JSON object: milliseconds a query at the median, on the clock and on the processor
+(which a busy machine hardly moves), and the milliseconds of the look itself. Without `--url` the server is left out.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
         for channel in (Channel.INTENTION, Channel.FUSED):
             for query in queries:
                 for way, current in ways.items():
-                    for state in ("first", "again") if way != "none" and channel is Channel.INTENTION else ("again",):
+                    for state in ("first", "again") if way != "none" else ("again",):
                         name = f"{way}, {state}" if way != "none" else way
                         spent.setdefault((str(channel), name), []).append(asked(current, query, channel))
         for way in ("memory", "server"):
