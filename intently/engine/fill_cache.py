@@ -5,7 +5,9 @@ from pathlib import Path
 
 from intently.engine.cache import QueryCache
 from intently.engine.engine import Engine
+from intently.engine.runtime_cache import Known
 from intently.intentions.decode import Decoded, DecodeSettings
+from intently.models.student import Reading
 from intently.models.threads import intra_op_threads
 from intently.text.query_text import QueryText
 
@@ -37,7 +39,7 @@ def fill_cache(
 
 
 def fill_runtime_cache(engine: Engine, queries: Sequence[str], *, batch_size: int = 16) -> int:
-    """Decode those of `queries` that neither cache of an engine knows, keep them in the runtime cache; return how many.
+    """Read those of `queries` that neither cache of an engine knows, keep them in the runtime cache; return how many.
 
     So a generation is known there before it answers. Does nothing for an engine that has none, or once its store does
     not answer.
@@ -55,7 +57,7 @@ def fill_runtime_cache(engine: Engine, queries: Sequence[str], *, batch_size: in
         if cache.problem:
             break
         if missed:
-            cache.keep(zip(missed, _decoded(engine, missed, None), strict=True))
+            cache.keep(zip(missed, _known(engine, missed), strict=True))
             num += len(missed)
     return num
 
@@ -67,7 +69,18 @@ def _distinct(engine: Engine, queries: Sequence[str]) -> list[QueryText]:
 
 
 def _decoded(engine: Engine, texts: Sequence[QueryText], decode: DecodeSettings | None) -> list[Decoded]:
+    return _read(engine, texts, decode)[1]
+
+
+def _known(engine: Engine, texts: Sequence[QueryText]) -> list[Known]:
+    reading, decoded = _read(engine, texts, None)
+    if engine.query_models.encoder is not None:  # which also has to read them for the dense channel
+        return [Known(each) for each in decoded]
+    return [Known(*each) for each in zip(decoded, reading.embeddings, strict=True)]
+
+
+def _read(engine: Engine, texts: Sequence[QueryText], decode: DecodeSettings | None) -> tuple[Reading, list[Decoded]]:
     models, settings = engine.query_models, engine.settings
     with intra_op_threads(settings.num_threads):
         reading = models.student.read([text.for_models for text in texts], settings.max_query_tokens)
-        return models.intention_reader.read(reading, settings.num_near, decode or settings.decode)
+        return reading, models.intention_reader.read(reading, settings.num_near, decode or settings.decode)

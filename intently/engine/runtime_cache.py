@@ -1,12 +1,14 @@
-"""The query cache that grows while an engine answers: the decoded intentions of queries, kept in a store.
+"""The query cache that grows while an engine answers: what models made of queries, kept in a store.
 
-It stands behind the engine's own cache of head queries (`intently.engine.cache`), and holds the same: intentions, never
-ads, so changes of ads do not touch it. What decides them is in a key: the generation, the version of the text rules,
-the models, the settings of decoding, and the text that models read, in which corrections by the words of present ads
-are written out. So no key can lead to an answer that this engine would not give.
+It stands behind the engine's own cache of head queries (`intently.engine.cache`). It holds intentions and embeddings,
+never ads, so changes of ads do not touch it, and no model reads a query that it knows. What decides them is in a key:
+the generation, the version of the text rules, the models, the settings of decoding, and the text that models read, in
+which corrections by the words of present ads are written out. So no key can lead to an answer that this engine would
+not give.
 
-A value is `INTENTQ1`, the number of intentions P, P int32 ids, P float32 log-probabilities, all little-endian, and 16
-bytes of BLAKE2b over key, text and all before it. Whatever does not fit is not used.
+A value is `INTENTQ2`, the number of intentions P, the size of the embedding D (0: none), P int32 ids, P float32
+log-probabilities, D float32, all little-endian, and 16 bytes of BLAKE2b over key, text and all before it. Whatever does
+not fit is not used.
 """
 
 import hashlib
@@ -14,10 +16,11 @@ import json
 import logging
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from intently.arrays import Float32Array
 from intently.engine.cache_store import CacheStore
 from intently.engine.head_queries import HeadQueries
 from intently.engine.settings import RetrievalSettings
@@ -27,9 +30,17 @@ from intently.text.rules import TEXT_RULES_VERSION
 
 logger = logging.getLogger(__name__)
 
-_HEADER = struct.Struct("<8sI")
-_MAGIC = b"INTENTQ1"
+_HEADER = struct.Struct("<8sII")
+_MAGIC = b"INTENTQ2"
 _DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What models made of a query: its intentions, and its embedding (D,) if nobody has asked for more than that."""
+
+    intentions: Decoded
+    embedding: Float32Array | None = None
 
 
 class RuntimeCache:
@@ -66,8 +77,8 @@ class RuntimeCache:
         """Why the store is not asked now; empty while it is."""
         return self._store.problem
 
-    def lookup(self, queries: Sequence[QueryText]) -> list[Decoded | None]:
-        """Return the intentions kept for each query, None for those that are not. Cost: one look into the store."""
+    def lookup(self, queries: Sequence[QueryText]) -> list[Known | None]:
+        """Return what is known of each query, None for those that are not. Cost: one look into the store."""
         if not queries:
             return []
         keys = [self._key(query) for query in queries]
@@ -79,15 +90,17 @@ class RuntimeCache:
             self._store.on_result("miss", len(found) - num_hits)
         return found
 
-    def keep(self, decoded: Iterable[tuple[QueryText, Decoded]]) -> None:
-        """Keep the intentions of queries, for all who have this generation and share the store. Returns at once."""
-        for query, found in decoded:
-            key = self._key(query)
+    def keep(self, read: Iterable[tuple[QueryText, Known]]) -> None:
+        """Keep what queries were read as, for all who have this generation and share the store. Returns at once."""
+        for query, known in read:
+            key, found = self._key(query), known.intentions
+            embedding = np.empty(0) if known.embedding is None else known.embedding
             content = b"".join(
                 (
-                    _HEADER.pack(_MAGIC, len(found.intention_ids)),
+                    _HEADER.pack(_MAGIC, len(found.intention_ids), len(embedding)),
                     found.intention_ids.astype("<i4").tobytes(),
                     found.log_probs.astype("<f4").tobytes(),
+                    embedding.astype("<f4").tobytes(),
                 )
             )
             self._store.put(key, content + _digest(key, query, content))
@@ -95,17 +108,18 @@ class RuntimeCache:
     def _key(self, query: QueryText) -> str:
         return self._prefix + hashlib.blake2b(query.for_models.encode(), digest_size=16).hexdigest()
 
-    def _read(self, key: str, query: QueryText, value: bytes | None) -> Decoded | None:
+    def _read(self, key: str, query: QueryText, value: bytes | None) -> Known | None:
         if value is None:
             return None
         content, digest = value[:-_DIGEST_BYTES], value[-_DIGEST_BYTES:]
         if len(content) >= _HEADER.size and digest == _digest(key, query, content):
-            magic, num = _HEADER.unpack_from(content)
-            if magic == _MAGIC and len(content) == _HEADER.size + 8 * num:
+            magic, num, size = _HEADER.unpack_from(content)
+            if magic == _MAGIC and len(content) == _HEADER.size + 8 * num + 4 * size:
                 ids = np.frombuffer(content, "<i4", num, _HEADER.size).astype(np.int64)
                 log_probs = np.frombuffer(content, "<f4", num, _HEADER.size + 4 * num).astype(np.float64)
+                embedding = np.frombuffer(content, "<f4", size, _HEADER.size + 8 * num).astype(np.float32)
                 if not num or 0 <= ids.min() <= ids.max() < self._num_intentions:
-                    return Decoded(ids, log_probs)
+                    return Known(Decoded(ids, log_probs), embedding if size else None)
         logger.warning("the query cache holds something else under %s; it is not used", key)
         self._store.on_result("invalid", 1)
         return None

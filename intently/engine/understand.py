@@ -12,7 +12,7 @@ import numpy as np
 
 from intently.arrays import Float32Array, IntArray
 from intently.engine.cache import QueryCache
-from intently.engine.runtime_cache import RuntimeCache
+from intently.engine.runtime_cache import Known, RuntimeCache
 from intently.engine.settings import RetrievalSettings
 from intently.engine.timing import timed
 from intently.index.concatenated import concatenate_embeddings
@@ -54,8 +54,9 @@ def understand(
 
     `cache` is asked first, then `runtime_cache`, which keeps what was decoded after all.
 
-    The dense channel takes the student's embedding, with that of an encoder after it if there is one. Queries that the
-    cache knows are not decoded, and the student reads them only if its embedding is asked for. With two threads or more
+    The dense channel takes the student's embedding, with that of an encoder after it if there is one. Queries that a
+    cache knows are not decoded, and models read them only for what it does not know: the head-query cache has no
+    embeddings, neither has tokens. With two threads or more
     the encoder reads ("embed") at the same time as the student reads and decodes. The time of a stage is shared equally
     by the queries that went through it. In float32 results do not depend on batching but for rounding. With int8 layers
     a last-bit difference may round the other way, which moves log-probabilities by up to some hundredths.
@@ -72,18 +73,37 @@ def understand(
                 one.intentions = evenly(one.literal)
     if models is None:
         return understood
-    missed = [pair for pair in zip(queries, understood, strict=True) if pair[1].intentions is None]
     if runtime_cache is None or Channel.INTENTION not in channels:
         _read_all(queries, understood, channels, models, settings)
         return understood
-    runtime_cache.head.count(query.key for query, _ in missed)
-    with _timed_for(missed, "runtime_cache"):
-        found = runtime_cache.lookup([query for query, _ in missed])
-    for (_, one), kept in zip(missed, found, strict=True):
-        one.intentions, one.cached = kept, kept is not None
+    known = _recall(queries, understood, channels, runtime_cache)
     _read_all(queries, understood, channels, models, settings)
-    runtime_cache.keep([(query, one.intentions) for query, one in missed if not one.cached and one.intentions])
+    runtime_cache.keep(
+        (query, Known(one.intentions, one.embedding if one.tokens is None else None))
+        for query, one, before in zip(queries, understood, known, strict=True)
+        if one.intentions is not None
+        and (before is None or (before.embedding is None and one.embedding is not None and one.tokens is None))
+    )
     return understood
+
+
+def _recall(
+    queries: Sequence[QueryText], understood: Sequence[Understood], channels: Sequence[Channel], cache: RuntimeCache
+) -> list[Known | None]:
+    """Note what the runtime cache knows of the queries, as far as these channels need it, and return it."""
+    embeds = Channel.DENSE in channels
+    cache.head.count(query.key for query, one in zip(queries, understood, strict=True) if one.intentions is None)
+    wanted = [at for at, one in enumerate(understood) if embeds or one.intentions is None]
+    known: list[Known | None] = [None] * len(queries)
+    with _timed_for([("", understood[at]) for at in wanted], "runtime_cache"):
+        for at, found in zip(wanted, cache.lookup([queries[at] for at in wanted]), strict=True):
+            known[at] = found
+    for one, found in zip(understood, known, strict=True):
+        if found is not None and one.intentions is None:
+            one.intentions, one.cached = found.intentions, True
+        if found is not None and embeds:
+            one.embedding = found.embedding
+    return known
 
 
 def evenly(intention_ids: IntArray) -> Decoded:
@@ -102,7 +122,7 @@ def _read_all(
     student, encoder = models.student, models.encoder
     asked = [(query.for_models, one) for query, one in zip(queries, understood, strict=True)]
     to_decode = [pair for pair in asked if Channel.INTENTION in channels and not pair[1].cached]
-    to_embed = asked if Channel.DENSE in channels else []
+    to_embed = [pair for pair in asked if Channel.DENSE in channels and pair[1].embedding is None]
 
     own: list[EmbeddedQueries] = []
     num_threads = settings.num_threads if len(queries) > 1 else 1  # what one query asks of PyTorch is not worth sharing

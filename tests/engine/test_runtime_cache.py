@@ -16,7 +16,7 @@ from intently.engine.cache_server import CacheServer
 from intently.engine.cache_store import MemoryStore
 from intently.engine.current import CurrentEngine
 from intently.engine.head_queries import HeadQueries
-from intently.engine.runtime_cache import RuntimeCache
+from intently.engine.runtime_cache import Known, RuntimeCache
 from intently.errors import SettingsError
 from intently.intentions.decode import Decoded
 from intently.text.analyze import Analyzer
@@ -122,14 +122,26 @@ def decoded(pairs):
     )
 
 
-some = st.lists(st.tuples(st.integers(0, 99), st.floats(-50, 0, width=32)), max_size=5).map(decoded)
+some = st.builds(
+    lambda pairs, embedding: known(pairs, embedding),
+    st.lists(st.tuples(st.integers(0, 99), st.floats(-50, 0, width=32)), max_size=5),
+    st.none() | st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=4),
+)
+
+
+def known(pairs, embedding=None):
+    return Known(decoded(pairs), None if embedding is None else np.array(embedding, dtype=np.float32))
 
 
 def equal(found, expected):
+    intentions, embedding = found.intentions, found.embedding
     return (
-        found.intention_ids.tolist() == expected.intention_ids.tolist()
-        and found.log_probs.tolist() == expected.log_probs.tolist()
-        and (found.intention_ids.dtype, found.log_probs.dtype) == (np.int64, np.float64)
+        intentions.intention_ids.tolist() == expected.intentions.intention_ids.tolist()
+        and intentions.log_probs.tolist() == expected.intentions.log_probs.tolist()
+        and (intentions.intention_ids.dtype, intentions.log_probs.dtype) == (np.int64, np.float64)
+        and (embedding is None) == (expected.embedding is None)
+        and (embedding is None or embedding.tolist() == expected.embedding.tolist())
+        and (embedding is None or embedding.dtype == np.float32)
     )
 
 
@@ -149,7 +161,7 @@ def test_equals_a_dictionary(items):
 
 
 def test_what_decides_an_answer_is_in_its_key(monkeypatch):
-    kept, answer = Kept(), decoded([(1, -0.5)])
+    kept, answer = Kept(), known([(1, -0.5)], [0.6, 0.8])
     shared(kept).keep([(text("red pan"), answer)])
     wider = replace(SETTINGS, decode=replace(SETTINGS.decode, num_beams=7))
     others = [
@@ -172,7 +184,7 @@ def test_what_decides_an_answer_is_in_its_key(monkeypatch):
 def test_no_altered_value_is_used(caplog):
     kept = Kept()
     cache = shared(kept, num_intentions=3)
-    cache.keep([(text("red pan"), decoded([(2, -0.5), (1, -1)])), (text("pan"), decoded([(0, -1)]))])
+    cache.keep([(text("red pan"), known([(2, -0.5), (1, -1)], [0.6, 0.8])), (text("pan"), known([(0, -1)]))])
     (key, whole), (_, other) = kept.values.items()
     wrong = [whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :] for at in range(len(whole))]
     wrong += [b"", b"x", whole[:-1], whole + b"\0", other, bytes(64)]
@@ -181,7 +193,7 @@ def test_no_altered_value_is_used(caplog):
         assert cache.lookup([text("red pan")]) == [None]
     assert kept.counts["invalid"] == len(wrong)
     assert "not used" in caplog.text
-    shared(kept).keep([(text("red pan"), decoded([(3, -1)]))])  # of a vocabulary that has one more
+    shared(kept).keep([(text("red pan"), known([(3, -1)]))])  # of a vocabulary that has one more
     assert cache.lookup([text("red pan")]) == [None]
 
 
@@ -233,6 +245,19 @@ def test_memory_changes_no_answer_and_follows_generations(make_student, tmp_path
             assert_same(found, plain(twin.engine, query))
 
 
+def test_models_read_a_query_once_for_each_thing_that_is_asked(directory):
+    with opened(directory, MemoryStore(100)) as current, opened(directory, None) as twin:
+        for channel, expected in (
+            (Channel.INTENTION, {"encode", "decode"}),
+            (Channel.FUSED, {"encode"}),  # for its embedding
+            (Channel.FUSED, set()),
+            (Channel.INTENTION, set()),
+        ):
+            found = plain(current.engine, "red pan", channel)
+            assert {"encode", "decode"} & set(found.timings_ms) == expected
+            assert_same(found, plain(twin.engine, "red pan", channel))
+
+
 # With a server.
 
 
@@ -250,7 +275,7 @@ def test_it_changes_no_answer_and_serves_every_process(server, reached, engine, 
         for query, found in zip(QUERIES, together, strict=True):
             assert found.cached is uses
             assert ("runtime_cache" in found.timings_ms) is uses
-            assert "decode" not in found.timings_ms
+            assert not {"encode", "decode"} & set(found.timings_ms) or not uses
             assert_same(found, plain(engine, query, channel))
     assert first.counts == ({"hit": 0, "miss": len(QUERIES)} if uses else {})
     assert second.counts == ({"hit": len(QUERIES), "miss": 0} if uses else {})
