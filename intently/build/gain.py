@@ -16,7 +16,7 @@ from intently.types import Progress
 
 MIN_QUERIES = 20  # held-out queries with clicks; fewer say nothing
 _MOST_QUERIES = 200
-_POOL = 800  # ads that each query is compared with: all that were clicked for one of these, and others at random
+_POOL = 600  # ads that each query is compared with: all that were clicked for one of these, and others at random
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def training_gain(
 ) -> Gain | None:
     """Return what training gained on held-out queries (`aside`), None if too few of them were clicked.
 
-    `texts (N)` are those of the ads. Cost: both students read some 800 ads and 200 queries.
+    `texts (N)` are those of the ads. Cost: both students read some 600 ads and 200 queries.
     """
     clicked: dict[int, set[int]] = {}
     for query, ad in aside.clicks.tolist():

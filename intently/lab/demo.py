@@ -47,6 +47,7 @@ TRAINED = BuildSettings(
     training=TrainingSettings(batch_size=32, min_steps=20, max_steps=20),
     fusion=FusionSettings(max_trees=80),
 )
+_NUM_QUERIES = 250  # held out; enough to tell what training adds
 _DEPTH = 500
 _NUM_TIMED = 100
 _GAINS = ("Recall@10", "HR@500", "MAP")  # that the demonstration tells of training
@@ -57,7 +58,7 @@ def run_demo(directory: Path, num_ads: int, seed: int, out: Console, err: Consol
     world, engine = directory / "world", directory / "engine"
     with StageProgress(err) as progress:
         if not _is_there(world, num_ads, seed):
-            simulate_world(world, num_ads, seed, progress=progress)
+            simulate_world(world, num_ads, seed, num_judged_queries=_NUM_QUERIES, progress=progress)
     instant = _built(world, engine, INSTANT, err)
     before = _answers(instant, world, err)
     out.print(f"\n1. An engine of {instant.catalog.num_ads:,} simulated ads, nothing trained", style="bold")

@@ -3,7 +3,6 @@
 import io
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
 from intently.generation.layout import ids_of
 from intently.lab import demo
-from intently.lab.world import simulate_world
 
 
 def test_instant_engine_comes_first_then_what_training_adds(
@@ -31,7 +29,7 @@ def test_instant_engine_comes_first_then_what_training_adds(
     monkeypatch.setattr(demo, "TRAINED", replace(demo.TRAINED, checkpoint=start, training=training, fusion=fusion))
     monkeypatch.setattr(demo, "_NUM_TIMED", 2)
 
-    monkeypatch.setattr(demo, "simulate_world", partial(simulate_world, num_judged_queries=60))
+    monkeypatch.setattr(demo, "_NUM_QUERIES", 60)
     out = Console(file=io.StringIO(), width=100)
     demo.run_demo(tmp_path / "demo", 100, 0, out, Console(file=io.StringIO()))
     shown = out.file.getvalue()  # type: ignore[attr-defined]
