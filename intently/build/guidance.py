@@ -21,7 +21,7 @@ from intently.types import Progress
 _MOST_QUERIES = 300  # more tell the few choices apart no better
 _SHARPNESS = (0.5, 1.0, 1.7)  # times the prior's temperature as it is set
 _SAYS = (1.0, 2.0, 4.0)  # the model's temperature
-_SILENCE_GAINS = 0.005  # of average precision, from which a student that says nothing is the better one
+_SPEECH_GAINS = 0.005  # of average precision, from which what the student says is worth the time that it takes
 _BATCH_SIZE = 32
 _DEPTH = 500
 
@@ -77,7 +77,7 @@ def learn_guidance(
         spoken = {one: precision(one) for says in _SAYS for one in [replace(best, model_temperature=says)]}
         speaking = max(spoken, key=spoken.__getitem__)
         tried |= spoken
-        if near_alone[best] < spoken[speaking] + _SILENCE_GAINS:
+        if spoken[speaking] >= near_alone[best] + _SPEECH_GAINS:
             best = speaking
     facts = {"guidance_queries": float(len(asked)), "guidance_precision": tried[best]}
     return LearnedGuidance(best, facts)
