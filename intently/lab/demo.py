@@ -31,7 +31,7 @@ CHANNELS = (Channel.LEXICAL, Channel.DENSE, Channel.INTENTION, Channel.FUSED)
 # Of each kind one held-out query is shown: (language, style) as the world labels them.
 EXAMPLES = (
     ("zh", "synonym"),
-    ("zh", "colloquial"),
+    ("zh", "plain"),
     ("mixed", "mixed"),
     ("en", "typo"),
     ("en", "plain"),
