@@ -41,7 +41,7 @@ def test_visits_have_peaks_a_zipf_law_and_shoppers_who_differ():
 
 def test_clicks_are_those_of_the_click_model_and_conversions_follow():
     grades, num = np.array([3, 1, 2, 0]), 20_000
-    shoppers = Shoppers(num, 4, 10, seed=1)
+    shoppers = Shoppers(4, 10, seed=1)
     ads = np.arange(4)
     done = [shoppers.behave(visit, ads, grades) for visit in range(num)]
     clicked = np.mean([each.clicked for each in done], axis=0)
@@ -53,12 +53,12 @@ def test_clicks_are_those_of_the_click_model_and_conversions_follow():
         assert (each.clicked >= each.shallow).all()
         assert (each.shallow >= each.deep).all()
         assert ((each.value > 0) == each.deep).all()
-    again = Shoppers(num, 4, 10, seed=1).behave(17, ads, grades)
+    again = Shoppers(4, 10, seed=1).behave(17, ads, grades)
     np.testing.assert_array_equal(again.clicked, done[17].clicked)
 
 
 def test_a_page_may_have_fewer_ads_than_slots():
-    assert len(Shoppers(1, 4, 3, seed=0).behave(0, np.array([2]), np.array([3])).clicked) == 1
+    assert len(Shoppers(4, 3, seed=0).behave(0, np.array([2]), np.array([3])).clicked) == 1
 
 
 def test_settings_out_of_range_are_refused():
