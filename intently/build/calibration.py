@@ -61,7 +61,7 @@ def questions(catalog: Catalog, lexical: LexicalIndex, clicked: Interactions, se
 def learn_relevance(engine: Engine, asked: Asked, settings: CalibrationSettings, show: Progress) -> LearnedRelevance:
     """Return a calibrator learned from how an engine that has learned nothing of these queries answers them.
 
-    There is none if too few queries have a relevant ad among the first. Cost: one answer a query.
+    It is None if too few queries find a relevant ad among the first ones. Cost: one answer a query.
     """
     examples = list(_examples(engine, asked, settings, show))
     relevant = np.concatenate([each.relevant for each in examples]) if examples else np.empty(0, dtype=np.bool_)

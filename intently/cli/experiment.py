@@ -123,7 +123,7 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(each) for each in text.split(",")] if text else []
     except ValueError:
-        told = f"{text!r} is no list of numbers"
+        told = f"{text!r} is not a list of numbers"
         raise InputError(told, cure="write --examination 1,0.7,0.5", field="examination") from None
 
 

@@ -30,7 +30,7 @@ _NOT_YET = "not reached yet"
 class CacheServer:
     """The server at `url` (valkey://, redis://, with an s for TLS, unix://). Threads may share it.
 
-    `on_result` is told what became of how many queries: `skipped` while the circuit is open, `failed`, `unwritten`.
+    It calls `on_result` with an outcome (`skipped` while the circuit is open, `failed`, `unwritten`) and a number.
     """
 
     def __init__(self, url: str, *, timeout_ms: float = 5.0, keep_s: float = 86_400.0) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 class CacheStore(Protocol):
     """Keeps values by keys, as long as it likes. Threads may share it; nothing that it does raises an error.
 
-    `on_result` is told what became of how many queries.
+    The store calls `on_result` with an outcome and the number of queries that had it.
     """
 
     on_result: Callable[[str, int], None]

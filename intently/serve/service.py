@@ -136,7 +136,7 @@ class Service:
                     logger.warning("kept generation %s and the keys: %s", self.engine.generation, error)
                 self.refresh_problem = str(error)
                 self.metrics.refresh_failures.inc()
-            except Exception:
+            except Exception:  # whatever it is, the service goes on answering, and looks again
                 logger.exception("could not look for a new generation")
                 self.metrics.refresh_failures.inc()
 
