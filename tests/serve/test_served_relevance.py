@@ -40,7 +40,8 @@ def test_relevance_and_its_least_are_the_engines(served, query):
     assert [ad["ad_id"] for ad in told["ads"]] == [ad.ad_id for ad in every if ad.relevance >= least]
     body = {"query": query, "min_relevance": 1, "ad_ids": [every[0].ad_id]}
     (verdict,) = served.post("/v1/explain", body).json()["verdicts"]
-    assert (verdict["stage"], verdict["relevance"]) == ("relevance", every[0].relevance)
+    assert verdict["stage"] == "relevance"
+    assert verdict["relevance"] == pytest.approx(every[0].relevance, abs=1e-6)  # read alone, last bits may differ
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.01, "0.5", True])
