@@ -4,12 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from intently.build.pipeline import BuildReport, build_engine
+    from intently.build.pipeline import build_engine
+    from intently.build.report import BuildReport
     from intently.build.settings import BuildSettings
 
 __all__ = ["BuildReport", "BuildSettings", "build_engine"]
 
-_ON_FIRST_USE = {"BuildReport": "pipeline", "BuildSettings": "settings", "build_engine": "pipeline"}  # need PyTorch
+_ON_FIRST_USE = {"BuildReport": "report", "BuildSettings": "settings", "build_engine": "pipeline"}  # need PyTorch
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 from building_world import BIDS, FUSION, KINDS, NUM_ADS, QUERIES, THINGS, Stages, World, title
 from test_cli import write_checkpoint
 
-from intently.build.pipeline import BuildReport, build_engine
+from intently.build.pipeline import build_engine
+from intently.build.report import BuildReport
 from intently.build.settings import BridgeSettings, BuildSettings
 from intently.build.training.bridge import BridgeTrainingSettings
 from intently.build.training.calibration import CalibrationSettings

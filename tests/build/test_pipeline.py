@@ -18,7 +18,8 @@ from test_cli import ADS, CLICKS, all_files, current, files_of, interrupting, wh
 from intently.build import intentions
 from intently.build.gain import Gain
 from intently.build.knowledge.instances import Instance, Task
-from intently.build.pipeline import BuildReport, build_engine
+from intently.build.pipeline import build_engine
+from intently.build.report import BuildReport
 from intently.build.settings import BuildSettings
 from intently.build.teacher import TeacherSettings
 from intently.build.training.format import FormatSettings
