@@ -1,0 +1,51 @@
+"""Commands run in huge pages where the kernel gives them to those who ask."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import os, sys
+from pathlib import Path
+from intently import huge_pages
+huge_pages._ENABLED = Path(sys.argv[1])
+huge_pages.restart_with_huge_pages()
+print(os.getpid(), sys.argv[2:], os.environ.get("GLIBC_TUNABLES", ""))
+"""
+
+
+def run(path, tunables, *more):
+    env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    started = subprocess.Popen(
+        [sys.executable, "-c", CODE, path, *more],
+        stdout=subprocess.PIPE,
+        env=env | ({"GLIBC_TUNABLES": tunables} if tunables else {}),
+        text=True,
+    )
+    told, _ = started.communicate(timeout=60)
+    assert started.returncode == 0
+    pid, said = told.strip().split(" ", 1)
+    return int(pid) == started.pid, said
+
+
+@pytest.mark.parametrize(
+    ("enabled", "before", "after"),
+    [
+        ("always [madvise] never", "", "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+        ("[always] madvise never", "", ""),
+        ("always madvise [never]", "", ""),
+        (None, "", ""),
+    ],
+)
+def test_a_process_starts_anew_once_and_where_it_helps(tmp_path, enabled, before, after):
+    file = tmp_path / "enabled"
+    if enabled:
+        file.write_text(enabled)
+    words = ["--query", "扫地机器人 'quoted' "]
+    is_same_process, said = run(file, before, *words)
+    assert is_same_process
+    assert said == f"{words} {after}".strip()
