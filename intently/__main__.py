@@ -1,12 +1,12 @@
 """`intently` and `python -m intently` are the command line."""
 
-from intently.huge_pages import restart_with_huge_pages
+from intently.process import prepare_process
 
 
 def main() -> None:
-    """Run the command line in memory of huge pages."""
-    restart_with_huge_pages()
-    from intently.cli import main as run  # after the restart, as it takes a second to import
+    """Run the command line."""
+    prepare_process()
+    from intently.cli import main as run  # now, as it imports NumPy, and takes a second
 
     run()
 

@@ -1,4 +1,4 @@
-"""Commands run in huge pages where the kernel gives them to those who ask."""
+"""The process of a command: huge pages where the kernel gives them to those who ask, and threads that sleep."""
 
 import os
 import subprocess
@@ -9,15 +9,18 @@ import pytest
 CODE = """
 import os, sys
 from pathlib import Path
-from intently import huge_pages
-huge_pages._ENABLED = Path(sys.argv[1])
-huge_pages.restart_with_huge_pages()
+from intently import process
+process._ENABLED = Path(sys.argv[1])
+process.prepare_process()
+assert "numpy" not in sys.modules and os.environ["OPENBLAS_THREAD_TIMEOUT"] == "4"
 print(os.getpid(), sys.argv[2:], os.environ.get("GLIBC_TUNABLES", ""))
 """
 
 
 def run(path, tunables, *more):
-    env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    env = {
+        name: value for name, value in os.environ.items() if name not in ("GLIBC_TUNABLES", "OPENBLAS_THREAD_TIMEOUT")
+    }
     started = subprocess.Popen(
         [sys.executable, "-c", CODE, path, *more],
         stdout=subprocess.PIPE,
