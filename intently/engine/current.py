@@ -3,7 +3,7 @@
 import logging
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from intently.engine.head_queries import HeadQueries
 from intently.engine.runtime_cache import RuntimeCache
 from intently.errors import LogError, LogRewoundError, ReplacedError
 from intently.generation import current_id, seq_of_all
-from intently.live.log import ChangeLog, open_log
+from intently.live.log import ChangeLog, Receipt, open_log
 from intently.types import Ad, Change, PutList, Ranking, Request
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class CurrentEngine:
         self._log.own(self.seq)
         self.catch_up()
 
-    def apply(self, changes: Iterable[Change | PutList]) -> int:
+    def apply(self, changes: Iterable[Change | PutList], *, receipt: Callable[[int], Receipt] | None = None) -> int:
         """Apply a batch of changes as `Engine.apply` does, and return its number once it is on disk and shown.
 
         A request with this number as `min_seq` sees the batch, whichever process answers it. Raises `LogBusyError` if
@@ -103,7 +103,7 @@ class CurrentEngine:
         nothing that the next start would not show.
         """
         wanted = list(changes)
-        return self._on_current(lambda engine: engine.apply(wanted))
+        return self._on_current(lambda engine: engine.apply(wanted, receipt=receipt))
 
     def add_ads(self, ads: Iterable[Ad], *, replace: bool = False) -> int:
         """Add ads as `Engine.add_ads` does, on disk and in whichever generation is current."""

@@ -5,7 +5,7 @@ This is its public side. `answerer.py` follows a query, `live/applier.py` a chan
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from intently.index.vectors import VectorIndex
 from intently.live.ad_reader import AdReader, IndexSettings
 from intently.live.applier import Applier
 from intently.live.difference import Difference
-from intently.live.log import ChangeLog
+from intently.live.log import ChangeLog, Receipt
 from intently.models.encoder.embedder import Embedder
 from intently.models.models import Models
 from intently.models.student import Runtime, Student, check_tokens
@@ -190,7 +190,7 @@ class Engine(Answerer):
         """Return the ad with this id as it is now, None if it is not there. Cost: microseconds."""
         return self._live.ad(ad_id)
 
-    def apply(self, changes: Iterable[Change | PutList]) -> int:
+    def apply(self, changes: Iterable[Change | PutList], *, receipt: Callable[[int], Receipt] | None = None) -> int:
         """Apply a batch of `Put`, `Patch`, `Delete` and `PutList`, all or none; return its number once queries see it.
 
         A patch of status, bid, targeting or payload costs no model call. Nor does a put whose text did not change, and
@@ -198,12 +198,13 @@ class Engine(Answerer):
         present vocabulary. Batches are ordered by the calls of `apply`, not by when models finish. Statistics of the
         whole catalog (how rare words and intentions are, how long ads are) stay as built. Queries that have begun do
         not see the batch. Without a log (`join`) a batch does not outlive the process; `CurrentEngine` has one.
+        `receipt` makes of the number what the log keeps together with the batch (`intently.live.log.Receipt`).
 
         Raises `InputError` naming the first change that is not valid, or that patches an ad that is not there;
         `LogError` if the log cannot be written, and then nothing has happened.
         """
         self._check_process()
-        return self._live.apply(changes)
+        return self._live.apply(changes, receipt)
 
     def follow(self, difference: Difference) -> int:
         """Apply what a feed changes, all of it or nothing; return the number of the change once queries see it.

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -35,7 +35,7 @@ from intently.live.changes import (
 from intently.live.difference import Difference
 from intently.live.effects import after, has_text
 from intently.live.feeds import effects_of
-from intently.live.log.base import ChangeLog, Reading
+from intently.live.log.base import ChangeLog, Reading, Receipt
 from intently.live.log.entries import Entry, digest_of_content
 from intently.live.logged import logged
 from intently.live.merger import Merger
@@ -76,13 +76,13 @@ class Applier:
         self._overtaken = Overtaken()
         self._merger = Merger(self._lock, lambda: self._head, self._show_merged)
 
-    def apply(self, changes: Iterable[Change | PutList]) -> int:
+    def apply(self, changes: Iterable[Change | PutList], receipt: Callable[[int], Receipt] | None = None) -> int:
         """Apply a batch of changes, all or none, and return its number once queries see it.
 
-        Raises `InputError` naming the position of the first change that is not valid, or that patches an ad that is
-        not there.
+        `receipt` makes of that number what the log keeps with the batch; a batch of nothing may have one too. Raises
+        `InputError` naming the position of the first change that is not valid, or that patches an ad that is not there.
         """
-        return self._apply(fold(changes))
+        return self._apply(fold(changes), receipt=receipt)
 
     def follow(self, difference: Difference) -> int:
         """Apply what a feed changes, all or none, and return its number once queries see it."""
@@ -203,8 +203,15 @@ class Applier:
         """The error of the last background merge, empty if it succeeded. A failed merge is tried again."""
         return self._merger.failure
 
-    def _apply(self, effects: Mapping[str, Effect], *, must_be_new: bool = False, must_be_there: bool = False) -> int:
-        if not effects:
+    def _apply(
+        self,
+        effects: Mapping[str, Effect],
+        *,
+        must_be_new: bool = False,
+        must_be_there: bool = False,
+        receipt: Callable[[int], Receipt] | None = None,
+    ) -> int:
+        if not effects and receipt is None:
             return self.snapshot.seq
         put = [effect.ad for effect in effects.values() if isinstance(effect, Full)]
         unchanged = self._unchanged(put) if put else {}
@@ -212,12 +219,13 @@ class Applier:
             self._begin()
             self._check(effects, must_be_new, must_be_there)
             resolved = [self._resolved(effect, unchanged) for effect in effects.values()]
-            first, self._entered = self._entered, self._entered + max(effect.seq for effect in resolved)
+            first = self._entered
+            self._entered += max((effect.seq for effect in resolved), default=0)
             numbered = [replace(effect, seq=first + effect.seq) for effect in resolved]
             to_read = [effect for effect in numbered if isinstance(effect, Full)]
             age = self._age
             self._overtaken.begin(to_read)
-            done = None if to_read else self._publish(numbered, None)
+            done = None if to_read else self._publish(numbered, None, receipt)
         if to_read:
             try:
                 catalog = as_catalog([effect.ad for effect in to_read])
@@ -227,7 +235,7 @@ class Applier:
                     self._begin()
                     if age != self._age:
                         raise LogError("changes before this one could not be written to the log", cure="try again")
-                    done = self._publish(numbered, ReadAds(catalog, segment, parts))
+                    done = self._publish(numbered, ReadAds(catalog, segment, parts), receipt)
             finally:
                 with self._lock:
                     self._overtaken.end(to_read)
@@ -337,7 +345,9 @@ class Applier:
             return effect
         return Replaced.by(effect.ad, effect.seq)
 
-    def _publish(self, effects: Sequence[Effect], read: ReadAds | None) -> "_Published":
+    def _publish(
+        self, effects: Sequence[Effect], read: ReadAds | None, receipt: Callable[[int], Receipt] | None
+    ) -> "_Published":
         """Log the effects that no later change has overtaken, and make the snapshot with them the newest.
 
         Call with the lock held. Computes everything first; then one assignment makes it the newest.
@@ -345,18 +355,18 @@ class Applier:
         left = self._overtaken.left(effects, self._numbers)
         head, numbers = after(self._head, left, read, self._numbers)
         head = replace(head, seq=self._head.seq + len(left))
-        commit = None
+        commit, kept = None, receipt(head.seq) if receipt else None
         self._overtaken.remember(effects)
         if self._log is not None and left:
             batch, readings = logged(left, self._head.seq, read, self._generation)
-            commit = self._log.append(batch, readings, self._models)
+            commit = self._log.append(batch, readings, self._models, kept)
             self._unshown.append(head)
         elif self._log is None:
             self.snapshot = head
         self._head = head
         self._note(left, numbers)
         if self._log is not None and commit is None:
-            commit = self._log.append([], {}, "")  # what overtook this batch has to be on disk
+            commit = self._log.append([], {}, "", kept)  # what overtook this batch has to be on disk
         return _Published(head.seq, commit)
 
     def _note(self, effects: Sequence[tuple[Effect, int]], numbers: Mapping[str, int]) -> None:

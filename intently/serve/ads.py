@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from intently.catalog.serving_words import STATUSES
+from intently.live.log import Receipt
 from intently.serve.bodies import body_parts, require_type
 from intently.serve.bulk import Bulk
 from intently.serve.idempotency import Answer, fingerprint_of
@@ -22,7 +23,7 @@ from intently.serve.problems import Problem, decoded
 from intently.serve.retrieval import JSON, json_answer, json_body
 from intently.serve.service import Service
 from intently.serve.wire import MAX_PAGE, AdAtPath, AdFields, AdPage, Changed, ad_of, kinds_of, patch_of
-from intently.serve.writers import etag_of, kind_of
+from intently.serve.writers import Applied, Keep, etag_of, kind_of
 from intently.snapshot.listing import ads_after
 from intently.types import Change, Delete, Patch, Put
 
@@ -145,32 +146,54 @@ async def _changed(request: Request, body: bytes, change: Change) -> Response:
     principal: Principal = request.state.principal
     ad_id, if_match = _ad_id(request), request.headers.get("if-match")
 
-    async def answer() -> Response:
-        applied = await service.writers.apply(change, if_match=if_match, advertiser=principal.key.advertiser)
+    async def apply(receipt: Keep | None) -> Applied:
+        advertiser = principal.key.advertiser
+        applied = await service.writers.apply(change, if_match=if_match, advertiser=advertiser, receipt=receipt)
         audited(request, kind_of(change), ad_id, applied.seq)
+        return applied
+
+    def told(applied: Applied) -> Answer:
         status = 201 if isinstance(change, Put) and not applied.existed else 200
-        return json_answer(Changed(ad_id, applied.seq, applied.existed), status)
+        return Answer(status, msgspec.json.encode(Changed(ad_id, applied.seq, applied.existed)))
 
-    return await answered_once(request, body, answer)
+    return await answered_once(request, body, apply, told)
 
 
-async def answered_once(request: Request, body: bytes, answer: Callable[[], Awaitable[Response]]) -> Response:
-    """Answer a request; one with an `Idempotency-Key` as the equal request before was answered."""
+async def answered_once(
+    request: Request,
+    body: bytes,
+    apply: Callable[[Keep | None], Awaitable[Applied]],
+    told: Callable[[Applied], Answer],
+) -> Response:
+    """Apply a change and tell what became of it; one with an `Idempotency-Key` once, whatever dies meanwhile.
+
+    The log keeps the answer together with the change. So whoever sends the request again gets it, also from a process
+    that started since.
+    """
     service: Service = request.app.state.service
     key, sender = request.headers.get("idempotency-key"), request.state.principal.name
     if key is None:
-        return await answer()
-    told = (request.method, request.scope["path"], request.headers.get("if-match", ""))
-    if kept := service.replays.begin(sender, key, fingerprint_of(*(each.encode() for each in told), body)):
-        headers = {**dict(kept.headers), "Idempotency-Replayed": "true"}
-        return Response(kept.body, kept.status, headers, JSON)
-    try:
-        made = await answer()
-    except BaseException:
-        service.replays.give_up(sender, key)
-        raise
-    service.replays.end(sender, key, Answer(made.status_code, bytes(made.body)))
-    return made
+        answer = told(await apply(None))
+        return Response(answer.body, answer.status, media_type=JSON)
+    sent = (request.method, request.scope["path"], request.headers.get("if-match", ""))
+    fingerprint = fingerprint_of(*(each.encode() for each in sent), body)
+
+    def keep(applied: Applied) -> Receipt:
+        made = told(applied)
+        return Receipt(sender, key, fingerprint, service.replays.until_ms(), made.status, made.body)
+
+    kept = service.replays.begin(sender, key, fingerprint)
+    if kept is None:
+        try:
+            kept = service.replays.of_receipt(await service.run(partial(service.receipt, sender, key)), fingerprint)
+            answer = kept or told(await apply(keep))
+        except BaseException:
+            service.replays.give_up(sender, key)
+            raise
+        service.replays.end(sender, key, answer)
+        if kept is None:
+            return Response(answer.body, answer.status, media_type=JSON)
+    return Response(kept.body, kept.status, {"Idempotency-Replayed": "true"}, JSON)
 
 
 def audited(request: Request, kind: str, what: str, seq: int) -> None:

@@ -1,14 +1,15 @@
 """Answers kept by `Idempotency-Key`, so that a request that is sent again is not applied again.
 
-After the IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key-header-07). Answers are
-kept in memory, as long as the process lives.
+After the IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key-header-07). The log
+keeps answers together with changes; here are those of this process, and what is under way.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from time import monotonic
+from time import time
 
+from intently.live.log import Receipt
 from intently.serve.problems import Problem
 
 MAX_KEY_LENGTH = 255
@@ -20,7 +21,6 @@ class Answer:
 
     status: int
     body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Replays:
 
     keep_s: float = 86_400.0
     max_keys: int = 100_000
-    clock: Callable[[], float] = monotonic
+    clock: Callable[[], float] = time
     _entries: dict[tuple[str, str], _Entry] = field(default_factory=dict)  # the oldest first
 
     def begin(self, sender: str, key: str, fingerprint: bytes) -> Answer | None:
@@ -68,16 +68,24 @@ class Replays:
                 )  # fmt: skip
             self._entries[sender, key] = _Entry(fingerprint, self.clock() + self.keep_s)
             return None
-        if entry.fingerprint != fingerprint:
-            raise Problem(
-                422, "key_reused", "another request had this key", field="Idempotency-Key", cure="use a new key"
-            )
+        _check_equal(entry.fingerprint, fingerprint)
         if entry.answer is None:
             raise Problem(
                 409, "key_in_use", "the first request with this key has not been answered", field="Idempotency-Key",
                 cure="wait, then send it again", headers={"Retry-After": "1"},
             )  # fmt: skip
         return entry.answer
+
+    def of_receipt(self, receipt: Receipt | None, fingerprint: bytes) -> Answer | None:
+        """Return the answer that the log kept, if it did; raise `Problem` 422 if it was to another request."""
+        if receipt is None or receipt.until_ms <= self.clock() * 1000:
+            return None
+        _check_equal(receipt.fingerprint, fingerprint)
+        return Answer(receipt.status, receipt.body)
+
+    def until_ms(self) -> int:
+        """Return when an answer of now expires, in milliseconds since 1970."""
+        return int((self.clock() + self.keep_s) * 1000)
 
     def end(self, sender: str, key: str, answer: Answer) -> None:
         """Keep the answer."""
@@ -94,3 +102,8 @@ class Replays:
             if self._entries[first].expires > now:
                 return
             del self._entries[first]
+
+
+def _check_equal(before: bytes, now: bytes) -> None:
+    if before != now:
+        raise Problem(422, "key_reused", "another request had this key", field="Idempotency-Key", cure="use a new key")

@@ -7,12 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from intently.serve.ads import address_tail, answered_once, audited
+from intently.serve.idempotency import Answer
 from intently.serve.keys import Principal
 from intently.serve.problems import Problem, decoded
 from intently.serve.retrieval import json_answer, json_body
 from intently.serve.service import Service
 from intently.serve.wire import ListBody, ListChanged, ListedLists, ListSize, ListTold, kinds_of
-from intently.serve.writers import etag_of
+from intently.serve.writers import Applied, Keep, etag_of
 from intently.types import PutList
 
 _LIST = msgspec.json.Decoder(ListBody)
@@ -58,13 +59,16 @@ async def _changed(request: Request, body: bytes, values: Sequence[str]) -> Resp
     service = _service(request)
     name, if_match = address_tail(request, _PREFIX, "name"), request.headers.get("if-match")
 
-    async def answer() -> Response:
-        applied = await service.writers.put_list(PutList(name, tuple(values)), if_match=if_match)
+    async def apply(receipt: Keep | None) -> Applied:
+        applied = await service.writers.put_list(PutList(name, tuple(values)), if_match=if_match, receipt=receipt)
         audited(request, "list", name, applied.seq)
-        status = 200 if applied.existed or not values else 201
-        return json_answer(ListChanged(name, applied.seq, applied.existed), status)
+        return applied
 
-    return await answered_once(request, body, answer)
+    def told(applied: Applied) -> Answer:
+        status = 200 if applied.existed or not values else 201
+        return Answer(status, msgspec.json.encode(ListChanged(name, applied.seq, applied.existed)))
+
+    return await answered_once(request, body, apply, told)
 
 
 def _service(request: Request) -> Service:

@@ -10,12 +10,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from intently.errors import IntentlyError
+from intently.errors import IntentlyError, LogError
 from intently.generation import Listed, list_generations, roll_back
+from intently.live.log import Receipt
 from intently.serve.idempotency import Replays
 from intently.serve.keys import Keys
 from intently.serve.metrics import Metrics
-from intently.serve.problems import Problem
+from intently.serve.problems import Problem, of_log_error
 from intently.serve.readers import Readers
 from intently.serve.settings import ServeSettings
 from intently.serve.writers import Writers
@@ -86,6 +87,13 @@ class Service:
         for pool in (self.readers, self.writers):
             await asyncio.to_thread(pool.close)
         self._others.shutdown()
+
+    def receipt(self, sender: str, key: str) -> Receipt | None:
+        """Return what the log keeps of a change that was sent with this key, maybe to a process that died since."""
+        try:
+            return self.current.log.receipt(sender, key)
+        except LogError as error:
+            raise of_log_error(error) from None
 
     async def until_seq(self, min_seq: int, deadline_ms: float) -> float:
         """Wait until answers show a change; return the milliseconds left. Raises `Problem` 409 at the deadline."""

@@ -13,6 +13,7 @@ import msgspec
 
 from intently.errors import InputError, LogError
 from intently.live.changes import fold
+from intently.live.log import Receipt
 from intently.serve.metrics import Metrics
 from intently.serve.problems import Problem, of_input_error, of_log_error
 from intently.serve.turns import Turns
@@ -31,6 +32,10 @@ class Applied:
 
     seq: int
     existed: bool
+
+
+Keep = Callable[[Applied], Receipt]
+"""Makes of what became of a change the receipt that the log keeps together with it."""
 
 
 def etag_of(state: Ad | tuple[str, ...]) -> str:
@@ -67,24 +72,38 @@ class Writers:
         """Wait for what is under way, and end the threads."""
         self._pool.shutdown(wait=True)
 
-    async def apply(self, change: Change, *, if_match: str | None = None, advertiser: str = "") -> Applied:
+    async def apply(
+        self,
+        change: Change,
+        *,
+        if_match: str | None = None,
+        advertiser: str = "",
+        receipt: Keep | None = None,
+    ) -> Applied:
         """Apply one change. With `if_match`, only if the ad is in that state; with `advertiser`, only its ads.
 
-        Raises `Problem` if it cannot be applied; then nothing has changed.
+        `receipt` makes of the outcome what the log keeps together with the change. Raises `Problem` if it cannot be
+        applied; then nothing has changed.
         """
         self._admit()
         alone = if_match is not None or bool(advertiser)  # these look at the ad, and then change it
         async with self.turns.hold([ad_id_of(change)], alone=alone):
-            return await self._on_thread(lambda: self._apply_one(change, if_match, advertiser))
+            return await self._on_thread(lambda: self._apply_one(change, if_match, advertiser, receipt))
 
-    async def put_list(self, change: PutList, *, if_match: str | None = None) -> Applied:
-        """Change one list that ads share. With `if_match`, only if it is in that state.
+    async def put_list(
+        self,
+        change: PutList,
+        *,
+        if_match: str | None = None,
+        receipt: Keep | None = None,
+    ) -> Applied:
+        """Change one list that ads share. With `if_match`, only if it is in that state; `receipt` as for `apply`.
 
         Raises `Problem` if it cannot be changed; then nothing has changed.
         """
         self._admit()
         async with self.turns.hold([f"list {change.name}"], alone=True):
-            return await self._on_thread(lambda: self._put_list(change, if_match))
+            return await self._on_thread(lambda: self._put_list(change, if_match, receipt))
 
     async def apply_chunk(self, changes: Sequence[Change], advertiser: str = "") -> list[Applied | Problem]:
         """Apply those of some changes that can be applied, together; return what became of each, in order."""
@@ -121,7 +140,13 @@ class Writers:
 
     # On a thread.
 
-    def _apply_one(self, change: Change, if_match: str | None, advertiser: str) -> Applied:
+    def _apply_one(
+        self,
+        change: Change,
+        if_match: str | None,
+        advertiser: str,
+        receipt: Keep | None,
+    ) -> Applied:
         ad = self.current.engine.ad(ad_id_of(change))
         self._check(change, ad, advertiser)
         if if_match is not None and (ad is None or if_match not in ("*", etag_of(ad))):
@@ -130,17 +155,23 @@ class Writers:
                 cure="get the ad, and change it as it is now",
             )  # fmt: skip
         if isinstance(change, Delete) and (ad is None or not _is_visible(ad, advertiser)):
-            return Applied(self.current.engine.snapshot.seq, False)
+            return self._logged([], False, receipt)
         try:
-            seq = self.current.apply([change])
+            applied = self._logged([change], ad is not None, receipt)
         except InputError as error:
             raise self._refusal(change, error) from None
+        self.metrics.changes.labels(kind_of(change)).inc()
+        return applied
+
+    def _logged(self, changes: Sequence[Change | PutList], existed: bool, receipt: Keep | None) -> Applied:
+        """Apply one change, or none, with its receipt."""
+        keep = None if receipt is None else lambda seq: receipt(Applied(seq, existed))
+        try:
+            return Applied(self.current.apply(changes, receipt=keep), existed)
         except LogError as error:
             raise of_log_error(error) from None
-        self.metrics.changes.labels(kind_of(change)).inc()
-        return Applied(seq, ad is not None)
 
-    def _put_list(self, change: PutList, if_match: str | None) -> Applied:
+    def _put_list(self, change: PutList, if_match: str | None, receipt: Keep | None) -> Applied:
         if found := _fault(change):
             raise of_input_error(found)
         snapshot = self.current.engine.snapshot
@@ -151,13 +182,10 @@ class Writers:
                 cure="get the list, and change it as it is now",
             )  # fmt: skip
         if before is None and not change.values:
-            return Applied(snapshot.seq, False)
-        try:
-            seq = self.current.apply([change])
-        except LogError as error:
-            raise of_log_error(error) from None
+            return self._logged([], False, receipt)
+        applied = self._logged([change], before is not None, receipt)
         self.metrics.changes.labels("list").inc()
-        return Applied(seq, before is not None)
+        return applied
 
     def _refusal(self, change: Change, error: InputError) -> Problem:
         if isinstance(change, Patch) and self.current.engine.ad(change.ad_id) is None and not error.field:

@@ -11,7 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -22,6 +25,7 @@ from uvicorn.server import ServerState
 from intently.client import Client, Retry
 from intently.engine.engine import Engine
 from intently.errors import InputError
+from intently.live.log import LOG_FILE, open_log
 from intently.serve import protocol
 from intently.serve.server import serve
 from intently.serve.settings import ServeSettings
@@ -325,3 +329,40 @@ def test_a_head_that_does_not_end_is_not_waited_for(monkeypatch):
 
     asyncio.run(story())
     assert closed == [True, True, True]
+
+
+def test_changes_sent_three_times_are_applied_once_whenever_the_process_is_killed(engines, settings_file, tmp_path):
+    save(engines[0], tmp_path / "engine")
+    num_ads, num_kills, seqs = 90, 3, defaultdict(set)
+
+    def send(process: Process, number: int) -> None:
+        headers = {"Idempotency-Key": f"change-{number}"}
+        with contextlib.suppress(httpx2.TransportError), httpx2.Client(timeout=30) as http:
+            address = f"http://127.0.0.1:{process.port}/v1/ads/n{number}"
+            answer = http.put(address, json={"title": f"Red pan {number} 红锅"}, headers=headers)
+            if answer.status_code == 409:
+                assert answer.json()["code"] == "key_in_use"
+            else:
+                assert answer.status_code == 201
+                seqs[number].add(answer.json()["seq"])
+
+    for kill in range(1, num_kills + 2):
+        process = Process(tmp_path / "engine", settings_file)
+        with ThreadPoolExecutor(6) as senders:
+            left = [number for number in range(num_ads) if number not in seqs]
+            sent = [senders.submit(send, process, number) for number in left for _ in range(3)]
+            if kill <= num_kills:
+                until(partial(lambda least: len(seqs) >= least, 20 * kill), "changes were applied")
+                process.process.kill()
+            for each in sent:
+                each.result()
+        if kill <= num_kills:
+            process.end()
+    for number in range(num_ads):  # to a process that knows most of them from the log alone
+        send(process, number)
+    assert process.end() == 0
+    assert [len(seqs[number]) for number in range(num_ads)] == [1] * num_ads
+    log = open_log(tmp_path / "engine" / LOG_FILE)
+    applied = [entry.ad_id for page in log.entries(0, "") for entry, _ in page]
+    log.close()
+    assert sorted(applied) == sorted(f"n{number}" for number in range(num_ads))

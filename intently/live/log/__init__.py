@@ -4,7 +4,7 @@
 All of them are a `ChangeLog`. An entry holds what a change did, never how it was asked for.
 """
 
-from intently.live.log.base import Backup, ChangeLog, Facts, Position, Recovered, Verified
+from intently.live.log.base import Backup, ChangeLog, Facts, Position, Receipt, Recovered, Verified
 from intently.live.log.entries import Entry, Kind
 from intently.live.log.memory import MemoryLog
 from intently.live.log.opening import LOG_FILE, open_log
@@ -18,6 +18,7 @@ __all__ = [
     "Kind",
     "MemoryLog",
     "Position",
+    "Receipt",
     "Recovered",
     "Verified",
     "open_log",

@@ -32,6 +32,18 @@ class Recovered:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """The answer to a change that was sent with a key, kept with the change, so that it is not applied twice."""
+
+    sender: str
+    key: str
+    fingerprint: bytes  # of the request
+    until_ms: int  # since 1970; later nobody asks for it
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Facts:
     """A log in figures."""
 
@@ -99,10 +111,23 @@ class ChangeLog(Protocol):
     def own(self, at_least: int = 0) -> None:
         """Become the one process that writes. Numbers go on after the newest change, and after `at_least`."""
 
-    def append(self, entries: Sequence[Entry], readings: Mapping[bytes, Reading], models: str) -> Future[None]:
+    def append(
+        self,
+        entries: Sequence[Entry],
+        readings: Mapping[bytes, Reading],
+        models: str,
+        receipt: Receipt | None = None,
+    ) -> Future[None]:
         """Add one batch; the result is there once it is on disk. Its numbers follow `appended`.
 
         `readings` are what models of the fingerprint `models` made of the puts' texts, by the digest of the content.
+        `receipt` is on disk if and only if the batch is.
+        """
+
+    def receipt(self, sender: str, key: str) -> Receipt | None:
+        """Return the receipt that a sender's key has, None if there is none or it has expired.
+
+        Like `append`, for the process that writes.
         """
 
     def reset(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from intently.errors import LogBusyError, LogError, LogFullError
-from intently.live.log.base import Reading
+from intently.live.log.base import Reading, Receipt
 from intently.live.log.entries import Entry
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Store(Protocol):
 class _Batch:
     entries: list[Entry]
     readings: list[tuple[bytes, str, Reading]]
+    receipt: Receipt | None
     done: Future[None] = field(default_factory=Future)
 
 
@@ -60,10 +61,10 @@ class Committer:
         self,
         store: Store,
         last: int,
-        write: Callable[[Store, list[Entry], list[tuple[bytes, str, Reading]]], None],
+        write: Callable[[Store, list[Entry], list[tuple[bytes, str, Reading]], list[Receipt]], None],
         tidy: Callable[[Store, int], None],
     ) -> None:
-        """`write` adds entries and readings; `tidy(store, last)` may remove a few superseded entries after a commit."""
+        """`write` adds a batch's rows; `tidy(store, last)` may remove a few superseded entries after a commit."""
         self.appended = self.durable = last
         self.failure: LogError | None = None
         self._is_final = False  # whether the failure lasts until the log is opened again
@@ -74,9 +75,11 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="intently-log", daemon=True)
         self._thread.start()
 
-    def append(self, entries: list[Entry], readings: list[tuple[bytes, str, Reading]]) -> Future[None]:
+    def append(
+        self, entries: list[Entry], readings: list[tuple[bytes, str, Reading]], receipt: Receipt | None = None
+    ) -> Future[None]:
         """Let a batch be written; raise `LogError` at once if an earlier one failed."""
-        batch = _Batch(entries, readings)
+        batch = _Batch(entries, readings, receipt)
         with self._changed:
             self._check()
             if entries and entries[0].seq != self.appended + 1:
@@ -145,13 +148,14 @@ class Committer:
     def _commit(self, batches: list[_Batch]) -> None:
         entries = [entry for batch in batches for entry in batch.entries]
         readings = [reading for batch in batches for reading in batch.readings]
+        receipts = [batch.receipt for batch in batches if batch.receipt]
         try:
             try:
-                self._transaction(entries, readings)
+                self._transaction(entries, readings, receipts)
             except LogFullError:
                 if not self._store.make_room():
                     raise
-                self._transaction(entries, readings)
+                self._transaction(entries, readings, receipts)
         except Exception as error:
             self._failed(batches, error)
             return
@@ -164,9 +168,11 @@ class Committer:
         except Exception as error:  # of any kind: nothing that was acknowledged depends on it
             logger.warning("superseded changes could not be removed from the log: %s", error)
 
-    def _transaction(self, entries: list[Entry], readings: list[tuple[bytes, str, Reading]]) -> None:
+    def _transaction(
+        self, entries: list[Entry], readings: list[tuple[bytes, str, Reading]], receipts: list[Receipt]
+    ) -> None:
         with self._store.transaction():
-            self._write(self._store, entries, readings)
+            self._write(self._store, entries, readings, receipts)
 
     def _failed(self, batches: list[_Batch], error: Exception) -> None:
         failure = error if isinstance(error, LogError) else LogError(f"{type(error).__name__}: {error}")

@@ -1,12 +1,13 @@
 """A log in memory: changes outlive a generation, but not the process. One entry or two for each ad that changed."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 from intently.errors import LogError
-from intently.live.log.base import Backup, Facts, Position, Reading, Recovered, Verified
+from intently.live.log.base import Backup, Facts, Position, Reading, Receipt, Recovered, Verified
 from intently.live.log.entries import Entry, Kind
 from intently.live.log.folding import folded
 
@@ -23,6 +24,7 @@ class MemoryLog:
         self._of_ad: dict[str, list[Entry]] = {}
         self._readings: dict[tuple[bytes, str], Reading] = {}
         self._users: dict[bytes, int] = {}  # digest of a content → number of entries that have it
+        self._receipts: dict[tuple[str, str], Receipt] = {}
         self._last = self._floor = 0
 
     @property
@@ -37,9 +39,17 @@ class MemoryLog:
         with self._lock:
             self._last = max(self._last, at_least)
 
-    def append(self, entries: Sequence[Entry], readings: Mapping[bytes, Reading], models: str) -> Future[None]:
+    def append(
+        self,
+        entries: Sequence[Entry],
+        readings: Mapping[bytes, Reading],
+        models: str,
+        receipt: Receipt | None = None,
+    ) -> Future[None]:
         """Add one batch, at once."""
         with self._lock:
+            if receipt:
+                self._receipts[receipt.sender, receipt.key] = receipt
             self._readings.update({(content, models): each for content, each in readings.items()})
             for entry in entries:
                 before = self._of_ad.get(entry.ad_id, [])
@@ -49,10 +59,18 @@ class MemoryLog:
                     self._count(each, 1)
                 for each in before:
                     self._count(each, -1)
-            self._last = entries[-1].seq
+            if entries:
+                self._last = entries[-1].seq
         done: Future[None] = Future()
         done.set_result(None)
         return done
+
+    def receipt(self, sender: str, key: str) -> Receipt | None:
+        """Return the receipt that a sender's key has, None if there is none or it has expired."""
+        with self._lock:
+            now_ms = time.time_ns() // 1_000_000
+            self._receipts = {name: each for name, each in self._receipts.items() if each.until_ms >= now_ms}
+            return self._receipts.get((sender, key))
 
     def _count(self, entry: Entry, by: int) -> None:
         if entry.content is None:

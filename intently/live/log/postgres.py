@@ -123,7 +123,7 @@ class PostgresBackend:
 
     def num_bytes(self, store: Store) -> int:
         """Return the size of the tables and their indexes."""
-        tables = ("intently_entries", "intently_readings", "intently_meta")
+        tables = ("intently_entries", "intently_readings", "intently_receipts", "intently_meta")
         sizes = ", ".join(f"pg_total_relation_size('{table}')" for table in tables)
         return sum(store.execute(f"SELECT {sizes}")[0])
 

@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from intently.errors import LogError
-from intently.live.log.base import Backup, Facts, Position, Reading, Recovered, Verified
+from intently.live.log.base import Backup, Facts, Position, Reading, Receipt, Recovered, Verified
 from intently.live.log.committer import Committer, Row, Store
 from intently.live.log.compaction import Tidy, drop, fold
 from intently.live.log.entries import Entry, Kind
-from intently.live.log.tables import COLUMNS, PAGE, checked_entry, position_of, problems_of, replace_rows, write_rows
+from intently.live.log.tables import (
+    COLUMNS,
+    PAGE,
+    checked_entry,
+    position_of,
+    problems_of,
+    receipt_of,
+    replace_rows,
+    write_rows,
+)
 
 
 class Backend(Protocol):
@@ -105,11 +114,23 @@ class SqlLog:
             if at_least > committer.appended and committer.appended == committer.durable:
                 committer.reset(at_least)
 
-    def append(self, entries: Sequence[Entry], readings: Mapping[bytes, Reading], models: str) -> Future[None]:
-        """Add one batch; the result is there once it is on disk."""
+    def append(
+        self,
+        entries: Sequence[Entry],
+        readings: Mapping[bytes, Reading],
+        models: str,
+        receipt: Receipt | None = None,
+    ) -> Future[None]:
+        """Add one batch, and its receipt; the result is there once it is on disk."""
         committer = self._writing()
         self._backend.check_room(all(entry.is_essential for entry in entries))
-        return committer.append(list(entries), [(content, models, each) for content, each in readings.items()])
+        rows = [(content, models, each) for content, each in readings.items()]
+        return committer.append(list(entries), rows, receipt)
+
+    def receipt(self, sender: str, key: str) -> Receipt | None:
+        """Return the receipt that a sender's key has, None if there is none or it has expired."""
+        found: Receipt | None = self._writing().call(lambda store: receipt_of(store, sender, key))
+        return found
 
     def reset(self) -> int:
         """Take further batches after one that failed, and return the number of the newest on disk."""

@@ -165,6 +165,8 @@ class SqliteBackend:
             raise
         try:
             check_format(store, self.place)
+            with store.transaction():  # a log of an earlier version may lack a table
+                create_tables(store, integer="INTEGER", blob="BLOB")
             self._keep_ballast()
         except BaseException:
             store.close()

@@ -3,14 +3,16 @@
 intently_meta(key, value)               format, history, floor, folded
 intently_entries(seq, …, checksum)      one row an entry
 intently_readings(content, models, …)   what models of one fingerprint read in one text
+intently_receipts(sender, key, …)       answers to changes that were sent with a key, until they expire
 """
 
+import time
 import zlib
 from collections.abc import Iterator
 from secrets import token_hex
 
 from intently.errors import LogError
-from intently.live.log.base import Position, Reading
+from intently.live.log.base import Position, Reading, Receipt
 from intently.live.log.committer import Row, Store
 from intently.live.log.entries import Entry, Kind
 
@@ -20,6 +22,11 @@ INSERT = f"INSERT INTO intently_entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?,
 INSERT_READING = (
     "INSERT INTO intently_readings (content, models, body, checksum) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (content, models) DO NOTHING"
+)
+RECEIPT = "sender, key, fingerprint, until_ms, status, body"
+INSERT_RECEIPT = (
+    f"INSERT INTO intently_receipts ({RECEIPT}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (sender, key) DO UPDATE SET "
+    "fingerprint = excluded.fingerprint, until_ms = excluded.until_ms, status = excluded.status, body = excluded.body"
 )
 SET = "INSERT INTO intently_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 PAGE = 2_000  # rows that are read at once
@@ -36,6 +43,10 @@ def create_tables(store: Store, *, integer: str, blob: str) -> None:
         "CREATE INDEX IF NOT EXISTS intently_entries_content ON intently_entries (content) WHERE content IS NOT NULL",
         f"CREATE TABLE IF NOT EXISTS intently_readings (content {blob} NOT NULL, models TEXT NOT NULL, "
         f"body {blob} NOT NULL, checksum {integer} NOT NULL, PRIMARY KEY (content, models))",
+        "CREATE TABLE IF NOT EXISTS intently_receipts (sender TEXT NOT NULL, key TEXT NOT NULL, "
+        f"fingerprint {blob} NOT NULL, until_ms {integer} NOT NULL, status {integer} NOT NULL, body {blob} NOT NULL, "
+        "PRIMARY KEY (sender, key))",
+        "CREATE INDEX IF NOT EXISTS intently_receipts_until ON intently_receipts (until_ms)",
     ):
         store.execute(statement)
     for key, value in {"format": str(FORMAT), "history": token_hex(8), "floor": "0", "folded": "0"}.items():
@@ -76,13 +87,30 @@ def entry_row(entry: Entry) -> Row:
     return (*told, entry.new_to, entry.checksum)
 
 
-def write_rows(store: Store, entries: list[Entry], readings: list[tuple[bytes, str, Reading]]) -> None:
-    """Add entries and readings."""
+def write_rows(
+    store: Store, entries: list[Entry], readings: list[tuple[bytes, str, Reading]], receipts: list[Receipt]
+) -> None:
+    """Add entries, readings and receipts; remove receipts that have expired."""
     if entries:
         store.execute_many(INSERT, [entry_row(entry) for entry in entries])
     if readings:
         rows = [(content, models, each, zlib.crc32(each)) for content, models, each in readings]
         store.execute_many(INSERT_READING, rows)
+    if receipts:
+        store.execute("DELETE FROM intently_receipts WHERE until_ms < ?", (_now_ms(),))
+        store.execute_many(INSERT_RECEIPT, [tuple(vars(receipt).values()) for receipt in receipts])
+
+
+def receipt_of(store: Store, sender: str, key: str) -> Receipt | None:
+    """Return a receipt that has not expired."""
+    chosen = f"SELECT {RECEIPT} FROM intently_receipts WHERE sender = ? AND key = ? AND until_ms >= ?"
+    for name, sent, fingerprint, until_ms, status, body in store.execute(chosen, (sender, key, _now_ms())):
+        return Receipt(name, sent, bytes(fingerprint), until_ms, status, bytes(body))
+    return None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def replace_rows(store: Store, source: Store) -> None:
@@ -90,6 +118,7 @@ def replace_rows(store: Store, source: Store) -> None:
     with store.transaction():
         store.execute("DELETE FROM intently_entries")
         store.execute("DELETE FROM intently_readings")
+        store.execute("DELETE FROM intently_receipts")  # of changes that are no more
         copy_rows(source, store)
         for key, value in (("folded", "0"), ("history", token_hex(8))):
             store.execute(SET, (key, value))

@@ -1,5 +1,7 @@
 """Every log: numbers, order, readings, group commit, one writer, folding, backup; SQLite's and PostgreSQL's alike."""
 
+import contextlib
+import sqlite3
 import threading
 from dataclasses import replace
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from intently.errors import LogBusyError, LogError
 from intently.live.changes import Fields, Full, Gone
-from intently.live.log import Entry, Kind, MemoryLog, open_log
+from intently.live.log import Entry, Kind, MemoryLog, Receipt, open_log
 from intently.live.log import compaction as compacting
 from intently.live.log.entries import body_of, body_of_ad, digest_of_content
 from intently.live.log.folding import folded
@@ -77,6 +79,81 @@ def test_what_was_appended_is_there_in_order_with_its_readings(place):
     assert again.appended == 4
     again.append([delete(5, "b")], {}, "m").result()
     again.close()
+
+
+def receipt(key: str = "k", until_ms: int = 1 << 50, body: bytes = b"{}") -> Receipt:
+    return Receipt("键 of a sender", key, b"\x00 request", until_ms, 201, body)
+
+
+def test_a_receipt_is_kept_with_its_batch_until_it_expires(place, tmp_path):
+    log = open_log(place)
+    log.own()
+    assert log.receipt("键 of a sender", "k") is None
+    log.append([delete(1, "x")], {}, "m", receipt()).result()
+    log.append([], {}, "", receipt("of nothing", body="没有".encode())).result()
+    log.append([delete(2, "x")], {}, "m", receipt("old", until_ms=1)).result()
+    log.backup(tmp_path / "backup")
+    log.close()
+    again = open_log(place)
+    assert again.receipt("键 of a sender", "k") == receipt()
+    assert again.receipt("键 of a sender", "of nothing") == receipt("of nothing", body="没有".encode())
+    assert again.receipt("another", "k") is again.receipt("键 of a sender", "old") is None
+    with pytest.raises(LogError, match="change 9 does not follow"):
+        again.append([delete(9, "x")], {}, "m", receipt("lost"))
+    assert again.receipt("键 of a sender", "lost") is None
+    again.append([delete(3, "x")], {}, "m", receipt(body=b"newer")).result()
+    assert again.receipt("键 of a sender", "k").body == b"newer"
+    again.restore(tmp_path / "backup")  # changes that are no more have no receipts
+    assert again.receipt("键 of a sender", "k") is None
+    again.close()
+
+
+def test_a_log_without_receipts_gets_room_for_them(tmp_path):
+    place = tmp_path / "changes.sqlite"
+    log = open_log(place)
+    log.append([delete(1, "x")], {}, "m").result()
+    log.close()
+    with contextlib.closing(sqlite3.connect(place)) as earlier:
+        earlier.execute("DROP TABLE intently_receipts")
+    log = open_log(place)
+    log.append([delete(2, "x")], {}, "m", receipt()).result()
+    assert log.receipt("键 of a sender", "k") == receipt()
+    log.close()
+
+
+def test_after_a_flush_that_failed_nothing_is_written_until_the_log_is_opened_again(tmp_path):
+    """A second flush of the same pages may succeed without having written them."""
+    log = open_log(tmp_path / "changes.sqlite")
+    log.append([delete(1, "x")], {}, "m").result()
+    store, asked = log._committer._store, []
+
+    class Failing:
+        @contextlib.contextmanager
+        def transaction(self):
+            asked.append(1)
+            with store.transaction():
+                yield
+                raise LogError("disk I/O error")
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+    log._committer._store = Failing()
+    with pytest.raises(LogError, match="disk I/O error"):
+        log.append([delete(2, "x")], {}, "m", receipt()).result()
+    log._committer._store = store
+    for _ in range(2):
+        assert log.reset() == 1
+        with pytest.raises(LogError, match="disk I/O error"):
+            log.append([delete(2, "x")], {}, "m")
+    assert len(asked) == 1
+    assert [entry.seq for entry, _ in entries_of(log)] == [1]
+    log.close()
+    log = open_log(tmp_path / "changes.sqlite")
+    log.append([delete(2, "x")], {}, "m").result()
+    assert [entry.seq for entry, _ in entries_of(log)] == [1, 2]
+    assert log.receipt("键 of a sender", "k") is None
+    log.close()
 
 
 def test_one_writer(place):
