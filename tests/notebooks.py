@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 Notebook = dict[str, Any]
@@ -78,7 +79,7 @@ def _outputs(cell: dict[str, Any], count: int, known: dict[str, object]) -> list
 def _shown(value: Any) -> dict[str, list[str]]:
     if hasattr(value, "_repr_html_"):
         return {"text/html": value._repr_html_().splitlines(keepends=True)}
-    return {"text/plain": repr(value).splitlines(keepends=True)}
+    return {"text/plain": pformat(value, sort_dicts=False).splitlines(keepends=True)}
 
 
 def _alike(before: str, after: str) -> bool:
