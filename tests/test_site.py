@@ -38,3 +38,9 @@ def test_the_site_fetches_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         loaded = re.findall(r"<(?:script|img|link)[^>]+(?:src|href)=\"(https?://[^\"]+)", page.read_text("utf-8"))
         assert not loaded, page
+
+
+def test_a_notebook_is_a_page_with_what_its_cells_show(site):
+    page = (site / "examples" / "first_engine.ipynb.html").read_text(encoding="utf-8")
+    assert "<caption>two-person camping tent: 1 ads</caption>" in page and "its place is 3" in page
+    assert 'href="../answers.html#how-to-choose-a-threshold"' in page

@@ -1,9 +1,11 @@
 """Makes a site of the documentation: pages that lie elsewhere in the repository, the reference, and links to sources.
 
 In the repository links lead to files, as people read them there. On the site a link to a module leads to its reference,
-one to another source file to a page that shows it, and one to the README to the first page.
+one to another source file to a page that shows it, and one to the README to the first page. A notebook becomes a page
+with its outputs.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -37,7 +39,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         made[f"reference/{room}.md"] = f"# intently.{room}\n\n::: intently.{room}\n"
     for folder in _SHOWN:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and path.suffix in _LANGUAGES and "__pycache__" not in path.parts:
+            if path.suffix == ".ipynb":
+                made[f"{path.relative_to(ROOT).as_posix()}.md"] = _notebook(path)
+            elif path.is_file() and path.suffix in _LANGUAGES and "__pycache__" not in path.parts:
                 name = path.relative_to(ROOT).as_posix()
                 code = path.read_text(encoding="utf-8")
                 made[f"{name}.md"] = f"# {name}\n\n```{_LANGUAGES[path.suffix]}\n{code}```\n"
@@ -49,7 +53,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: Files) -> str:
     """Let links to files of the repository lead to pages of the site."""
     here = page.file.src_uri
-    source = next((repository for repository, name in _PAGES.items() if name == here), f"docs/{here}")
+    shown = here.startswith(tuple(f"{folder}/" for folder in _SHOWN))
+    otherwise = here.removesuffix(".md") if shown else f"docs/{here}"
+    source = next((repository for repository, name in _PAGES.items() if name == here), otherwise)
     parts = _FENCE.split(markdown)
     return "".join(part if at % 2 else _LINK.sub(lambda found: _linked(found, source, here), part)
                    for at, part in enumerate(parts))  # fmt: skip
@@ -60,6 +66,19 @@ def _rooms() -> list[str]:
     return sorted(path.name for path in package.iterdir() if (path / "__init__.py").is_file()) + sorted(
         path.stem for path in package.glob("*.py") if not path.stem.startswith("_")
     )
+
+
+def _notebook(path: Path) -> str:
+    """Return a notebook as Markdown: its text, its code, and what the code has shown."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            text = "".join(output.get("text") or data.get("text/plain") or ())
+            parts.append("".join(data["text/html"]) if "text/html" in data else f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def _linked(found: "re.Match[str]", source: str, here: str) -> str:
