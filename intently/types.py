@@ -108,7 +108,9 @@ AD_FIELD_NAMES = frozenset(each.name for each in fields(Ad))
 
 @dataclass(frozen=True, slots=True)
 class UserContext:
-    """Who is asking, for targeting. A field left `None` is unknown and filters nothing.
+    """Who is asking, for targeting. A field left `None` is unknown.
+
+    It filters nothing by the lists of an ad, but a targeting condition that asks about it is not true.
 
     Write values as people write them: `intently.catalog.checked_user` reads them and refuses those that it does not
     understand.
