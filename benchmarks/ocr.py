@@ -3,10 +3,10 @@
     python benchmarks/ocr.py text [--ads FILE] [--spans 1000] [--levels 0.02 0.05 0.1] [--high 0.9] [--model NAME]
     python benchmarks/ocr.py pages [--ads FILE] [--pages 6] [--severities 0 1 1.25 1.5]
 
-`--ads` is any catalogue; without it a simulated world of 20,000 ads is made. Half of the ads make the lexicon (all that
+`--ads` is any catalog; without it a simulated world of 20,000 ads is made. Half of the ads make the lexicon (all that
 is written on them), the titles (for pages: titles and descriptions) of the other half are the test, but for those that
 are also in the first. English and Chinese texts have figures of their own. The character error rate (CER) is
-Levenshtein's distance over the truth's length, on normalised text; spaces next to Chinese do not count.
+Levenshtein's distance over the truth's length, on normalized text; spaces next to Chinese do not count.
 
 `text` draws two kinds of noise. *glyphs*: a character becomes one whose picture in a font is near, two become one or
 one two, some are lost, marks are added, spaces are lost. It shares nothing with the repair's table of lookalikes: the
@@ -106,12 +106,12 @@ def measure(noise: str, language: str, level: float, spans: Sequence[Noised], cl
 
 
 def cer(read: str, truth: str) -> float:
-    """Return the character error rate of a text against normalised truth."""
+    """Return the character error rate of a text against normalized truth."""
     return num_errors(read, truth) / max(len(truth), 1)
 
 
 def num_errors(read: str, truth: str) -> int:
-    """Return the edits between a text and normalised truth. Spaces next to Chinese say nothing and do not count."""
+    """Return the edits between a text and normalized truth. Spaces next to Chinese say nothing and do not count."""
     return Levenshtein.distance(unspaced(normalize(read)), unspaced(truth))
 
 
@@ -131,7 +131,7 @@ def share(part: np.ndarray, whole: np.ndarray) -> float:
 
 
 def load_ads(path: Path | None) -> Catalog:
-    """Read the catalogue, or simulate one."""
+    """Read the catalog, or simulate one."""
     if path is not None:
         return read_ads(path).catalog
     with TemporaryDirectory() as directory:
@@ -171,7 +171,7 @@ def run_text(options: argparse.Namespace, console: Console) -> list[Figures]:
         chosen = [title for title in titles if has_han(title) == (language == "zh")]
         chosen = rng.sample(chosen, min(options.spans, len(chosen)))
         if not chosen:
-            console.print(f"{language}: the catalogue has no such titles")
+            console.print(f"{language}: the catalog has no such titles")
             continue
         if font := font_of(language, options, console):
             common = [bytes([a, b]).decode("gb2312", "ignore") for a in range(0xB0, 0xD8) for b in range(0xA1, 0xFF)]

@@ -1,4 +1,4 @@
-"""Measure what catalogues of several sizes need: time to build, disk, memory, queries a second.
+"""Measure what catalogs of several sizes need: time to build, disk, memory, queries a second.
 
     python benchmarks/sizing.py [--ads 1000 10000 50000] [--presets lexical instant] [--queries 400] [--directory DIR]
 

@@ -1,10 +1,10 @@
-"""Measure searching vectors in two stages: recall against exact search, latency, size, and growth with the catalogue.
+"""Measure searching vectors in two stages: recall against exact search, latency, size, and growth with the catalog.
 
     python benchmarks/two_stage.py ENGINE --queries FILE [--num-ads 58000 580000] [--num-queries 200] [--repeats 3]
         [--threads 1] [--hnsw] [--json FILE]
 
 FILE has a query a line; what follows a tab is left out. They are embedded as the engine does it, one at a time. Long
-queries are made of them: each, and those after it until there are 24 words or more. A catalogue larger than the
+queries are made of them: each, and those after it until there are 24 words or more. A catalog larger than the
 engine's is made of its own vectors and mixtures of these: each of a random ad (40 to 90%) and one of its 15 nearest
 neighbours, with Gaussian noise of norm 0.3 added, at unit length again. That keeps how dense and how spread the
 neighbourhoods are; how well is told by the lines "own" and "mixed" of equal size. Where the engine's tokens interact,
@@ -78,11 +78,11 @@ def main() -> None:
 
     rng = np.random.default_rng(options.seed)
     every = mixed(own, max(options.num_ads), rng)
-    catalogues = {f"{num:,} ads": every[:num] for num in sorted(options.num_ads)}
+    catalogs = {f"{num:,} ads": every[:num] for num in sorted(options.num_ads)}
     shuffled = rng.permutation(len(every))
     if len(every) > len(own):  # is a mixture as hard to search as vectors of real ads are?
-        catalogues = {f"{len(own):,} own": own, f"{len(own):,} mixed": every[-len(own) :]} | {
-            name: every[shuffled[shuffled < len(part)]] for name, part in catalogues.items()
+        catalogs = {f"{len(own):,} own": own, f"{len(own):,} mixed": every[-len(own) :]} | {
+            name: every[shuffled[shuffled < len(part)]] for name, part in catalogs.items()
         }
     del every
     figures: list[dict[str, object]] = []
@@ -91,7 +91,7 @@ def main() -> None:
         *("ads", "built as", "filter", "eligible", "engine", "rescored", "@10", "@100", "@500", "p50", "p95", "p99"),
         title="recall against exact, and ms",
     )
-    for name, embeddings in catalogues.items():
+    for name, embeddings in catalogs.items():
         late = None if engine.tokens is None else repeated(engine.tokens, len(embeddings))
         for kind in (CoarseEngine.AUTO, *([CoarseEngine.HNSW] if options.hnsw else [])):
             with tempfile.TemporaryDirectory() as place:

@@ -1,7 +1,7 @@
 """Measure two runs on the same judgements and test whether the difference is more than chance.
 
 Shows `evaluate_runs` on two made-up systems over 60 queries: "new" puts the relevant ad first a little more often than
-"old". Every query is measured under both, and the paired randomisation test asks how often a difference this large
+"old". Every query is measured under both, and the paired randomization test asks how often a difference this large
 would come about if the two systems were exchangeable. Needs no PyTorch and takes a second.
 
     python examples/compare_two_runs.py

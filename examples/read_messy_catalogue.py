@@ -1,4 +1,4 @@
-"""Read a catalogue in which some rows are wrong.
+"""Read a catalog in which some rows are wrong.
 
 Shows what a wrong row is told, what `skip_bad` leaves out, and what it keeps. Needs no PyTorch and takes a second.
 

@@ -540,7 +540,7 @@ def test_build_skips_bad_rows_and_says_so(inputs, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "1 rows of ads skipped, the first: " in outcome.err
     assert "1 rows of clicks skipped, the first: " in outcome.err
-    assert "1 clicks left out: their ads are not in the catalogue" in outcome.err
+    assert "1 clicks left out: their ads are not in the catalog" in outcome.err
 
 
 ARTIFACT_FILES = (

@@ -69,7 +69,7 @@ def _duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much there is to do: what a build knows once the catalogue is read."""
+    """How much there is to do: what a build knows once the catalog is read."""
 
     num_ads: int
     num_distinct: int  # texts of ads, as equal ones are read once

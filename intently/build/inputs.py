@@ -84,7 +84,7 @@ class BuildInputs:
         )
 
     def _with_pages(self, catalog: Catalog, path: Path) -> tuple[Catalog, int]:
-        """Return the catalogue with its ads' pages, and how many were left out as their ads are not there."""
+        """Return the catalog with its ads' pages, and how many were left out as their ads are not there."""
         pages = load_pages(path)
         rows = catalog.ad_rows([page.ad_id for page in pages]).tolist()
         known = [page for page, row in zip(pages, rows, strict=True) if row >= 0] if self.skip_bad else pages
@@ -121,7 +121,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = [*reading_notes(read), *skipped_notes(read.num_skipped, read.problems, judgements)]
     if interactions.num_unknown_ads:
-        notes.append(f"{interactions.num_unknown_ads} clicks left out: their ads are not in the catalogue")
+        notes.append(f"{interactions.num_unknown_ads} clicks left out: their ads are not in the catalog")
     if num_strange:
-        notes.append(f"{num_strange} pages left out: their ads are not in the catalogue")
+        notes.append(f"{num_strange} pages left out: their ads are not in the catalog")
     return tuple(notes)

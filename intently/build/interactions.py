@@ -1,4 +1,4 @@
-"""Clicks and judgements as rows of the catalogue."""
+"""Clicks and judgements as rows of the catalog."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ class Interactions:
     queries: tuple[str, ...]
     clicks: IntArray
     irrelevant: IntArray
-    num_unknown_ads: int  # pairs left out because the catalogue does not have the ad
+    num_unknown_ads: int  # pairs left out because the catalog does not have the ad
     counts: IntArray  # (P,) how often each click was made, 1 where that is not known
     gains: IntArray  # (G, 3) of query_row, ad_row and how relevant the ad is, from 1 to 3; only 1 for a click
     weights: Float64Array | None = None  # (P,) how much each click is learned from; None: all alike
@@ -50,7 +50,7 @@ class Interactions:
 def match_interactions(
     catalog: Catalog, judgements: Judgements | None, min_relevance: float | None, negative_after: int | None = None
 ) -> Interactions:
-    """Return clicks or judgements as rows of the catalogue; judged pairs below `min_relevance` are irrelevant ones.
+    """Return clicks or judgements as rows of the catalog; judged pairs below `min_relevance` are irrelevant ones.
 
     So are pairs of a log that were shown `negative_after` times, if that is given, and never clicked.
     """
@@ -60,7 +60,7 @@ def match_interactions(
     ad_rows = catalog.ad_rows(judgements.ad_ids)
     known = ad_rows >= 0
     if not known.any():
-        raise InputError("no click names an ad of the catalogue", cure="check that both files use the same ad ids")
+        raise InputError("no click names an ad of the catalog", cure="check that both files use the same ad ids")
     positive = judgements.positives(min_relevance)
     pairs = np.stack((judgements.query_rows, ad_rows), axis=1)
     return Interactions(

@@ -1,4 +1,4 @@
-"""Which of the known encoders a build starts from, as its catalogue's titles need it."""
+"""Which of the known encoders a build starts from, as its catalog's titles need it."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from intently.models.pretrained import ENGLISH, MULTILINGUAL, open_checkpoint
 from intently.text.normalize import normalize
 
 _SAMPLE = 10_000  # titles that are looked at, evenly spread
-# English catalogues have 75-82% whole words and hardly a foreign letter; German ones 36%, Chinese ones 9%.
+# English catalogs have 75-82% whole words and hardly a foreign letter; German ones 36%, Chinese ones 9%.
 _MIN_WHOLE, _MAX_FOREIGN = 0.6, 0.05
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -24,9 +24,9 @@ class Start:
 
 
 def choose_start(titles: Sequence[str]) -> Start:
-    """Return the checkpoint to start from: the English encoder for a catalogue in English, else the multilingual one.
+    """Return the checkpoint to start from: the English encoder for a catalog in English, else the multilingual one.
 
-    A catalogue is in English if of all words in its titles (two letters or more, without digits) at least 60% are whole
+    A catalog is in English if of all words in its titles (two letters or more, without digits) at least 60% are whole
     tokens of the English encoder, and if fewer than 5% of the titles have a letter that it lacks. Cost: 0.2 ms a title,
     10,000 titles at most. Raises `MissingDependencyError` if the English encoder's package is not installed.
     """

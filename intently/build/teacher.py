@@ -4,7 +4,7 @@
                                                               → constrained decoding over a vocabulary
 
 Everything expensive lies under a work directory and is done once: both stages of training keep checkpoints, and what
-was said is appended to a file, so an interrupted run goes on where it was. (RARE, sections "customised LLM" and
+was said is appended to a file, so an interrupted run goes on where it was. (RARE, sections "customized LLM" and
 "index construction".)
 """
 
@@ -40,10 +40,10 @@ from intently.types import Progress
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """Which language model teaches, how it is customised, and how much it says."""
+    """Which language model teaches, how it is customized, and how much it says."""
 
     model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
-    directory: str = ""  # keeps the customised model, used as it is if it is there, and what it said; empty: nothing
+    directory: str = ""  # keeps the customized model, used as it is if it is there, and what it said; empty: nothing
     knowledge_file: str = ""  # instances that `intently knowledge` wrote; empty: no knowledge is injected
     knowledge: FineTuningSettings = field(default_factory=FineTuningSettings)
     format: FineTuningSettings = field(default_factory=FineTuningSettings)
@@ -89,7 +89,7 @@ class TeacherLabels:
 def label_with_teacher(
     data: TrainingData, counts: IntArray, settings: TeacherSettings, work: Path, progress: Progress
 ) -> TeacherLabels:
-    """Customise the language model that `settings` name and let it speak of ads and queries; nothing if none is named.
+    """Customize the language model that `settings` name and let it speak of ads and queries; nothing if none is named.
 
     `data` are clicks and a draft vocabulary, from which it learns the format; `counts (P,)` how often each click was
     made.
@@ -98,7 +98,7 @@ def label_with_teacher(
         return TeacherLabels()
     progress("Loading the language model", 0, 0, "")
     work.mkdir(parents=True, exist_ok=True)
-    lm = customise(settings.model.load(), data, settings, work, progress)
+    lm = customize(settings.model.load(), data, settings, work, progress)
     clicks = data.clicks
     of_ads = np.bincount(clicks[:, 1], weights=counts, minlength=len(data.ad_texts))
     of_queries = np.bincount(clicks[:, 0], weights=counts, minlength=len(data.queries))
@@ -114,7 +114,7 @@ def label_with_teacher(
 
 
 def _home(settings: TeacherSettings, work: Path) -> Path:
-    """Return where the customised model and what it said are kept."""
+    """Return where the customized model and what it said are kept."""
     return Path(settings.directory) if settings.directory else work / "teacher"
 
 
@@ -162,7 +162,7 @@ def fill_query_cache(
     return len(head)
 
 
-def customise(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work: Path, progress: Progress) -> CausalLM:
+def customize(lm: CausalLM, data: TrainingData, settings: TeacherSettings, work: Path, progress: Progress) -> CausalLM:
     """Return the language model after knowledge injection (if a file is named) and format fine-tuning.
 
     The result, and how the losses went, are kept in `settings.directory` or under `work`; `lm` itself may be used up.
@@ -210,7 +210,7 @@ def _is_whole(home: Path, made_of: str, settings: TeacherSettings) -> bool:
 
 
 def _model_files(home: Path) -> dict[str, str]:
-    """Return the checksums of the files of a customised model."""
+    """Return the checksums of the files of a customized model."""
     names = sorted(path.name for path in home.iterdir() if path.is_file())
     return {
         name: sha256_of(home / name)
@@ -220,7 +220,7 @@ def _model_files(home: Path) -> dict[str, str]:
 
 
 def _made_of(data: TrainingData, settings: TeacherSettings) -> str:
-    """Return a digest of all that decides what the customised model is."""
+    """Return a digest of all that decides what the customized model is."""
     knowledge = sha256_of(Path(settings.knowledge_file)) if settings.knowledge_file else ""
     stages = [asdict(each) for each in (settings.knowledge, settings.format, settings.examples)]
     model = [settings.model.name, settings.model.precision, settings.model.system]

@@ -39,7 +39,7 @@ class Catalog:
 
     def __post_init__(self) -> None:
         if not self.table.schema.equals(SCHEMA):
-            raise InputError("the table does not have the columns of a catalogue", cure="make it with read_ads")
+            raise InputError("the table does not have the columns of a catalog", cure="make it with read_ads")
 
     @classmethod
     def from_ads(cls, ads: Iterable[Ad]) -> Catalog:
@@ -144,12 +144,12 @@ class Catalog:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             table.validate()
         except FileNotFoundError:
-            raise ArtifactError(f"{path}: no such file; build the catalogue again") from None
+            raise ArtifactError(f"{path}: no such file; build the catalog again") from None
         except (pa.ArrowException, OSError) as error:
-            raise ArtifactError(f"{path}: torn or no catalogue ({error}); build it again") from None
+            raise ArtifactError(f"{path}: torn or no catalog ({error}); build it again") from None
         version = (table.schema.metadata or {}).get(_VERSION_KEY)
         if version != _VERSION or not table.schema.equals(SCHEMA):
-            raise ArtifactError(f"{path}: not a catalogue of version {_VERSION.decode()}; build it again")
+            raise ArtifactError(f"{path}: not a catalog of version {_VERSION.decode()}; build it again")
         return cls(table.replace_schema_metadata(None))
 
 

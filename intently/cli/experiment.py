@@ -30,7 +30,7 @@ _Results = Annotated[
 
 @app.callback()
 def _experiments() -> None:
-    """Reproduce published tables on a simulated world or on your own data. Resumable; hours on a real catalogue."""
+    """Reproduce published tables on a simulated world or on your own data. Resumable; hours on a real catalog."""
 
 
 @app.command(cls=OnceCommand)

@@ -92,10 +92,10 @@ class Engine(Answerer):
         `encoder` embeds for the dense channel beside the student; `fusion` stands in for reciprocal ranks.
 
         `tokens` are the vectors that the tokens of the encoder's queries interact with, if they do. `titles` are the
-        catalogue's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
-        affect how an ad is indexed, which new ads need. `keywords` are the catalogue's, computed if they have match
+        catalog's, computed if not given. `cache` may answer for the student. `indexing` are the build settings that
+        affect how an ad is indexed, which new ads need. `keywords` are the catalog's, computed if they have match
         types and are not given. `calibrator` tells relevance. Raises `ArtifactError` for parts that are not of one
-        catalogue or of these models, and for a `fusion` or a `calibrator` with a lexical index that does not know its
+        catalog or of these models, and for a `fusion` or a `calibrator` with a lexical index that does not know its
         statistics; `SettingsError` for queries longer than the student reads.
         """
         check_parts(student, encoder, intentions, vectors, tokens, lexical, fusion, calibrator)

@@ -141,7 +141,7 @@ def _load(kind: "type[Engine]", opened: Generation, runtime: Runtime | None, num
     ):
         if num_ads != catalog.num_ads:
             raise ArtifactError(
-                f"{opened.directory / part} is of {num_ads} ads, the catalogue of {catalog.num_ads}; "
+                f"{opened.directory / part} is of {num_ads} ads, the catalog of {catalog.num_ads}; "
                 "build the engine again"
             )
     return kind(

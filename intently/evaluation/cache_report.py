@@ -34,7 +34,7 @@ def cache_report(
     """Return a row for each cache size: what keeping the most frequent queries of this log would have brought.
 
     `log` is the requests in any order, or how often each query was asked, or such counts alone (Q,). Queries that are
-    equal once normalised are one. `cost_of_a_hit` is what a request still costs when the cache answers it, as a share
+    equal once normalized are one. `cost_of_a_hit` is what a request still costs when the cache answers it, as a share
     of one that is read and decoded (an embedding that is needed all the same, say). A cache larger than the log's
     distinct queries holds them all. Cost: one sort.
     """

@@ -66,7 +66,7 @@ class Comparison:
     """One run against the first by one metric, query by query.
 
     `difference` is the mean of run − first, `low` and `high` its 95% bootstrap interval, `p_value` two-sided from the
-    paired randomisation test.
+    paired randomization test.
     """
 
     first: str
@@ -112,7 +112,7 @@ class Report:
         if self.judged_facts is not None:
             note += self.judged_facts.note()
         if len(self.runs) > 1:
-            note += f" * p < 0.05, ** p < 0.01 against {next(iter(self.runs))}: paired randomisation test, two-sided."
+            note += f" * p < 0.05, ** p < 0.01 against {next(iter(self.runs))}: paired randomization test, two-sided."
         if self.group_sizes is not None:
             head, torso, tail = self.group_sizes
             note += f" By clicks: {head:,} head, {torso:,} torso, {tail:,} tail ads."

@@ -13,7 +13,7 @@ _CHUNK_VALUES = 1 << 22  # drawn at once, to bound the memory
 
 
 def randomization_test(differences: Float64Array, *, seed: int = 0, num_samples: int = NUM_SAMPLES) -> Float64Array:
-    """Return the two-sided p-values (M,) of the paired randomisation test for differences (Q, M).
+    """Return the two-sided p-values (M,) of the paired randomization test for differences (Q, M).
 
     Under the null hypothesis the two runs are exchangeable on every query, so each difference might as well have had
     the other sign. p is the share of random signs whose sum is at least as far from 0 as the observed one, which counts

@@ -11,7 +11,7 @@ def tail_coverage(groups: ClickGroups, shown: pa.StringArray, among: pa.StringAr
     """Return the share of the distinct tail ads in `among` that are in `shown`, in [0, 1]; NaN if there are none.
 
     `shown` are the ads in the top k of any test query. With the ads that are relevant to at least one test query as
-    `among` a perfect system reaches 1. With all ads of the catalogue the share is bounded by how many slots the test
+    `among` a perfect system reaches 1. With all ads of the catalog the share is bounded by how many slots the test
     queries have, and says how much of the tail they reach at all.
     """
     distinct = pc.unique(among)

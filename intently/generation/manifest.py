@@ -94,7 +94,7 @@ def _manifest(told: dict[str, Any], place: object) -> Manifest:
         except TypeError as error:
             raise ArtifactError(f"{place} lacks the size and checksum of {name}; {_CURE}") from error
         if part.ads is not None and (part.ads, part.rows) != (told["ads"], told["num_ads"]):
-            raise ArtifactError(f"{place}: {name} was made for other ads than the catalogue's; build the engine again")
+            raise ArtifactError(f"{place}: {name} was made for other ads than the catalog's; build the engine again")
         parts[name] = part
     return Manifest(**{key: told[key] for key in _KINDS} | {"files": parts, "notes": tuple(told["notes"])})
 

@@ -1,4 +1,4 @@
-"""BM25's formula, and what it must know of a catalogue.
+"""BM25's formula, and what it must know of a catalog.
 
 Robertson & Zaragoza (2009), with idf = ln(1 + (N - n + ½) / (n + ½)) for a term that n of N ads contain.
 """

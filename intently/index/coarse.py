@@ -19,7 +19,7 @@ from intently.settings import check_choice, check_range
 class CoarseEngine(StrEnum):
     """What prunes the ads before rescoring."""
 
-    AUTO = "auto"  # exact for small catalogues, flat for others
+    AUTO = "auto"  # exact for small catalogs, flat for others
     EXACT = "exact"  # nothing: every eligible ad is compared in full precision
     FLAT = "flat"  # a scan over 4-bit codes of all ads, which looks at the eligible ones
     HNSW = "hnsw"  # a walk through a graph of neighbours, for queries that most ads are eligible for
@@ -27,7 +27,7 @@ class CoarseEngine(StrEnum):
 
 @dataclass(frozen=True)
 class CoarseSettings:
-    """Which coarse engine a catalogue gets, and how much of it is rescored.
+    """Which coarse engine a catalog gets, and how much of it is rescored.
 
     `auto` is exact up to `exact_up_to` ads and flat above. Up to 580,000 ads flat measured faster than a graph of the
     same recall (docs/two-stage.md), so a graph is built only if it is named; `flat` is then built, too.

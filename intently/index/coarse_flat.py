@@ -5,7 +5,7 @@ Each embedding is cut into pieces of two or four dimensions, and each piece is r
 time in registers (André, Kermarrec & Le Scouarnec, VLDB 2015; "fast scan" in faiss). A filter is looked at only where
 an ad would enter the candidates, so its selectivity hardly changes cost, and never what is found.
 
-The codes of a large catalogue lie in parts, which threads can scan at the same time. Each part gives its share of the
+The codes of a large catalog lie in parts, which threads can scan at the same time. Each part gives its share of the
 candidates.
 
 Shape letters: N ads, P parts, D dimensions, M pieces of an embedding, S = D / M dimensions of a piece, C candidates.
@@ -38,7 +38,7 @@ _NUM_CENTROIDS = 16
 
 @dataclass(frozen=True)
 class _Hits:
-    """Rows (C,) of the catalogue and their coarse inner products (C,)."""
+    """Rows (C,) of the catalog and their coarse inner products (C,)."""
 
     rows: IntArray
     scores: Float32Array
@@ -48,7 +48,7 @@ class _Part:
     """The codes of every P-th ad, in a single inverted list: unlike the flat index of faiss, this one takes filters."""
 
     def __init__(self, centroids: Float32Array, rows: range) -> None:
-        """`centroids (M, 16, S)`; `rows` of the catalogue are the list's ids, so that masks need no translation."""
+        """`centroids (M, 16, S)`; `rows` of the catalog are the list's ids, so that masks need no translation."""
         faiss = import_faiss()
         self.rows = rows
         num_pieces, _, width = centroids.shape
@@ -96,15 +96,15 @@ class _Part:
 
 
 class FlatIndex:
-    """Codes of N ads: D / 4 bytes an ad for small catalogues, D / 8 for large ones.
+    """Codes of N ads: D / 4 bytes an ad for small catalogs, D / 8 for large ones.
 
-    A function of the embeddings and the seed alone: a catalogue that was merged has the codes of one built at once.
+    A function of the embeddings and the seed alone: a catalog that was merged has the codes of one built at once.
     """
 
     def __init__(self, centroids: Float32Array, num_ads: int) -> None:
         """`centroids (M, 16, S)`; of the codes, whoever makes this takes care."""
         self._centroids, self._num_ads = centroids, num_ads
-        # Rows take turns: what a catalogue is sorted by, and so what a filter cuts it by, is spread over all parts.
+        # Rows take turns: what a catalog is sorted by, and so what a filter cuts it by, is spread over all parts.
         num_parts = _num_parts(num_ads)
         self._parts = [_Part(centroids, range(first, num_ads, num_parts)) for first in range(num_parts)]
 

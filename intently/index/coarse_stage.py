@@ -1,4 +1,4 @@
-"""The coarse stage of one catalogue: the engines it has, and which of them answers a query.
+"""The coarse stage of one catalog: the engines it has, and which of them answers a query.
 
 The choice is made query by query, by how many ads are eligible. Few are all compared in full precision. Otherwise a
 flat scan skips the others. A graph, where one was built, answers only if most ads are eligible, and hands over to the

@@ -1,6 +1,6 @@
 """The lexical channel: BM25 over the analyzer's terms, with unknown query terms corrected.
 
-The posting weights are the finished term scores, so a query only adds them up. The catalogue's statistics (how many ads
+The posting weights are the finished term scores, so a query only adds them up. The catalog's statistics (how many ads
 there are, how long they are, how many contain a term) are frozen at build time: ads that come later are scored by them,
 and a term that no ad had counts as the rarest.
 """
@@ -244,7 +244,7 @@ class LexicalIndex:
 
 
 def query_reader(indexes: Sequence[LexicalIndex], known_words: Container[str] = frozenset()) -> QueryReader:
-    """Return what reads queries for several indexes over parts of one catalogue, with equal settings.
+    """Return what reads queries for several indexes over parts of one catalog, with equal settings.
 
     `known_words` are right though no ad has them: see `Speller`. Make it once for all queries. Cost: microseconds.
     """

@@ -82,7 +82,7 @@ class PostingStatistics:
 def build_postings(
     ads: AdIntentions, num_ads: int, num_intentions: int, settings: PostingSettings
 ) -> tuple[Postings, PostingStatistics]:
-    """Return the postings of a whole catalogue, and the statistics that they were weighed with."""
+    """Return the postings of a whole catalog, and the statistics that they were weighed with."""
     reach = np.bincount(ads.given[:, 0], minlength=num_intentions)
     statistics = PostingStatistics(reach, num_ads, 1.0)
     _, rows, weights = _weights(ads, num_ads, statistics, settings)
@@ -93,7 +93,7 @@ def build_postings(
 
 
 def weigh(ads: AdIntentions, num_ads: int, statistics: PostingStatistics, settings: PostingSettings) -> Postings:
-    """Return the postings of `num_ads` ads, weighed by the statistics of the catalogue as it was built."""
+    """Return the postings of `num_ads` ads, weighed by the statistics of the catalog as it was built."""
     ids, rows, weights = _weights(ads, num_ads, statistics, settings)
     norms = np.maximum(_norms(rows, weights, num_ads) / statistics.mean_norm, _MIN_NORM)
     return Postings.build(ids, rows, weights / norms[rows] ** settings.length_power, len(statistics.reach), num_ads)

@@ -72,7 +72,7 @@ class VectorIndex:
     ) -> tuple[IntArray, Float32Array]:
         """Return the eligible rows nearest to a query embedding (D,), at most `k`, best first, and their cosines.
 
-        `eligible (N,)` None admits all ads. Equals are ordered by row. Both stages of a large catalogue use up to
+        `eligible (N,)` None admits all ads. Equals are ordered by row. Both stages of a large catalog use up to
         `num_threads` threads, which changes nothing else. Measured in docs/two-stage.md.
         """
         num_ads = len(self.embeddings)

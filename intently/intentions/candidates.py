@@ -1,11 +1,11 @@
 """Candidate intentions: what users clicked through, advertisers bid on, and titles say.
 
 An intention is identified by the stems of all its words, so that "drill bits" and "Drill Bit" are one, and "the who",
-"IT support" and "AT&T" stay what they say; its text writes every term in the catalogue's most frequent form. A phrase
+"IT support" and "AT&T" stay what they say; its text writes every term in the catalog's most frequent form. A phrase
 of a title neither begins nor ends with a stop word. Words that many titles have ("door", "white") and bare numbers are
 intentions too: queries tell the wanted ads from the others by them, and idf weighs them. Phrases are found level by
 level as frequent n-grams (an n-gram can only be frequent when both its (n-1)-grams are), with arrays, not a dictionary
-of strings: the cost is a few sorts of as many integers as the catalogue has words.
+of strings: the cost is a few sorts of as many integers as the catalog has words.
 """
 
 from collections import Counter
@@ -31,8 +31,8 @@ class CandidateSettings:
     max_words: int = 4  # of a title phrase
     max_query_words: int = 6  # of a clicked query or bid keyword
     min_ads: int = 2  # ads that must contain a title phrase
-    max_ad_share: float = 0.5  # share of the catalogue that one intention may literally reach ...
-    max_ad_floor: int = 25  # ... but never fewer ads than this, for small catalogues
+    max_ad_share: float = 0.5  # share of the catalog that one intention may literally reach ...
+    max_ad_floor: int = 25  # ... but never fewer ads than this, for small catalogs
 
     def __post_init__(self) -> None:
         check_range(self, "max_words", "max_query_words", "min_ads", low=1)

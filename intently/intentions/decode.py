@@ -1,7 +1,7 @@
 """Trie-constrained beam search: the most probable intentions for a prompt, and never anything else.
 
 An intention's log-probability is the sum of its choices': each of its tokens, then "end". Two score modes say over what
-a choice is normalised:
+a choice is normalized:
 
 * `trie`: over what the trie allows at the node: its children, and "end" where an intention is complete. All intentions'
   probabilities sum to 1, and a choice without alternative is certain, so a beam below which only one intention is left
@@ -20,7 +20,7 @@ partial one by the highest value below its node, which nothing below can exceed:
 VALUE's, arXiv 2504.05321.) Equals are ordered by intention id. Source of the whole: RARE, "constrained beam search".
 
 A *prior* (`intently.intentions.prior`) may guide the search in `trie` mode: a choice's log-probability is the model's
-plus β times the prior's, normalised again over what the trie allows. All that is said above of `trie` mode still holds.
+plus β times the prior's, normalized again over what the trie allows. All that is said above of `trie` mode still holds.
 
 Shape letters: B prompts, W beams of a prompt, R live beams of all prompts, A root tokens, E options, D hidden size.
 """
@@ -44,7 +44,7 @@ from intently.settings import check_choice, check_range
 
 
 class ScoreMode(StrEnum):
-    """Over what the probabilities of tokens are normalised: what the trie allows, or all tokens."""
+    """Over what the probabilities of tokens are normalized: what the trie allows, or all tokens."""
 
     TRIE = "trie"
     FULL = "full"

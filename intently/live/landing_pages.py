@@ -68,7 +68,7 @@ def join_pages(catalog: Catalog, pages: Iterable[Page], *, path: Path | None = N
     ad_ids: list[str] = catalog.column("ad_id").to_pylist()
     if unknown := read.keys() - set(ad_ids):
         raise InputError(
-            f"a page of the ad '{min(unknown)}', which is not in the catalogue", cure="name pages by ad_id", path=path
+            f"a page of the ad '{min(unknown)}', which is not in the catalog", cure="name pages by ad_id", path=path
         )
     joined = [
         [{"text": span.text, "confidence": span.confidence} for span in read.get(ad_id, had)]

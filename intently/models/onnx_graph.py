@@ -80,7 +80,7 @@ class Writer:
         return graph.op("Add", graph.op("Mul", product, largest), bias)
 
     def norm(self, x: str, name: str) -> str:
-        """Write a layer normalisation."""
+        """Write a layer normalization."""
         weight = self.graph.constant(f"{name}.weight", self._weights[f"{name}.weight"])
         bias = self.graph.constant(f"{name}.bias", self._weights[f"{name}.bias"])
         return self.graph.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=self._epsilon)

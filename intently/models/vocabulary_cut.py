@@ -1,7 +1,7 @@
-"""Which tokens of a Unigram vocabulary a catalogue needs: a few tens of thousands of a quarter of a million.
+"""Which tokens of a Unigram vocabulary a catalog needs: a few tens of thousands of a quarter of a million.
 
 Kept are the tokens that occur in the texts at hand, all single characters, and of the frequent tokens those in scripts
-that the texts are written in. So the texts are tokenised as before, and new ones never hold an unknown character that
+that the texts are written in. So the texts are tokenized as before, and new ones never hold an unknown character that
 the whole vocabulary would have known.
 """
 
@@ -22,7 +22,7 @@ _CHUNK = 10_000
 def needed_tokens(tokenizer: StudentTokenizer, texts: Sequence[str], max_frequent: int = MAX_FREQUENT) -> IntArray:
     """Return the tokens to keep, ascending: those that `texts` need, single characters, `max_frequent` others.
 
-    These are the likeliest ones that the tokenizer's own scores tell. Tokens that no normalised text can contain
+    These are the likeliest ones that the tokenizer's own scores tell. Tokens that no normalized text can contain
     (capitals, traditional Chinese characters) are not counted, and not kept.
     """
     tokens, scores = tokenizer.tokens, tokenizer.scores

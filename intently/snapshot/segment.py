@@ -63,7 +63,7 @@ class Segment:
     ) -> "Segment":
         """Return the segment of a catalog's ads, numbered from 0; raise `ValueError` if the parts do not fit."""
         sizes = {
-            "catalogue": catalog.num_ads,
+            "catalog": catalog.num_ads,
             "postings": postings.num_ads,
             "vectors": len(vectors.embeddings) if vectors else catalog.num_ads,
             "lexical index": lexical.postings.num_ads,

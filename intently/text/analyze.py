@@ -1,9 +1,9 @@
 """Text to words and terms: what phrases are known by, what the BM25 index counts, and what a query is matched by.
 
-Catalogues and queries write the same thing in many ways: "5 gal.", "5-gallon", "5gallon"; "café" and "cafe"; "wi-fi"
+Catalogs and queries write the same thing in many ways: "5 gal.", "5-gallon", "5gallon"; "café" and "cafe"; "wi-fi"
 and "wifi"; 扫地机器人 without a space. The analyzer splits letters from digits, gives units one spelling, stems what is
 Latin and segments what is Chinese: into words side by side for phrases, into overlapping ones as well for search. It
-has no state, so catalogue and query are always analysed alike. Cost: linear.
+has no state, so catalog and query are always analysed alike. Cost: linear.
 """
 
 import re

@@ -76,7 +76,7 @@ _MERGED_FOLDED = tuple((pair.translate(_FOLDED), one.translate(_FOLDED)) for pai
 
 
 def fold_lookalikes(text: str) -> str:
-    """Return normalised `text` without specks and with all that looks alike made equal, two letters like one included.
+    """Return normalized `text` without specks and with all that looks alike made equal, two letters like one included.
 
     What OCR reads as a number keeps no meaning: the result is for comparing only.
     """

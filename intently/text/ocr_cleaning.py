@@ -73,7 +73,7 @@ class OcrSettings:
 
 @dataclass(frozen=True, slots=True)
 class CleanedSpan:
-    """A span's text after cleaning (normalised if it was changed; empty if it was dropped) and what became of it."""
+    """A span's text after cleaning (normalized if it was changed; empty if it was dropped) and what became of it."""
 
     text: str
     fate: Fate
@@ -161,7 +161,7 @@ class OcrCleaner:
         """Return the text of a page, its spans cleaned and joined by spaces, and what became of them.
 
         Reading doubtful text takes up to half a millisecond a character, so that a page has a budget of `MAX_DOUBTFUL`,
-        counted once normalised: a doubtful span that does not fit into what is left is dropped unread, and reported so.
+        counted once normalized: a doubtful span that does not fit into what is left is dropped unread, and reported so.
         """
         cleaned, budget = [], MAX_DOUBTFUL
         for span in spans:
@@ -184,7 +184,7 @@ class OcrCleaner:
         return Levenshtein.distance(a, b) <= self.settings.max_edits * len(a)
 
     def _read(self, text: str) -> _Parsed:
-        """Read a normalised text chunk by chunk, where two that make one known word are one."""
+        """Read a normalized text chunk by chunk, where two that make one known word are one."""
         chunks = _CHUNK.findall(text)
         parsed: list[_Parsed] = []
         at = 0
@@ -276,7 +276,7 @@ class OcrCleaner:
 
 
 def numbers_of(text: str) -> list[str]:
-    """Return the numbers and codes in a normalised text as they stand, in digits, Chinese or English."""
+    """Return the numbers and codes in a normalized text as they stand, in digits, Chinese or English."""
     return _NUMBER.findall(text)
 
 

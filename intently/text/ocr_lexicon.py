@@ -51,14 +51,14 @@ class Reading:
 
 
 class OcrLexicon:
-    """The words of a catalogue with their counts, indexed by what OCR may make of them.
+    """The words of a catalog with their counts, indexed by what OCR may make of them.
 
     Chinese words are those of the segmenter, and rows of them of up to 6 characters that occur more than once: a long
     word is a context for its characters. Numbers and codes are no words: nothing is ever repaired into one.
     """
 
     def __init__(self, counts: Mapping[str, int]) -> None:
-        """`counts` gives every word, normalised, the number of times it occurs. Takes about 1.5 KB of memory a word."""
+        """`counts` gives every word, normalized, the number of times it occurs. Takes about 1.5 KB of memory a word."""
         self.counts = dict(counts)
         self._total = math.log(sum(self.counts.values()) + len(self.counts) + 1)
         # A misread word is never longer than the longest by more characters than its misreading may cost.

@@ -13,7 +13,7 @@ from intently.text.spelling import Speller
 STOP_WEIGHT = 0.5  # of a stop word beside words of content
 _RUN = re.compile(r"[^\W_]++")
 _DIGIT = re.compile(r"\d++")
-_MAX_LOOKED_AT = 64  # words of one query that are compared with those of the catalogue
+_MAX_LOOKED_AT = 64  # words of one query that are compared with those of the catalog
 _SHORT = 2  # letters of a part that is often written apart: "wi fi", "e bike", "t shirt"
 
 

@@ -1,7 +1,7 @@
 """What a query's word may also mean: misspellings, compounds, and words written apart.
 
 The speller only ever suggests words to add. The word as typed is searched too, and may be right: a brand that the
-catalogue does not have, a model number, a word of the language.
+catalog does not have, a model number, a word of the language.
 """
 
 from bisect import bisect_right
@@ -30,7 +30,7 @@ _MAX_HAN_WORD = 8
 
 
 class WordTable:
-    """The words of a catalogue, or of a part of it, and how many ads have each. Build it once."""
+    """The words of a catalog, or of a part of it, and how many ads have each. Build it once."""
 
     def __init__(self, counts: Mapping[str, int], stem: Callable[[str], str] = str) -> None:
         """`counts` has words as they are written, without accents; `stem` tells which are forms of one."""
@@ -66,7 +66,7 @@ class WordTable:
 
 
 class Speller:
-    """Suggests words of a catalogue. Cheap to make from its tables; a suggestion costs microseconds, or some 1 ms."""
+    """Suggests words of a catalog. Cheap to make from its tables; a suggestion costs microseconds, or some 1 ms."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Speller:
         together: Callable[[str, str], int] | None = None,
         stem: Callable[[str], str] = str,
     ) -> None:
-        """`tables` are those of the catalogue's parts, and `stem` what they were made with.
+        """`tables` are those of the catalog's parts, and `stem` what they were made with.
 
         `known_words` are right though no ad has them: those of the language (a tokenizer's whole words, a frequency
         list), of clicks, brands. `together` tells how many ads have both of two words.
@@ -85,14 +85,14 @@ class Speller:
         self._cache: dict[str, tuple[str, ...]] = {}
 
     def count(self, word: str) -> int:
-        """Return how often the catalogue has a word, in any of its forms."""
+        """Return how often the catalog has a word, in any of its forms."""
         stem = self._stem(word)
         return sum(table.count(stem) for table in self._tables)
 
     def suggest(self, word: str) -> tuple[str, ...]:
         """Return the words to search besides `word`, which has no accents: its correction or its parts; usually none.
 
-        A word of `known_words` is right, and so is one of the catalogue unless a neighbour is in far more ads. Another
+        A word of `known_words` is right, and so is one of the catalog unless a neighbour is in far more ads. Another
         one is split if its halves belong together, else corrected, else split all the same; unknown Chinese has its
         longest known parts. The fewest edits win, then the most frequent word; a wrong first letter counts as an edit
         of its own. What is no word of letters is never touched.

@@ -197,7 +197,7 @@ def test_an_interrupted_build_goes_on(build, built, chosen, tmp_path, stage, don
     stages = Stages()
     report = build(tmp_path / "engine", chosen, stages)
     assert stages.trained == trained
-    assert [step for step in stages.steps if step] == [step for step in steps if step]  # 0: texts are tokenised
+    assert [step for step in stages.steps if step] == [step for step in steps if step]  # 0: texts are tokenized
     assert report.facts == built.report.facts
     assert files_of(tmp_path / "engine") == files_of(built.out)
 

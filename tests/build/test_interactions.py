@@ -1,4 +1,4 @@
-"""Clicks and judgements as rows of a catalogue, and what is left of them for some of the queries."""
+"""Clicks and judgements as rows of a catalog, and what is left of them for some of the queries."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_no_clicks_and_none_on_known_ads(tmp_path):
     none = match_interactions(CATALOG, None, None)
     assert (none.queries, len(none.clicks), len(none.gains), none.by_frequency()) == ((), 0, 0, [])
     assert none.of_queries(np.empty(0, dtype=np.bool_)).queries == ()
-    with pytest.raises(InputError, match="no click names an ad of the catalogue"):
+    with pytest.raises(InputError, match="no click names an ad of the catalog"):
         matched(tmp_path, "clicks", "lamp\tgone\t1")
 
 

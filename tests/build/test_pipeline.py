@@ -1,4 +1,4 @@
-"""A build with a teacher, end to end: a tiny language model is customised, speaks, and answers head queries.
+"""A build with a teacher, end to end: a tiny language model is customized, speaks, and answers head queries.
 
 (What a build does without one is tested through the command line, in test_cli.py.)
 """
@@ -70,7 +70,7 @@ def inputs(tmp_path_factory, tokenizer_json: str, make_lm: Callable) -> Path:
 
 @pytest.fixture(scope="module")
 def chosen(inputs: Path) -> BuildSettings:
-    """Enough training that the teacher speaks in words of the catalogue."""
+    """Enough training that the teacher speaks in words of the catalog."""
     stage = FineTuningSettings(Method.FULL, learning_rate=1e-2, batch_size=5, held_out_share=0.0, eval_steps=40)
     teacher = TeacherSettings(
         model=LanguageModelSettings(str(inputs / "lm"), "fp32"),

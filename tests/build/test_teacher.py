@@ -14,7 +14,7 @@ from intently.build.knowledge.instances import Instance, Task
 from intently.build.teacher import (
     TeacherLabels,
     TeacherSettings,
-    customise,
+    customize,
     decode_all,
     fill_query_cache,
     knowledge_examples,
@@ -104,7 +104,7 @@ def test_customising_is_done_once(make_lm, data, teaching, tmp_path, elsewhere):
     done = tmp_path / "kept" if elsewhere else tmp_path / "work" / "teacher"
     settings = replace(teaching, directory=str(done) if elsewhere else "")
     told = Told()
-    first = customise(make_lm(std=0.05, system="Be brief."), data, settings, tmp_path / "work", told)
+    first = customize(make_lm(std=0.05, system="Be brief."), data, settings, tmp_path / "work", told)
     assert told.steps("Injecting knowledge") == [1, 2, 3, 4]  # three instances in batches of two, twice
     assert told.steps("Learning the format") == list(range(1, 7))  # all six queries and ads that have intentions
     assert not list((tmp_path / "work").glob("*.pt"))
@@ -114,14 +114,14 @@ def test_customising_is_done_once(make_lm, data, teaching, tmp_path, elsewhere):
     assert kept["settings"]["beams"]["num_beams"] == 6
 
     told = Told()
-    again = customise(make_lm(seed=1, std=0.05, system="Be brief."), data, settings, tmp_path / "work", told)
+    again = customize(make_lm(seed=1, std=0.05, system="Be brief."), data, settings, tmp_path / "work", told)
     assert told.stages == []
     assert_identical(again, first)
 
 
 def test_without_knowledge_only_the_format_is_learnt(make_lm, data, tmp_path):
     told = Told()
-    customise(make_lm(std=0.05), data, SETTINGS, tmp_path / "work", told)
+    customize(make_lm(std=0.05), data, SETTINGS, tmp_path / "work", told)
     assert {stage for stage, *_ in told.stages} == {"Learning the format"}
     kept = json.loads((tmp_path / "work" / "teacher" / "training.json").read_text(encoding="utf-8"))
     assert set(kept) == {"made_of", "settings", "format", "files"}
@@ -137,11 +137,11 @@ def test_without_knowledge_only_the_format_is_learnt(make_lm, data, tmp_path):
     ],
 )
 def test_interrupted_customising_goes_on(make_lm, data, teaching, tmp_path, stage, after, knowledge_left, format_left):
-    whole = customise(make_lm(std=0.05), data, teaching, tmp_path / "whole", Told())
+    whole = customize(make_lm(std=0.05), data, teaching, tmp_path / "whole", Told())
     with pytest.raises(Interruption):
-        customise(make_lm(std=0.05), data, teaching, tmp_path / "work", Told(stage, after))
+        customize(make_lm(std=0.05), data, teaching, tmp_path / "work", Told(stage, after))
     told = Told()
-    resumed = customise(make_lm(std=0.05), data, teaching, tmp_path / "work", told)
+    resumed = customize(make_lm(std=0.05), data, teaching, tmp_path / "work", told)
     assert told.steps("Injecting knowledge") == knowledge_left
     assert told.steps("Learning the format") == format_left
     assert_identical(resumed, whole)
@@ -184,10 +184,10 @@ def test_long_texts_lose_their_end_and_prompts_stay_whole(make_lm):
 
 def test_a_directory_of_another_teacher_is_refused(make_lm, data, tmp_path):
     lm_settings = replace(SETTINGS, directory=str(tmp_path / "kept"))
-    customise(make_lm(), data, lm_settings, tmp_path / "work", Told())
+    customize(make_lm(), data, lm_settings, tmp_path / "work", Told())
     other = replace(lm_settings, format=replace(lm_settings.format, learning_rate=1e-5))
     with pytest.raises(InputError, match="another model, knowledge, clicks or settings"):
-        customise(make_lm(), data, other, tmp_path / "work", Told())
+        customize(make_lm(), data, other, tmp_path / "work", Told())
 
 
 @pytest.mark.parametrize("cut", [0, 1, 70, 150, 260, -2, -1])

@@ -97,7 +97,7 @@ def test_load_refuses_what_it_cannot_trust(catalog, tmp_path):
     for table in (catalog.table, pa.table({"ad_id": ["a"]}).replace_schema_metadata({"intently.catalog": "1"})):
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
-        with pytest.raises(ArtifactError, match="not a catalogue of version 3"):
+        with pytest.raises(ArtifactError, match="not a catalog of version 3"):
             Catalog.load(path)
 
 
@@ -112,7 +112,7 @@ def test_ads_are_checked():
         Catalog.from_ads([Ad("a", "b"), Ad("c", "\ud83d")])
     with pytest.raises(InputError, match=r"ads:1 field 'title': expected a text, got int 7; write a str"):
         Catalog.from_ads([Ad("a", 7)])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="columns of a catalogue"):
+    with pytest.raises(InputError, match="columns of a catalog"):
         Catalog(pa.table({"ad_id": ["a"]}))
 
 

@@ -108,7 +108,7 @@ def test_a_build_joins_pages_and_tells_its_stages_in_sentences(inputs, tmp_path)
 
 
 WRONG_PAGES = [
-    (page("a1") + page("a77", "text"), ["pages.jsonl: a page of the ad 'a77', which is not in the catalogue"]),
+    (page("a1") + page("a77", "text"), ["pages.jsonl: a page of the ad 'a77', which is not in the catalog"]),
     (page("a1") + "{\n", ["pages.jsonl:2", "not valid JSON"]),
     (page("a1") + '{"ad_id": "a2"}\n', ["pages.jsonl:2 field 'landing_spans'", "not a list of spans"]),
     (page("a1") + "\n" + page("a1"), ["pages.jsonl:3 field 'ad_id'", "ad 'a1' is on line 1 already"]),
@@ -130,7 +130,7 @@ def test_pages_of_ads_that_are_not_there_are_skipped_with_bad_rows(inputs, tmp_p
     pages.write_text(page("a77", "text") + page("a1", "Warranty") + page("没有", "字"), encoding="utf-8")
     outcome = build(inputs, tmp_path / "engine", "--pages", pages, "--skip-bad")
     assert outcome.code == 0, outcome.err
-    assert "note: 2 pages left out: their ads are not in the catalogue" in outcome.err
+    assert "note: 2 pages left out: their ads are not in the catalog" in outcome.err
     assert "ocr spans kept: 1" in outcome.out
 
 

@@ -246,7 +246,7 @@ def test_what_was_rounded_up_is_left_out_worst_first(parted, queries):
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_uneven_filters_still_get_all_they_ask_for(data, parted, queries):
-    """Whatever number of each part's rows is eligible, as if a catalogue's order followed its targeting."""
+    """Whatever number of each part's rows is eligible, as if a catalog's order followed its targeting."""
     num_parts = data.draw(st.sampled_from([2, 3, 7]))
     mask = np.zeros(NUM_ADS, dtype=np.bool_)
     for first in range(num_parts):

@@ -23,7 +23,7 @@ rows_strategy = st.lists(st.dictionaries(st.integers(0, NUM_KEYS - 1), st.intege
 
 
 def analyze(indexes: list[LexicalIndex], query: str) -> list[LexicalQuery]:
-    """Return a query's known terms for each of several indexes over parts of one catalogue."""
+    """Return a query's known terms for each of several indexes over parts of one catalog."""
     read = query_reader(indexes).read(query)
     return [index.known(read) for index in indexes]
 

@@ -68,7 +68,7 @@ def test_a_small_catalogue_by_hand():
     queries = ["drilling wood", "vacuum", "saw blade", "红色水壶", "5", "drill bits", "blade", "blades"]
     clicks = [(0, 2), (3, 5), (1, 0), (4, 0), (5, 0)]
     expected: Found = {
-        # In the titles of two ads, in the catalogue's most frequent form ("bits", not "bit").
+        # In the titles of two ads, in the catalog's most frequent form ("bits", not "bit").
         "drill": (1, {0, 1, 2}, {0, 5}),
         "bits": (1, {0, 1, 2}, {5}),
         "红色": (1, {3, 4}, {3}),

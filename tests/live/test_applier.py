@@ -355,7 +355,7 @@ def test_readers_while_writing(built, monkeypatch):
 
 
 def test_the_ones_asking_are_still_eligible(engine):
-    """Targeting after adding is that of a catalogue made whole."""
+    """Targeting after adding is that of a catalog made whole."""
     engine.add_ads([Ad("us", "Red lamp", countries=("US",)), Ad("paused-2", "Red lamp", status="paused")])
     for user, hidden in USERS:
         shown = set(ids(engine.retrieve(QUERIES[0], 99, user=user, channel=Channel.DENSE)))

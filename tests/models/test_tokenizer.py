@@ -80,7 +80,7 @@ def test_nothing_to_extend_by(tokenizer):
     "char",
     [
         "锅",
-        "한",  # taken apart by the tokenizer's own normaliser, into letters that this vocabulary does not know
+        "한",  # taken apart by the tokenizer's own normalizer, into letters that this vocabulary does not know
         "カ",  # part of a longer word, which is unknown as a whole
     ],
 )

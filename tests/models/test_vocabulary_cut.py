@@ -1,4 +1,4 @@
-"""A vocabulary is cut to what texts need, and they are tokenised as before."""
+"""A vocabulary is cut to what texts need, and they are tokenized as before."""
 
 import json
 

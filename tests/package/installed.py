@@ -20,7 +20,7 @@ RUN = "q1 Q0 a1 1 2.0 tiny\nq1 Q0 a2 2 1.0 tiny\nq2 Q0 a2 1 1.0 tiny\n"
 
 
 def main() -> None:
-    """Run the command line, read a catalogue, search it by words, evaluate a run, and meet a missing extra."""
+    """Run the command line, read a catalog, search it by words, evaluate a run, and meet a missing extra."""
     assert Path(intently.__file__).is_relative_to(sysconfig.get_path("purelib")), "this is not the installed package"
     assert find_spec("torch") is None, "this environment is not empty"
     pages = Path(intently.__file__).parent / "serve" / "inspector"

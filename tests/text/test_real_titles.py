@@ -1,4 +1,4 @@
-"""What holds for every title of real catalogues: read by path, never part of the project."""
+"""What holds for every title of real catalogs: read by path, never part of the project."""
 
 import csv
 import gzip
@@ -33,7 +33,7 @@ BRANDS = tuple(
 
 pytestmark = pytest.mark.skipif(
     not all((DATA / name / "ads.tsv.gz").exists() for name in CATALOGUES),
-    reason=f"the real catalogues are not in {DATA}; set INTENTLY_DATA to where they are",
+    reason=f"the real catalogs are not in {DATA}; set INTENTLY_DATA to where they are",
 )
 each_catalogue = pytest.mark.parametrize("name", CATALOGUES)
 
@@ -115,7 +115,7 @@ def test_without_a_speller_a_query_has_the_terms_of_the_title(name):
 
 
 def test_few_brands_get_another_word_and_all_stay_themselves():
-    """Without any list of known words, on a catalogue that has few of them; it was every third, which then vanished."""
+    """Without any list of known words, on a catalog that has few of them; it was every third, which then vanished."""
     index = LexicalIndex.build(titles_of("homedepot"), LexicalSettings())
     read = [index.reader.read(brand) for brand in BRANDS]
     assert [each.terms[0] for each in read] == [index.reader.analyzer.stem(brand) for brand in BRANDS]

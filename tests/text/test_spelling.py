@@ -76,7 +76,7 @@ def test_words_known_elsewhere_are_right():
     ],
 )
 def test_a_slip_of_advertisers(word, num_ads, expected):
-    """The catalogue has the slip itself: what is meant is added all the same."""
+    """The catalog has the slip itself: what is meant is added all the same."""
     often = {3: 60, 4: 199, 8: 400, 9: 449}.get(num_ads, 400)
     counts = {word: num_ads, "vacuum": often, "stainless": often, "吸尘器": often}
     assert speller_of(counts).suggest(word) == expected

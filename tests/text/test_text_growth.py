@@ -77,7 +77,7 @@ def test_what_is_over_the_budget_is_dropped_and_counted():
     assert report.recovered == pytest.approx(2 / 3)
     assert cleaner.clean(Span("robot " * 1_665, 0.6)).fate is Fate.CONFIRMED  # alone it does
     assert cleaner.clean(Span("robot " * 1_668, 0.6)).fate is Fate.UNREAD
-    assert cleaner.clean(Span("ﷺ" * 1_000, 0.6)).fate is Fate.UNREAD  # 18,000 letters, once normalised
+    assert cleaner.clean(Span("ﷺ" * 1_000, 0.6)).fate is Fate.UNREAD  # 18,000 letters, once normalized
 
 
 def test_long_texts_are_no_misreadings():

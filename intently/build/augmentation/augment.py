@@ -1,4 +1,4 @@
-"""The augmentation of a catalogue: queries for the ads that need them most, keywords for all (BRIDGE, section 4.1.1).
+"""The augmentation of a catalog: queries for the ads that need them most, keywords for all (BRIDGE, section 4.1.1).
 
     ads, clicks → complexity × importance → allotted budget → generative model → sifted queries ┐
                 └──────────────── keyword extractor ────────────────→ keywords of every ad      ┴→ augmentation, report
@@ -146,7 +146,7 @@ def augment(
     progress: Progress,
     notes: tuple[str, ...] = (),
 ) -> tuple[Augmentation, AugmentReport]:
-    """Return the augmentation of a catalogue and what it cost; what is expensive is kept beside `out`.
+    """Return the augmentation of a catalog and what it cost; what is expensive is kept beside `out`.
 
     The clean texts that the models read are those of `data`, and so are the queries that they have not seen.
     """

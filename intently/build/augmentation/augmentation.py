@@ -1,4 +1,4 @@
-"""The augmentation of a catalogue: generated queries and extracted keywords, and their file of JSON lines."""
+"""The augmentation of a catalog: generated queries and extracted keywords, and their file of JSON lines."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _CURE = 'write {"ad_id": "…", "queries": ["…"], "keywords": ["…"]} on a li
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Row by row the catalogue's ads: queries a language model wrote for each, and keywords extracted from each."""
+    """Row by row the catalog's ads: queries a language model wrote for each, and keywords extracted from each."""
 
     queries: tuple[tuple[str, ...], ...]
     keywords: tuple[tuple[str, ...], ...]
@@ -43,7 +43,7 @@ class Augmentation:
         """Read what `save` wrote, in the order of `catalog`; an ad without a line has nothing, an ad gone is left out.
 
         Raises `InputError` naming the line that is no such record or names an ad again, and for a file in which no
-        line names an ad of a catalogue that has any.
+        line names an ad of a catalog that has any.
         """
         line_of: dict[str, int] = {}
         found: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
@@ -55,7 +55,7 @@ class Augmentation:
             found.append((ad_id, queries, keywords))
         rows = catalog.ad_rows([ad_id for ad_id, _, _ in found]).tolist()
         if found and len(catalog) and max(rows) < 0:
-            raise InputError("no line names an ad of the catalogue", cure="check that the ids are the same", path=path)
+            raise InputError("no line names an ad of the catalog", cure="check that the ids are the same", path=path)
         of_queries: list[tuple[str, ...]] = [()] * len(catalog)
         of_keywords = list(of_queries)
         for row, (_, queries, keywords) in zip(rows, found, strict=True):
@@ -66,7 +66,7 @@ class Augmentation:
 
 def _check_rows(augmentation: Augmentation, catalog: Catalog) -> None:
     if len(augmentation) != len(catalog):
-        raise InputError(f"the augmentation is of {len(augmentation)} ads, the catalogue has {len(catalog)}")
+        raise InputError(f"the augmentation is of {len(augmentation)} ads, the catalog has {len(catalog)}")
 
 
 def _record(value: Any, path: Path, line: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

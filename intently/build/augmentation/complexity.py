@@ -2,7 +2,7 @@
 
     w(ad) = σ(a · rare-term ratio + b · OCR noise + c · length entropy + d)
 
-The paper names the three features and no more. They are standardised over the catalogue here, so that a, b and c weigh
+The paper names the three features and no more. They are standardised over the catalog here, so that a, b and c weigh
 them alike whatever their scales, and d = 0 gives the ordinary ad one half.
 """
 
@@ -62,7 +62,7 @@ def complexity_features(catalog: Catalog, analyzer: Analyzer, settings: Complexi
 
 
 def semantic_complexity(features: ComplexityFeatures, settings: ComplexitySettings) -> Float64Array:
-    """Return w (N,) in (0, 1) from features that are standardised over the catalogue; a constant one counts nothing."""
+    """Return w (N,) in (0, 1) from features that are standardised over the catalog; a constant one counts nothing."""
     total = (
         settings.rare_terms * _standardised(features.rare_terms)
         + settings.ocr_noise * _standardised(features.ocr_noise)
@@ -123,7 +123,7 @@ def _span_doubt(column: pa.ChunkedArray) -> tuple[IntArray, Float64Array]:
 
 
 def _unknown_words(catalog: Catalog, analyzer: Analyzer, rows: IntArray) -> Float64Array:
-    """Return for each of `rows` the share of its landing page's words that nothing else in the catalogue has."""
+    """Return for each of `rows` the share of its landing page's words that nothing else in the catalog has."""
     names = ("title", "description", "category", "keywords")
     known = {word for batch in catalog.iter_text(*names) for text in batch for word in analyzer.words(text)}
     shares = []

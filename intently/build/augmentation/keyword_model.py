@@ -36,7 +36,7 @@ class KeywordModelSettings:
     """Which language model extracts keywords; without one the statistical model does."""
 
     model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
-    tune: bool = True  # on keyword instances of `knowledge_file`, else on the catalogue's bids
+    tune: bool = True  # on keyword instances of `knowledge_file`, else on the catalog's bids
     tuning: FineTuningSettings = field(default_factory=FineTuningSettings)
     knowledge_file: str = ""  # instances that `intently knowledge` wrote
     num_keywords: int = 8
@@ -117,6 +117,6 @@ def is_extractive(phrase: Sequence[str], text: Sequence[str]) -> bool:
 
 
 def _phrases(said: str, is_whole: bool) -> list[str]:
-    """Return the phrases of an answer, normalised; the last of one that was cut off is none."""
+    """Return the phrases of an answer, normalized; the last of one that was cut off is none."""
     phrases = [normalize(phrase.strip(' .。"“”*')) for phrase in re.split("[;；,，、]", said)]
     return [phrase for phrase in (phrases if is_whole else phrases[:-1]) if phrase]

@@ -33,7 +33,7 @@ FEATURES = (
     "one_word", "three_words", "four_words", "mean_idf", "least_idf", "earliness", "in_title", "repeated",
     "begins_run", "ends_run", "has_digit", "bid_by_others", "clicked_by_others", "intention_of_others",
 )  # fmt: skip
-# For a catalogue without a bid or a click: several words of the title, rare but not only here, early, ends of runs.
+# For a catalog without a bid or a click: several words of the title, rare but not only here, early, ends of runs.
 _WITHOUT_EXAMPLES = (-1.0, 0.0, -0.5, 0.3, 0.2, 1.0, 1.5, 0.3, 0.2, 0.8, -1.0, 1.0, 1.0, 1.0)
 
 
@@ -90,7 +90,7 @@ class _Support:
 
 @dataclass(eq=False)
 class StatisticalKeywords:
-    """Extracts keywords by a linear model that it first learns, if the catalogue has bids or clicks to learn from."""
+    """Extracts keywords by a linear model that it first learns, if the catalog has bids or clicks to learn from."""
 
     settings: StatisticalKeywordSettings
     analyzer: Analyzer

@@ -43,12 +43,12 @@ class AdsAndClicks:
         held_out_share: float = 0.1,
         seed: int = 0,
     ) -> "AdsAndClicks":
-        """Join a catalogue, one clean text an ad, and clicks or judgements, but those of queries that are held out.
+        """Join a catalog, one clean text an ad, and clicks or judgements, but those of queries that are held out.
 
         `held_out_share` and `seed` are those of the learned fusion, which must not meet augmentation made from the very
         clicks that it learns from.
 
-        Raises `InputError` when there is not a text an ad, or no click names an ad of the catalogue.
+        Raises `InputError` when there is not a text an ad, or no click names an ad of the catalog.
         """
         if len(texts) != len(catalog):
             raise InputError(f"{len(texts)} texts for {len(catalog)} ads", cure="give one text an ad")
@@ -59,7 +59,7 @@ class AdsAndClicks:
             ad_rows = catalog.ad_rows(judgements.ad_ids)
             known = ad_rows >= 0
             if not known.any():
-                raise InputError("no click names an ad of the catalogue", cure="check that both files use the same ids")
+                raise InputError("no click names an ad of the catalog", cure="check that both files use the same ids")
             seen = ~held_out(judgements.queries, held_out_share, seed)
             queries = tuple(query for query, own in zip(judgements.queries, seen.tolist(), strict=True) if own)
             known &= seen[judgements.query_rows]

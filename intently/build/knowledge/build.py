@@ -73,7 +73,7 @@ def build_knowledge(
             chosen.add_handwritten(ours)
     notes = list(read.notes)
     if material.num_unknown_ads:
-        notes.append(f"{material.num_unknown_ads} clicks left out: their ads are not in the catalogue")
+        notes.append(f"{material.num_unknown_ads} clicks left out: their ads are not in the catalog")
     notes += (f"row of the taxonomy skipped: {text}" for text in problems)
     if settings.endpoint.url and settings.endpoint.max_instances:
         notes += _ask_endpoint(tasks, material, settings, ours, show)

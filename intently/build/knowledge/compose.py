@@ -88,7 +88,7 @@ class Chosen:
         self._first[self._key((instance.intentions or (NOTHING,))[0])] += 1
 
     def _sorted(self, text: str) -> str:
-        return "\t".join(sorted(self._key(text).split())) + "\t"  # a tab: never equal to a normalised text
+        return "\t".join(sorted(self._key(text).split())) + "\t"  # a tab: never equal to a normalized text
 
 
 def fill(chosen: Chosen, material: Material, settings: KnowledgeSettings) -> None:

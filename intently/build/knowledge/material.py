@@ -40,9 +40,9 @@ class Material:
         taxonomy: Taxonomy,
         min_relevance: float | None,
     ) -> "Material":
-        """Join a catalogue with its clicks; `asked` are queries that users typed, clicked or not.
+        """Join a catalog with its clicks; `asked` are queries that users typed, clicked or not.
 
-        Raises InputError when no click names an ad of the catalogue.
+        Raises InputError when no click names an ad of the catalog.
         """
         ads_of: dict[int, list[int]] = {}
         queries_of: dict[int, list[int]] = {}
@@ -52,7 +52,7 @@ class Material:
             positive = (ad_rows >= 0) & judgements.positives(min_relevance)
             num_unknown = int((ad_rows < 0).sum())
             if num_unknown == len(ad_rows):
-                raise InputError("no click names an ad of the catalogue", cure="check that both files use the same ids")
+                raise InputError("no click names an ad of the catalog", cure="check that both files use the same ids")
             for query_row, ad_row in zip(
                 judgements.query_rows[positive].tolist(), ad_rows[positive].tolist(), strict=True
             ):

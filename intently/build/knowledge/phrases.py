@@ -2,7 +2,7 @@
 
 An English title names the thing at the end of its first part, before "with", "for", "in" and the like. A Chinese title
 strings several names together, and a name is a run of words that many titles end a part with, or that users ask for.
-Both need evidence from the catalogue: a phrase counts when several titles end with it, or when it is vouched for, as a
+Both need evidence from the catalog: a phrase counts when several titles end with it, or when it is vouched for, as a
 query or a category's name.
 """
 

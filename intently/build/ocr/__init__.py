@@ -1,1 +1,1 @@
-"""Landing pages as images: reading them, and cleaning what was read against a catalogue's own words."""
+"""Landing pages as images: reading them, and cleaning what was read against a catalog's own words."""

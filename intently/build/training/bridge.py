@@ -30,7 +30,7 @@ from intently.build.training.batch_task import BatchTask
 from intently.build.training.distillation import DistillationSettings, Teacher, add_labels, ask_teacher, propose
 from intently.build.training.looks import Look, forgetting, measure
 from intently.build.training.negatives import Asked, NegativeSampler, NegativeSettings
-from intently.build.training.optimisation import (
+from intently.build.training.optimization import (
     WeightAverage,
     build_optimizers,
     dense_parameters,

@@ -1,4 +1,4 @@
-"""Fine-tuning a language model: knowledge first, then the format (RARE, "customised LLM").
+"""Fine-tuning a language model: knowledge first, then the format (RARE, "customized LLM").
 
 Both stages minimise the same loss, the negative log-probability of the answers' tokens given the prompt. A prompt may
 have several answers (all the intentions of a query): they lie side by side behind it as branches that do not see each
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intently.build.training.optimisation import load_checkpoint
+from intently.build.training.optimization import load_checkpoint
 from intently.errors import InputError
 from intently.files import sealed_write
 from intently.models.causal_lm import CausalLM, LayerStack

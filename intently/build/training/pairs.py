@@ -2,7 +2,7 @@
 
 Queries learn to say the intentions that their clicked ads share, ads those that clicks, bids and their own titles name;
 rare intentions weigh more than common ones. Ads without clicks take part as well: one of their intentions plays the
-query (a *phrase pair*), which is all there is to learn from when a catalogue has no clicks yet.
+query (a *phrase pair*), which is all there is to learn from when a catalog has no clicks yet.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Everything the training loop samples from. Rows are positions in `queries` and in the catalogue."""
+    """Everything the training loop samples from. Rows are positions in `queries` and in the catalog."""
 
     queries: tuple[str, ...]
     ad_texts: tuple[str, ...]

@@ -115,7 +115,7 @@ class BridgeData:
 
     @cached_property
     def queries(self) -> tuple[str, ...]:
-        """The different queries (Q,) of all sources, normalised."""
+        """The different queries (Q,) of all sources, normalized."""
         written: dict[int, str] = {}
         for text, row in self._row_of.items():
             written.setdefault(row, text)
@@ -179,8 +179,8 @@ class BridgeData:
         if self.irrelevant is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         row_of = dict(zip(self.queries, range(len(self.queries)), strict=True))
-        normalised = {text: normalize(text) for text in set(self.irrelevant.queries)}
-        rows = np.array([row_of.get(normalised[text], -1) for text in self.irrelevant.queries], dtype=np.int64)
+        normalized = {text: normalize(text) for text in set(self.irrelevant.queries)}
+        rows = np.array([row_of.get(normalized[text], -1) for text in self.irrelevant.queries], dtype=np.int64)
         order = np.argsort(rows, kind="stable")
         order = order[rows[order] >= 0]
         return rows[order], self.irrelevant.ad_rows[order]

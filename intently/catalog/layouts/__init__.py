@@ -41,7 +41,7 @@ LAYOUTS = (
         reshape=shops.reshape_woocommerce,
     ),
     Layout(
-        "meta", "Meta product catalogue",
+        "meta", "Meta product catalog",
         marks("id title availability fb_product_category", "id title quantity_to_sell_on_facebook",
               "id title availability condition price link image_link status"),
     ),

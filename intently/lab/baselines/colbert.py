@@ -6,7 +6,7 @@ as a random rotation onto fewer dimensions, which nearly keeps cosines. Left out
 compared, without the original's candidates from an approximate index.
 Source: Khattab & Zaharia, "ColBERT" (SIGIR 2020), section 3.
 
-Shape letters: B queries, M ads, N ads of the catalogue, S and T tokens of a query and of an ad, P projected size,
+Shape letters: B queries, M ads, N ads of the catalog, S and T tokens of a query and of an ad, P projected size,
 D hidden size, Q query tokens of a block of queries.
 """
 
@@ -86,7 +86,7 @@ class TokenIndex:
     def scores(self, queries: Tensor, lengths: IntArray) -> Float32Array:
         """Return the scores (B, N) of queries, whose tokens are given one query after the other (Q, P).
 
-        Cost: 2·Q·P operations a token of the catalogue, 0.5 GFLOP for a query of 8 tokens and a million of them.
+        Cost: 2·Q·P operations a token of the catalog, 0.5 GFLOP for a query of 8 tokens and a million of them.
         """
         ends = np.cumsum(lengths).tolist()
         scores = np.empty((len(lengths), self.num_ads), dtype=np.float32)

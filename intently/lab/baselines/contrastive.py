@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intently.arrays import IntArray
-from intently.build.training.optimisation import (
+from intently.build.training.optimization import (
     build_optimizers,
     dense_parameters,
     learning_rate_factor,

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, GenerationConfig
 
 from intently.arrays import IntArray
-from intently.build.training.optimisation import load_checkpoint
+from intently.build.training.optimization import load_checkpoint
 from intently.files import sealed_write
 from intently.lab.baselines.task import Budget
 from intently.models.device import autocast

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from intently.arrays import IntArray
-from intently.build.training.optimisation import load_checkpoint
+from intently.build.training.optimization import load_checkpoint
 from intently.build.training.student import IntentionLoss
 from intently.files import sealed_write
 from intently.intentions.decode import Decoded, DecodeSettings

@@ -5,7 +5,7 @@ query makes it than it is anyway, and an ad's score is the sum over the substrin
 better one said counting less. Source: Bevilacqua et al., "Autoregressive Search Engines" (2022).
 
 What differs: a trie takes the FM-index's place (`substrings`), with the same substrings up to a length; a substring's
-probability includes that it ends there, normalised over what the trie allows, so that all substrings' probabilities sum
+probability includes that it ends there, normalized over what the trie allows, so that all substrings' probabilities sum
 to 1, as do their frequencies, which are the unconditional probabilities; overlap is seen by tokens, not by positions.
 LTRGR, SEAL with a second phase of learning to rank, is `ltrgr`.
 """

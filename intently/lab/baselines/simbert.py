@@ -2,7 +2,7 @@
 
 It is trained on pairs of a query and a clicked ad by the contrastive loss, and beside that to write, from a query,
 another query of the same ad or the ad's title, and from an ad its queries: the reading is bidirectional and the writing
-causal, as in UniLM. Both losses are the student's own, so the writing is normalised over what continues some known
+causal, as in UniLM. Both losses are the student's own, so the writing is normalized over what continues some known
 query or title and not over all tokens; what it says is not used, only what learning to say it does to the embedding.
 Source: Su, "SimBERT" (2020) and RARE's baseline "SimBert-v2-R".
 """

@@ -22,7 +22,7 @@ Ranking = tuple[list[str], Float32Array]  # ad ids and their scores, best first
 
 @dataclass(frozen=True)
 class Task:
-    """One catalogue, what was clicked in it, and the queries to answer. Rows are positions in ads and queries."""
+    """One catalog, what was clicked in it, and the queries to answer. Rows are positions in ads and queries."""
 
     ad_ids: tuple[str, ...]
     ad_texts: tuple[str, ...]  # what a model reads of each ad

@@ -28,7 +28,7 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The catalogue, the interactions to learn from, and the queries to answer."""
+    """The catalog, the interactions to learn from, and the queries to answer."""
 
     catalog: Catalog
     judgements: Judgements

@@ -25,7 +25,7 @@ from intently.lab.experiments.runner import SystemResult
 
 @dataclass(frozen=True)
 class Ground:
-    """Test queries and their judgements, the catalogue, and the clicks that came before."""
+    """Test queries and their judgements, the catalog, and the clicks that came before."""
 
     qrels: Qrels
     clicks: Judgements
@@ -82,7 +82,7 @@ def gains(report: Report, pairs: Sequence[tuple[str, str]], metrics: Sequence[st
                 ]
             )
     columns = ["system", "against", "metric", "before", "after", "difference", "95% interval", "p"]
-    return Table(columns, rows, "Paired randomisation test, two-sided; bootstrap interval over queries.")
+    return Table(columns, rows, "Paired randomization test, two-sided; bootstrap interval over queries.")
 
 
 def some_of(qrels: Qrels, query_ids: set[str]) -> Qrels:

@@ -17,7 +17,7 @@ from intently.build.intentions import choose_vocabulary, training_data
 from intently.build.knowledge import KnowledgeSettings, build_knowledge
 from intently.build.pipeline import build_engine
 from intently.build.settings import BuildSettings
-from intently.build.teacher import TeacherSettings, customise
+from intently.build.teacher import TeacherSettings, customize
 from intently.build.training.fusion import FusionSettings
 from intently.catalog import read_judgements, read_qrels, read_queries
 from intently.catalog.texts import ad_texts
@@ -141,11 +141,11 @@ def _teacher_directory(experiment: Experiment, name: str) -> Path:
 def _teacher(
     experiment: Experiment, name: str, teacher: TeacherSettings, data: Data, build: BuildSettings, progress: Progress
 ) -> CausalLM:
-    """Return the customised language model, training it if it is not there yet."""
+    """Return the customized language model, training it if it is not there yet."""
     texts = ad_texts(data.catalog)
     draft = choose_vocabulary(data.catalog, data.interactions, build)
     directory = _teacher_directory(experiment, name)
-    return customise(
+    return customize(
         teacher.model.load(),
         training_data(data.interactions, texts, draft),
         replace(teacher, directory=str(directory)),
@@ -193,7 +193,7 @@ def _language_models(
     progress: Progress,
     settings: RareSettings,
 ) -> dict[str, SystemResult]:
-    """Return table 3: the customised language model itself, without knowledge, without constraint, without both."""
+    """Return table 3: the customized language model itself, without knowledge, without constraint, without both."""
     texts = data.queries.texts[: settings.num_lm_queries]
     without = replace(build.teacher, knowledge_file="")
     kinds = {"": ("teacher", build.teacher), " − knowledge injection": ("teacher without knowledge", without)}
@@ -206,11 +206,11 @@ def _language_models(
                 loaded.append(_teacher(experiment, name, teacher, data, build, progress))
             return loaded[0]
 
-        def customised(name: str = name, lm: Callable[[], CausalLM] = lm) -> dict[str, Any]:
+        def customized(name: str = name, lm: Callable[[], CausalLM] = lm) -> dict[str, Any]:
             lm()
             return _history(experiment, name)
 
-        experiment.facts(name, customised)  # a step of its own: its hours are not those of the answers
+        experiment.facts(name, customized)  # a step of its own: its hours are not those of the answers
         for constrained in (True, False):
             system = f"RARE{suffix}{'' if constrained else ' − constrained decoding'}"
 

@@ -106,7 +106,7 @@ def _table3(measured: Measured) -> Section:
     return Section(
         "Knowledge injection and constrained decoding (RARE, table 3)",
         (
-            "Here the customised language model itself answers, on the same index: with and without knowledge "
+            "Here the customized language model itself answers, on the same index: with and without knowledge "
             "injection, held to the vocabulary or free with as many beams, of which those answers count that are in "
             "the vocabulary. The query's literal phrases are left out, except in the student's row: that is as online.",
             f"Constrained decoding gives {ratio} the intentions of free generation.",

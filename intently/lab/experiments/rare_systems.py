@@ -106,7 +106,7 @@ def say(
     constrained: bool,
     progress: Progress,
 ) -> Answers:
-    """Answer with what a customised language model itself says, through the engine's postings.
+    """Answer with what a customized language model itself says, through the engine's postings.
 
     Constrained, it searches the vocabulary with `num_beams`; free, it searches all texts with as many, and those of its
     answers count that are in the vocabulary. The query's literal phrases are left out in both.

@@ -153,7 +153,7 @@ def systems_table(
     )
     if p_values:
         note += (
-            f" * p < 0.05, ** p < 0.01 against {against}: paired randomisation test, two-sided, 10,000 samples, "
+            f" * p < 0.05, ** p < 0.01 against {against}: paired randomization test, two-sided, 10,000 samples, "
             "not corrected for the number of comparisons."
         )
     if mean_identifiers is not None:

@@ -232,7 +232,7 @@ class Embedder:
     def _check(self, num_texts: int, features: "FeatureStore") -> None:
         if len(features) != num_texts:
             raise InputError(
-                f"features of {len(features)} ads for {num_texts} texts", cure="compute them from the same catalogue"
+                f"features of {len(features)} ads for {num_texts} texts", cure="compute them from the same catalog"
             )
         if features.dimension != (size := self._held.feature_size):
             raise InputError(

@@ -1,4 +1,4 @@
-"""The augmentation's file: what is saved comes back, in the order of whatever catalogue asks."""
+"""The augmentation's file: what is saved comes back, in the order of whatever catalog asks."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ def test_a_changed_catalogue_finds_its_own(tmp_path):
     found = Augmentation.load(path, catalog("new", "z", "x"))
     assert found.queries == ((), ("a\u2028b",), ("red pan", "煎蛋锅"))
     assert found.keywords == ((), (), ("pan",))
-    with pytest.raises(InputError, match="no line names an ad of the catalogue"):
+    with pytest.raises(InputError, match="no line names an ad of the catalog"):
         Augmentation.load(path, catalog("other"))
 
 
@@ -73,5 +73,5 @@ def test_a_wrong_line_is_named(tmp_path, line, problem):
 def test_rows_must_agree(tmp_path):
     with pytest.raises(InputError, match="queries of 1 ads, keywords of 2"):
         Augmentation(((),), ((), ()))
-    with pytest.raises(InputError, match="the augmentation is of 3 ads, the catalogue has 1"):
+    with pytest.raises(InputError, match="the augmentation is of 3 ads, the catalog has 1"):
         AUGMENTATION.save(tmp_path / "a.jsonl", catalog("x"))

@@ -72,5 +72,5 @@ def test_without_clicks(catalog):
 def test_what_does_not_fit_is_refused(catalog):
     with pytest.raises(InputError, match="4 texts for 5 ads"):
         AdsAndClicks.gather(catalog, TEXTS[:4], None)
-    with pytest.raises(InputError, match="no click names an ad of the catalogue"):
+    with pytest.raises(InputError, match="no click names an ad of the catalog"):
         AdsAndClicks.gather(catalog, TEXTS, judgements("clicks", [1, 1, 1, 1], ("q", "r", "s", "t")))

@@ -183,7 +183,7 @@ def test_pages_are_read_written_and_joined_to_their_ads(tmp_path):
 
     assert write_pages(pages, tmp_path / "pages.jsonl") == 2
     records = [json.loads(line) for line in (tmp_path / "pages.jsonl").read_text(encoding="utf-8").splitlines()]
-    with (tmp_path / "ads.jsonl").open("w", encoding="utf-8") as file:  # as the catalogue's reader takes them
+    with (tmp_path / "ads.jsonl").open("w", encoding="utf-8") as file:  # as the catalog's reader takes them
         file.writelines(json.dumps(record | {"title": "t"}) + "\n" for record in records)
     assert list(landing_spans(read_ads(tmp_path / "ads.jsonl").catalog)) == [page.spans for page in pages]
 

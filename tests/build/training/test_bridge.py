@@ -1,4 +1,4 @@
-"""Training the BRIDGE encoder on a toy catalogue: what plain is, what is learnt, and that a stop leaves no trace."""
+"""Training the BRIDGE encoder on a toy catalog: what plain is, what is learnt, and that a stop leaves no trace."""
 
 from dataclasses import replace
 

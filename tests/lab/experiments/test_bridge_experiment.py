@@ -210,12 +210,12 @@ def test_held_out_queries_teach_nothing(done):
     assert learners == {"augment", "choose_vocabulary", "build_intentions", "run", "build_encoder"}
     for name, queries in done.taught.queries:
         assert list(queries) == left, name
-    normalised = {normalize(query) for query in aside}
+    normalized = {normalize(query) for query in aside}
     for material, _ in done.taught.encoders.values():
         whole_queries = {normalize(text) for text in material.vocabulary.texts}
         titles = {normalize(text) for text in material.titles}
         bids = {normalize(bid) for bids in bid_keywords(done) for bid in bids}
-        assert not {query for query in whole_queries & normalised - bids if not any(query in title for title in titles)}
+        assert not {query for query in whole_queries & normalized - bids if not any(query in title for title in titles)}
 
 
 def bid_keywords(done: Done) -> list[list[str]]:

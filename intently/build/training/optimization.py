@@ -1,4 +1,4 @@
-"""What every training loop here does alike: optimisers, the learning rate over time, averages, and checkpoints."""
+"""What every training loop here does alike: optimizers, the learning rate over time, averages, and checkpoints."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path

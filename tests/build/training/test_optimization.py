@@ -1,10 +1,10 @@
-"""Optimisers, learning rate and checkpoints that all training loops share."""
+"""Optimizers, learning rate and checkpoints that all training loops share."""
 
 import pytest
 import torch
 from torch import nn
 
-from intently.build.training.optimisation import (
+from intently.build.training.optimization import (
     WeightAverage,
     build_optimizers,
     dense_parameters,
