@@ -458,7 +458,7 @@ def test_killed_build_resumes(engine, inputs, tmp_path):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "interrupted; the same command goes on where it was"
+    assert err.splitlines()[-1] == "interrupted; the same command continues"
     assert "Traceback" not in err
     assert not (tmp_path / "engine" / "CURRENT").exists()
     # Other input or settings make it another build, which starts afresh.

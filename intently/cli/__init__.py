@@ -84,9 +84,7 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
-            resumes = (
-                "; the same command goes on where it was" if any(word in _RESUMABLE for word in sys.argv[1:3]) else ""
-            )
+            resumes = "; the same command continues" if any(word in _RESUMABLE for word in sys.argv[1:3]) else ""
             print(f"interrupted{resumes}", file=sys.stderr)
         _flush()
         raise

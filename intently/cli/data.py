@@ -92,7 +92,7 @@ def knowledge(
     settings: SettingsFile = None,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Write what teaches a language model the trade: query intents, ad intents and keywords, with reasons."""
+    """Write training examples for the teacher: query intents, ad intents and keywords, with reasons."""
     from intently.build.knowledge import KnowledgeSettings, build_knowledge
     from intently.settings import read_settings
 

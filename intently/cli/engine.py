@@ -67,7 +67,7 @@ def build(
     encoding: Encoding = "",
     skip_bad: SkipBad = False,
 ) -> None:
-    """Build an engine from ads and clicks. Safe to interrupt: the same command goes on where it was."""
+    """Build an engine from ads and clicks. Safe to interrupt: the same command continues."""
     need_files(clicks=clicks, queries=queries, pages=pages)
     need_models()
     from intently.build.pipeline import build_engine
@@ -199,7 +199,7 @@ def demo(
     ads: Annotated[int, typer.Option(help="Number of ads to simulate.")] = 1_000,
     seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
 ) -> None:
-    """See it all at once: simulate a world, build an engine at once, train it, measure both, answer six queries."""
+    """Try everything: simulate a world, build an engine without training, train it, measure both, ask six queries."""
     need_models()
     from intently.lab.demo import run_demo
 

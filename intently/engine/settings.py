@@ -14,7 +14,7 @@ class RetrievalSettings:
 
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     num_near: int = 200  # intentions near a query, which guide the decoder and stand for the query beside its beams
-    num_candidates: int = 500  # taken from each path before fusion (more if k asks for more)
+    num_candidates: int = 500  # taken from each channel before fusion (more if k asks for more)
     fusion_constant: float = 10.0  # added to ranks before they are inverted, where no fusion was learned
     intention_weight: float = 0.5  # of the channel's reciprocal ranks
     dense_weight: float = 1.0  # of the channel's reciprocal ranks

@@ -147,7 +147,7 @@ def test_errors_hold_no_escape_sequences(monkeypatch, capsys, files):
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("build", "interrupted; the same command goes on where it was\n"), ("query", "interrupted\n")],
+    [("build", "interrupted; the same command continues\n"), ("query", "interrupted\n")],
 )
 def test_only_what_goes_on_says_so(monkeypatch, capsys, name, told):
     def interrupted() -> None:

@@ -2,7 +2,7 @@
 
 Queries learn to say the intentions that their clicked ads share, ads those that clicks, bids and their own titles name;
 rare intentions weigh more than common ones. Ads without clicks take part as well: one of their intentions plays the
-query (a *phrase pair*), which is all there is to learn from when a catalog has no clicks yet.
+query (a *phrase pair*). Phrase pairs stand beside clicks; a catalog without any clicks trains no student.
 """
 
 from collections.abc import Sequence
