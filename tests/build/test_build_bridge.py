@@ -10,7 +10,7 @@ from test_cli import all_files, current, files_of, whole
 
 from intently.build import encoder as building_encoder
 from intently.build import intentions as building_intentions
-from intently.build import pipeline
+from intently.build import parts, pipeline
 from intently.build.settings import BuildSettings
 from intently.build.training.calibration import CalibrationSettings
 from intently.engine.engine import Engine
@@ -98,7 +98,7 @@ class Witness:
         self.students, self.encoders, self.drafts, self.asides = [], [], [], []
         self.teachers = []  # of the encoders
         train_student, train_bridge = building_intentions.train_student, building_encoder.train_bridge
-        learn_fusion = pipeline.learn_fusion
+        learn_fusion = parts.learn_fusion
 
         def student(backbone, tokenizer, data, *rest, **named):
             self.students.append(data)
@@ -116,7 +116,7 @@ class Witness:
 
         monkeypatch.setattr(building_intentions, "train_student", student)
         monkeypatch.setattr(building_encoder, "train_bridge", encoder)
-        monkeypatch.setattr(pipeline, "learn_fusion", fusion)
+        monkeypatch.setattr(parts, "learn_fusion", fusion)
 
 
 def test_nothing_learns_of_held_out_queries_but_the_postings_know_their_clicks(
@@ -347,13 +347,13 @@ def test_the_weight_of_late_interaction_is_told_anew_without_training(build, bui
 
 
 def test_a_fusion_that_is_no_better_is_left_out_and_told(build, chosen, copied, monkeypatch):
-    trains = pipeline.learn_fusion.__globals__["train_fusion"]
+    trains = parts.learn_fusion.__globals__["train_fusion"]
 
     def no_better(*arguments):
         trained = trains(*arguments)
         return replace(trained, precision=trained.baseline)
 
-    monkeypatch.setitem(pipeline.learn_fusion.__globals__, "train_fusion", no_better)
+    monkeypatch.setitem(parts.learn_fusion.__globals__, "train_fusion", no_better)
     report = build(copied, changed(chosen, "fusion", max_trees=20))
     assert report.notes[-1].startswith("channels are fused by reciprocal ranks: with what was learned")
     assert report.facts["fusion_precision"] == report.facts["reciprocal_rank_precision"]

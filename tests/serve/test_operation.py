@@ -258,9 +258,9 @@ def test_the_loop_is_free_while_models_read(serve, monkeypatch):
     served = serve()
     applied = CurrentEngine.apply
 
-    def slow(self, changes):
+    def slow(self, changes, **named):
         time.sleep(0.3)
-        return applied(self, changes)
+        return applied(self, changes, **named)
 
     monkeypatch.setattr(CurrentEngine, "apply", slow)
 

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from hand_made import Stages, content_of, silent, tables
 from test_cli import write_checkpoint
 
-from intently.build import pipeline
+from intently.build import parts
 from intently.build.encoder import EncoderMaterial
 from intently.build.settings import BridgeSettings, BuildSettings
 from intently.build.training.bridge import BridgeTrainingSettings
@@ -99,9 +99,9 @@ def watch(patch: pytest.MonkeyPatch) -> Taught:
     note(bridge, "augment", 1)
     note(bridge, "choose_vocabulary", 1)
     note(data, "choose_vocabulary", 1)
-    note(pipeline, "build_intentions", 2)
+    note(parts, "build_intentions", 2)
     note(Baseline, "run", 1)
-    for owner in (bridge, pipeline):
+    for owner in (bridge, parts):
         build = owner.build_encoder
 
         def noting(material, settings, work, *args, build=build, **kwargs):
