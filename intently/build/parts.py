@@ -37,7 +37,7 @@ from intently.types import Progress
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The parts of an engine as words and models make them; without a model there is no student and no vectors."""
+    """The parts of an engine, made from words and by models. Without a model, `student` and `vectors` are None."""
 
     content: IntentionContent
     pages: CleanedPages

@@ -117,6 +117,6 @@ def is_extractive(phrase: Sequence[str], text: Sequence[str]) -> bool:
 
 
 def _phrases(said: str, is_whole: bool) -> list[str]:
-    """Return the phrases of an answer, normalized; the last of one that was cut off is none."""
+    """Return the phrases of an answer, normalized. If the answer was cut off, its last phrase is left out."""
     phrases = [normalize(phrase.strip(' .。"“”*')) for phrase in re.split("[;；,，、]", said)]
     return [phrase for phrase in (phrases if is_whole else phrases[:-1]) if phrase]

@@ -125,9 +125,9 @@ class ChangeLog(Protocol):
         """
 
     def receipt(self, sender: str, key: str) -> Receipt | None:
-        """Return the receipt that a sender's key has, None if there is none or it has expired.
+        """Return the receipt that was kept for a sender's key; None if nobody used the key, or it has expired.
 
-        Like `append`, for the process that writes.
+        Only the process that writes may call this.
         """
 
     def reset(self) -> int:

@@ -66,7 +66,7 @@ class MemoryLog:
         return done
 
     def receipt(self, sender: str, key: str) -> Receipt | None:
-        """Return the receipt that a sender's key has, None if there is none or it has expired."""
+        """Return the receipt that was kept for a sender's key, None if there is none or it has expired."""
         with self._lock:
             now_ms = time.time_ns() // 1_000_000
             self._receipts = {name: each for name, each in self._receipts.items() if each.until_ms >= now_ms}

@@ -128,7 +128,7 @@ class SqlLog:
         return committer.append(list(entries), rows, receipt)
 
     def receipt(self, sender: str, key: str) -> Receipt | None:
-        """Return the receipt that a sender's key has, None if there is none or it has expired."""
+        """Return the receipt that was kept for a sender's key, None if there is none or it has expired."""
         found: Receipt | None = self._writing().call(lambda store: receipt_of(store, sender, key))
         return found
 
