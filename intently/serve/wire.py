@@ -305,6 +305,8 @@ class Ready(msgspec.Struct):
     refresh_problem: str
     merge_problem: str
     cache_problem: str
+    log_version: str  # of the library or the server that keeps the changes
+    log_problem: str  # why no change is taken, or what was lost when the log was opened
 
 
 class Alive(msgspec.Struct):
