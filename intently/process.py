@@ -8,6 +8,7 @@ NumPy's OpenBLAS has threads that spin for some 30 ms after each product in whic
 queries a second kept one of them busy with nothing. Told so, they sleep at once.
 """
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,18 @@ def prepare_process() -> None:
         return
     os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{_TUNABLE}=1")))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def give_back_memory() -> None:
+    """Give freed memory back to the system, as glibc's malloc does not by itself; do nothing with another C library.
+
+    Threads that allocate leave a part of every engine that was replaced in arenas of their own: after 20 generations a
+    service held 500 MB instead of 200. Cost: some milliseconds, in which Python runs on.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _are_given_on_request() -> bool:
