@@ -85,7 +85,7 @@ class CurrentEngine:
         return self._engine.answer(request)
 
     def ad(self, ad_id: str) -> Ad | None:
-        """Return the ad with this id as it is now, None if it is not there."""
+        """Return the ad with this id as queries see it, None if it is not there."""
         return self._engine.ad(ad_id)
 
     def own(self) -> None:

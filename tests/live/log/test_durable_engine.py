@@ -196,6 +196,34 @@ def test_order_of_entry_counts_on_disk_too(built, tmp_path, monkeypatch):
         assert ads_of(again.engine) == ads
 
 
+def test_nobody_is_shown_what_may_still_be_lost(built, tmp_path, monkeypatch):
+    """While the disk is being flushed: neither to queries nor to who asks for an ad."""
+    save(built[0], tmp_path)
+    with CurrentEngine(tmp_path, follow_s=None) as current:
+        current.own()
+        store, begun, gate = type(current.log._committer._store), threading.Event(), threading.Event()
+        real = store.transaction
+
+        def held(self):
+            begun.set()
+            assert gate.wait(60)
+            return real(self)
+
+        monkeypatch.setattr(store, "transaction", held)
+        changing = threading.Thread(target=current.apply, args=([*CHANGES, Put(replace(ADS[0], title="Blue lamp"))],))
+        changing.start()
+        assert begun.wait(60)
+        assert (current.ad("new"), current.ad("pan").bid, current.ad("kettle")) == (None, None, ADS[7])
+        assert current.ad("robot") == ADS[0]
+        assert current.engine.ad("new", newest=True) == NEW[0]
+        assert current.engine.ad("kettle", newest=True) is None
+        assert "new" not in [ad.ad_id for ad in current.answer(Request("gizmo", 20))]
+        gate.set()
+        changing.join()
+        assert (current.ad("new"), current.ad("pan").bid, current.ad("kettle")) == (NEW[0], 0.5, None)
+        assert current.ad("robot").title == "Blue lamp"
+
+
 def test_a_batch_that_cannot_be_written_did_not_happen(built, tmp_path):
     save(built[0], tmp_path)
     log = open_log(tmp_path, reserve_bytes=0)
