@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from intently.errors import IntentlyError, LogError
 from intently.generation import Listed, list_generations, roll_back
 from intently.live.log import ChangeLog, Receipt
+from intently.serve.answers import AnswerLog
 from intently.serve.idempotency import Replays
 from intently.serve.keys import Keys
 from intently.serve.metrics import Metrics
@@ -48,6 +49,7 @@ class Service:
         self.metrics = Metrics()
         self.readers = Readers(lambda: current.engine, self.metrics, settings.read_threads, settings.max_batch)
         self.writers = Writers(current, self.metrics, settings.write_threads, settings.max_write_wait_ms)
+        self.answers = AnswerLog(settings.answers, self.metrics.unlogged.inc)
         self.replays = Replays(settings.idempotency_hours * 3600, settings.max_idempotency_keys)
         self.bulks = 0  # that are being read
         self.draining = False
@@ -93,7 +95,7 @@ class Service:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for pool in (self.readers, self.writers):
+        for pool in (self.readers, self.writers, self.answers):
             await asyncio.to_thread(pool.close)
         self._others.shutdown()
 
