@@ -63,6 +63,9 @@ class TargetingIndex:
         owners: list[int] = []
 
         def number(comparison: _Comparison) -> int:
+            if isinstance(comparison, OneOf):  # which lists its values in any order
+                values = {keyed(value): value for value in comparison.values}
+                comparison = OneOf(comparison.name, tuple(values[key] for key in sorted(values)))
             return number_of.setdefault(comparison, len(number_of))
 
         for owner, condition in enumerate(conditions):
@@ -93,16 +96,16 @@ class TargetingIndex:
 
     def true_of(self, user: Mapping[str, Any]) -> Mask:
         """Return which conditions (E,) are true of a user, by the values that the user stated."""
-        true = self._true(user)
-        counts = np.bincount(_values_of(self.needs, true), minlength=len(self.sizes))
+        runs, single = self._true(user)
+        counts = np.bincount(_values_of(self.needs, runs, single), minlength=len(self.sizes))
         holds = counts == self.sizes
-        holds[_values_of(self.kills, true)] = False
+        holds[_values_of(self.kills, runs, single)] = False
         admitted = np.zeros(self.num_conditions, dtype=np.bool_)
         admitted[self.owners[np.flatnonzero(holds)]] = True
         return admitted
 
-    def _true(self, user: Mapping[str, Any]) -> list[_Run]:
-        """Return the comparisons that are true of a user."""
+    def _true(self, user: Mapping[str, Any]) -> tuple[list[_Run], IntArray]:
+        """Return the comparisons that are true of a user: those of order as runs, and all others one by one."""
         true: list[int] = []
         runs: list[_Run] = []
         for name, its in self.values.items():
@@ -120,7 +123,7 @@ class TargetingIndex:
                 true += its.equal.get(keyed(value), ())
                 runs += _in_order(its, value)
             true += [at for leaf, at in its.unequal if truth_of_leaf(leaf, user)]
-        return runs + [(at, at + 1) for at in true]
+        return runs, np.array(true, dtype=np.int64)
 
 
 _Comparison = Leaf | tuple[str, str]  # or that a value is known: ("known", its name)
@@ -168,11 +171,11 @@ def _in_order(values: _Values, value: Any) -> list[_Run]:
     return runs
 
 
-def _values_of(rows: Ragged, runs: Sequence[_Run]) -> NDArray[Any]:
-    """Return the values of all rows of some runs."""
+def _values_of(rows: Ragged, runs: Sequence[_Run], single: IntArray) -> NDArray[Any]:
+    """Return the values of all rows of some runs, and of single rows."""
     offsets = rows.offsets
     parts = [rows.values[offsets[first] : offsets[end]] for first, end in runs]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+    return np.concatenate((*parts, rows.values[rows.places(single)[0]]))
 
 
 def _rows(pairs: list[tuple[int, int]], renumbered: IntArray) -> Ragged:

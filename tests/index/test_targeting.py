@@ -104,7 +104,18 @@ def test_too_many_conjunctions() -> None:
 
 def test_kinds_of_values_do_not_mix() -> None:
     """In Python 1, 1.0 and true are equal."""
-    conditions = ["a == 1", "a == true", "a >= 1", "a < 1.5", 'a >= "1"', "not a == 1", "a in (1, 2)", "a != 3"]
+    conditions = [
+        "a == 1",
+        "a == true",
+        "a >= 1",
+        "a < 1.5",
+        'a >= "1"',
+        "not a == 1",
+        "a in (1, 2)",
+        "a in (2, 1)",
+        "a in (true, 1)",
+        "a != 3",
+    ]
     index = TargetingIndex.build([parse_targeting(text) for text in conditions])
     for value in (1, 1.0, True, False, "1", "2", 2.5, frozenset((1,))):
         expected = [truth(parse_targeting(text), {"a": value}) is True for text in conditions]
