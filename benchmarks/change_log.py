@@ -1,13 +1,14 @@
 """Measure what durable changes cost.
 
-    python benchmarks/change_log.py ENGINE [--seconds 4] [--puts 200] [--log postgresql://…]
+    python benchmarks/change_log.py ENGINE [--seconds 4] [--puts 200] [--new 10000] [--log postgresql://…]
 
 Works on a copy of the engine. Prints one JSON object: milliseconds of a durable patch (p50, p99) and acknowledged
 patches a second from 1, 8, 32 and 64 threads; milliseconds of a put with and without a log on disk; bytes of the log
-a put and a patch; seconds to load the engine with an empty log, and what 10,000 new ads and 10,000 patches add to it,
-with the number of ads that models read meanwhile (0). Bars: a patch ≤ 1 ms at p50 and ≤ 5 ms at p99; 64 threads ≥ 2,000
-changes/s; 10,000 new ads ≤ 3 s. The new ads share a few hundred texts, so that the models are done in time, and the log
-holds one reading for each of them; `distinct_texts` says how many.
+a put and a patch; seconds to load the engine with an empty log, with `--new` new ads and as many patches, and after
+half of all its ads were deleted, with the number of ads that models read meanwhile (0). Bars: a patch ≤ 1 ms at p50 and
+≤ 5 ms at p99; 64 threads ≥ 2,000 changes/s; 10,000 new ads ≤ 3 s more, 50,000 (100,000 changes) ≤ 10 s; half deleted
+≤ 1.2 times as long. The new ads share a few hundred texts, so that the models are done in time, and the log holds one
+reading for each of them; `distinct_texts` says how many.
 """
 
 import argparse
@@ -22,13 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from intently import Ad
+from intently import Ad, Engine
 from intently.engine.current import CurrentEngine
 from intently.live.ad_reader import AdReader
 from intently.live.log import LOG_FILE, open_log
 from intently.types import Delete, Patch, Put
 
-NUM_NEW = 10_000
 NUM_TEXTS = 500
 
 
@@ -38,15 +38,20 @@ def main() -> None:
     parser.add_argument("engine", type=Path)
     parser.add_argument("--seconds", type=float, default=4.0, help="for each number of threads")
     parser.add_argument("--puts", type=int, default=200)
+    parser.add_argument("--new", type=int, default=10_000, help="ads that a restart finds in the log")
     parser.add_argument("--log", default=None, help="an empty PostgreSQL database; by default a file of SQLite")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "engine"
         shutil.copytree(given.engine, root, ignore=shutil.ignore_patterns(f"{LOG_FILE}*"))
-        print(json.dumps(measured(root, given.log or str(root / LOG_FILE), given.seconds, given.puts), indent=1))
+        print(
+            json.dumps(
+                measured(root, given.log or str(root / LOG_FILE), given.seconds, given.puts, given.new), indent=1
+            )
+        )
 
 
-def measured(root: Path, place: str, seconds: float, num_puts: int) -> dict[str, object]:
+def measured(root: Path, place: str, seconds: float, num_puts: int, num_new: int) -> dict[str, object]:
     """Return the figures of the engine in `root` with its log at `place`."""
     rng = random.Random(0)
     facts: dict[str, object] = {"machine": platform.machine(), "threads_a_model": 1}
@@ -73,9 +78,9 @@ def measured(root: Path, place: str, seconds: float, num_puts: int) -> dict[str,
     current.apply(Put(Ad(f"t{number}", text)) for number, text in enumerate(texts))
     current.log.compact()
     facts["bytes_a_put"] = round((current.log.facts().bytes - before) / NUM_TEXTS)
-    for start in range(0, NUM_NEW, 1_000):
+    for start in range(0, num_new, 1_000):
         current.apply(Put(Ad(f"n{number}", texts[number % NUM_TEXTS])) for number in range(start, start + 1_000))
-    for start in range(0, NUM_NEW, 1_000):
+    for start in range(0, num_new, 1_000):
         current.apply(Patch(f"n{number}", {"bid": 2.0}) for number in range(start, start + 1_000))
     facts["log_after"] = {"entries": current.log.facts().num_entries, "bytes": current.log.facts().bytes}
     current.close()
@@ -94,8 +99,17 @@ def measured(root: Path, place: str, seconds: float, num_puts: int) -> dict[str,
         again.own()
         facts["check_of_every_byte_s"] = round(time.perf_counter() - started, 2)
         started = time.perf_counter()
-        again.apply([Delete(f"n{number}") for number in range(NUM_NEW)])
-        facts["delete_10000_s"] = round(time.perf_counter() - started, 2)
+        again.apply([Delete(f"n{number}") for number in range(num_new)])
+        facts["delete_new_s"] = round(time.perf_counter() - started, 2)
+    with CurrentEngine(root, log=place, follow_s=None, num_threads=1) as half:
+        half.own()
+        half.apply([Delete(ad_id) for ad_id in ad_ids[::2]])
+    started = time.perf_counter()
+    CurrentEngine(root, log=place, follow_s=None, num_threads=1).close()
+    facts["load_with_half_deleted_s"] = round(time.perf_counter() - started, 2)
+    started = time.perf_counter()
+    Engine.load(root, num_threads=1)
+    facts["load_again_without_log_s"] = round(time.perf_counter() - started, 2)
     facts["ads_read_by_models"], facts["distinct_texts"] = num_read[0], NUM_TEXTS
     return facts
 

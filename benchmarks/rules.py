@@ -9,10 +9,16 @@ ads. Every query is answered by both, in turns, with a user who states four valu
 Prints a table of milliseconds, of the whole answer and of the stage `rules` alone, and last one JSON line with the
 machine. The processor's time tells more than the clock's on a machine that has other work.
 
-    python benchmarks/rules.py --pairs 1000000
+    python benchmarks/rules.py --pairs 1000000 [--preset instant]
 
 compares so many decisions of a snapshot about an ad and a query with the plain rules, and the answers of every channel
-with both: how often was an ad shown that a negative keyword forbids, or kept out that none forbids.
+with both: how often was an ad shown that a negative keyword forbids, or kept out that none forbids. Every query is
+answered twice by the fusion, the second time from the runtime cache if the preset has models.
+
+    python benchmarks/rules.py --conditions 580000
+
+measures the index of targeting alone: so many different conditions of up to three conjunctions of up to five
+comparisons, users who state eight values; milliseconds for a user, and bytes a condition.
 """
 
 import argparse
@@ -30,7 +36,12 @@ from rich.table import Table
 
 from intently import Ad, Engine
 from intently.catalog import checked_user
+from intently.engine.cache_store import MemoryStore
 from intently.engine.eligibility import verdict
+from intently.engine.head_queries import HeadQueries
+from intently.engine.runtime_cache import RuntimeCache
+from intently.index.targeting import TargetingIndex
+from intently.rules.targeting import parse_targeting
 from intently.types import BlockList, Channel, PutList, Request, UserContext
 
 THINGS = (
@@ -52,11 +63,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=400)
     parser.add_argument("--seed", type=int, default=19)
     parser.add_argument("--pairs", type=int, default=0, help="check so many decisions instead of measuring")
+    parser.add_argument("--preset", default="lexical", help="of the engine whose decisions are checked")
+    parser.add_argument("--conditions", type=int, default=0, help="measure so many conditions alone")
     options = parser.parse_args()
 
     draw = random.Random(options.seed)
     if options.pairs:
-        print(json.dumps(check(draw, options.pairs)))
+        print(json.dumps(check(draw, options.pairs, options.preset)))
+        return
+    if options.conditions:
+        print(json.dumps(measure_targeting(draw, options.conditions)))
         return
     ads = [plain_ad(draw, number) for number in range(options.ads)]
     plain = Engine.build(ads, preset="lexical")
@@ -90,37 +106,88 @@ def main() -> None:
     print(json.dumps(told | vars(options) | {"load": os.getloadavg()[0], "built_with_rules_s": round(built_s, 1)}))
 
 
-def check(draw: random.Random, num_pairs: int) -> dict[str, float]:
+def check(draw: random.Random, num_pairs: int, preset: str) -> dict[str, object]:
     """Return how many decisions about random ads and queries differ from the plain rules, and what channels show."""
     marks = ("{}", "[{}]", '"{}"', "-{}")
 
     def negatives(most: int) -> tuple[str, ...]:
         return tuple(draw.choice(marks).format(draw.choice(WORDS)) for _ in range(draw.randint(0, most)))
 
-    levels = ("ad group", "campaign", "account")
+    levels = ("ad group", "campaign", "advertiser", "account")
     ads = [
         replace(plain_ad(draw, at), negative_keywords=negatives(4), negative_lists=tuple(draw.sample(levels, 2)))
         for at in range(1_000)
     ]
-    engine = Engine.build(ads, preset="lexical")
+    engine = Engine.build(ads, preset=preset)
+    if engine.student is not None:
+        store, num_intentions = MemoryStore(1_000), len(engine.intentions.texts)
+        engine.runtime_cache = RuntimeCache(
+            store, HeadQueries(), engine.generation, engine.models, engine.settings, num_intentions
+        )
     engine.apply([PutList(level, negatives(3)) for level in levels])
     snapshot, by_id = engine.snapshot, {ad.ad_id: ad for ad in ads}
-    told = {"pairs": 0, "refused": 0, "differ": 0, "shown": 0, "shown_though_refused": 0}
+    asked = (*engine.channels, Channel.KEYWORD, Channel.FUSED, Channel.FUSED)
+    told = {"pairs": 0, "refused": 0, "differ": 0, "shown": 0, "shown_though_refused": 0, "answered_from_the_cache": 0}
     while told["pairs"] < num_pairs:
         query = " ".join(draw.choice(WORDS) for _ in range(draw.randint(1, 4)))
         request = Request(query, k=50)
         admits = {
-            ad_id: all(each.admits for each in verdict(ad, request, snapshot.lists)) for ad_id, ad in by_id.items()
+            ad_id: all(each.admits for each in verdict(ad, request, snapshot.lists, known=snapshot.known_words))
+            for ad_id, ad in by_id.items()
         }
         eligible = snapshot.eligible(checked_user(None), engine.read(query).normalized)
         told["pairs"] += len(ads)
         told["refused"] += len(ads) - sum(admits.values())
         told["differ"] += sum(bool(may) != admits[snapshot.ad_id(row)] for row, may in enumerate(eligible.tolist()))
-        for channel in (*engine.channels, Channel.KEYWORD, Channel.FUSED):
-            for ad in engine.answer(replace(request, channel=channel)):
+        for channel in asked:
+            ranking = engine.answer(replace(request, channel=channel))
+            told["answered_from_the_cache"] += ranking.cached
+            for ad in ranking:
                 told["shown"] += 1
                 told["shown_though_refused"] += not admits[ad.ad_id]
-    return told
+    return told | {"channels": sorted({str(channel) for channel in asked}), "preset": preset}
+
+
+def measure_targeting(draw: random.Random, num_conditions: int) -> dict[str, object]:
+    """Return what an index of many different conditions costs: milliseconds for a user, bytes a condition."""
+    names = {f"segment_{number}": range(200) for number in range(4)} | {"age": range(14, 90), "income": range(1_000)}
+    names |= {"country": COUNTRIES, "plan": ("pro", "free", "trial")}
+    forms = {int: ("{} == {}", "{} >= {}", "{} < {}", "not {} == {}"), str: ("{} == {}", "not {} == {}")}
+
+    def conjunction() -> str:
+        parts = []
+        for name in draw.sample(sorted(names), draw.randint(1, 5)):
+            value = draw.choice(names[name])
+            parts.append(draw.choice(forms[type(value)]).format(name, json.dumps(value)))
+        return " and ".join(parts)
+
+    texts = [" or ".join(f"({conjunction()})" for _ in range(draw.randint(1, 3))) for _ in range(num_conditions)]
+    began = time.process_time()
+    conditions = [parse_targeting(text) for text in texts]
+    parsed_s = time.process_time() - began
+    index = TargetingIndex.build(conditions)
+    built_s = time.process_time() - began - parsed_s
+    spent, admitted = [], []
+    for number in range(320):
+        user = {name: draw.choice(values) for name, values in names.items()}
+        began = time.thread_time()
+        found = index.true_of(user)
+        if number >= 20:
+            spent.append((time.thread_time() - began) * 1000)
+            admitted.append(int(found.sum()))
+    p50, p99 = np.percentile(spent, (50, 99))
+    return {
+        "conditions": num_conditions, "conjunctions": len(index.sizes), "parsed_s": round(parsed_s, 1),
+        "built_s": round(built_s, 1), "bytes_a_condition": round(array_bytes(index) / num_conditions),
+        "true_of_a_user": round(float(np.mean(admitted))),
+        "p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2),
+    }  # fmt: skip
+
+
+def array_bytes(index: TargetingIndex) -> int:
+    """Return the bytes of the arrays of an index of targeting."""
+    arrays = (index.sizes, index.owners, index.needs.offsets, index.needs.values, index.kills.offsets)
+    return sum(each.nbytes for each in (*arrays, index.kills.values))
 
 
 def plain_ad(draw: random.Random, number: int) -> Ad:

@@ -90,8 +90,8 @@ def percentiles(spent: list[float]) -> dict[str, float] | None:
 class Connections:
     """HTTP/1.1 over connections that are kept: less work than a client library, which would share the cores."""
 
-    def __init__(self, port: int) -> None:
-        self._port, self._free = port, []
+    def __init__(self, port: int, headers: str = "") -> None:
+        self._port, self._headers, self._free = port, headers, []
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Send one request and return status and body."""
@@ -100,12 +100,15 @@ class Connections:
         reader, writer = (
             self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 22)
         )
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{self._headers}Content-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         told = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(re.search(rb"content-length: (\d+)", told)[1])
         content = await reader.readexactly(length)
-        self._free.append((reader, writer))
+        if b"connection: close" in told:
+            writer.close()
+        else:
+            self._free.append((reader, writer))
         return int(told[9:12]), content
 
 

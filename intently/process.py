@@ -45,6 +45,18 @@ def share_one_heap() -> None:
         libc.mallopt(_M_ARENA_MAX, 1)
 
 
+def give_back_memory() -> None:
+    """Give freed memory back to the system, as glibc's malloc does not by itself; do nothing with another C library.
+
+    Threads that allocate leave a part of every engine that was replaced in arenas of their own: after 20 generations a
+    service held 500 MB instead of 200. Cost: some milliseconds, in which Python runs on.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 def _are_given_on_request() -> bool:
     try:
         return "[madvise]" in _ENABLED.read_text(encoding="ascii")

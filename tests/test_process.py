@@ -87,3 +87,22 @@ def test_threads_share_one_heap(words, told, is_one):
         [sys.executable, "-c", HEAPS, *words], env=env, capture_output=True, text=True, timeout=60, check=True
     )
     assert (found.stdout.count("<heap nr=") == 1) is is_one
+
+
+def test_freed_memory_is_given_back():
+    """Blocks between others that stay are freed: malloc alone keeps them."""
+    code = """
+import re
+from intently.process import give_back_memory
+def held(): return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1])
+blocks = [bytearray(60_000) for _ in range(4_000)]
+del blocks[:-1]
+before = held()
+give_back_memory()
+print(before - held())
+"""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells what a process holds")
+    env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert int(told) > 50_000

@@ -15,12 +15,14 @@ from intently.engine.runtime_cache import RuntimeCache
 from intently.errors import LogError, LogRewoundError, ReplacedError
 from intently.generation import current_id, seq_of_all
 from intently.live.log import ChangeLog, Receipt, open_log
+from intently.process import give_back_memory
 from intently.types import Ad, Change, PutList, Ranking, Request
 
 logger = logging.getLogger(__name__)
 
 _NUM_HEAD = 256  # queries that are decoded for a generation before it answers
 _NEARLY = 100  # changes that may be left when changes begin to wait for a new generation
+_ENDED_S = 1.0  # after which no query holds the engine before any more
 
 
 class CurrentEngine:
@@ -83,7 +85,7 @@ class CurrentEngine:
         return self._engine.answer(request)
 
     def ad(self, ad_id: str) -> Ad | None:
-        """Return the ad with this id as it is now, None if it is not there."""
+        """Return the ad with this id as queries see it, None if it is not there."""
         return self._engine.ad(ad_id)
 
     def own(self) -> None:
@@ -142,6 +144,9 @@ class CurrentEngine:
             logger.info("went over from generation %s to %s", before.generation, newer.generation)
             if self._log.is_owned:
                 self.compact()
+            giving_back = threading.Timer(_ENDED_S, give_back_memory)
+            giving_back.daemon = True
+            giving_back.start()
             return True
 
     def compact(self) -> None:

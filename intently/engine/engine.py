@@ -186,9 +186,12 @@ class Engine(Answerer):
         """The error of the last background merge of segments, empty if it succeeded."""
         return self._live.merge_failure
 
-    def ad(self, ad_id: str) -> Ad | None:
-        """Return the ad with this id as it is now, None if it is not there. Cost: microseconds."""
-        return self._live.ad(ad_id)
+    def ad(self, ad_id: str, *, newest: bool = False) -> Ad | None:
+        """Return the ad with this id as queries see it, None if it is not there. Cost: microseconds.
+
+        `newest`: with changes that are on their way to the disk, and may still be lost.
+        """
+        return self._live.ad(ad_id, newest=newest)
 
     def apply(self, changes: Iterable[Change | PutList], *, receipt: Callable[[int], Receipt] | None = None) -> int:
         """Apply a batch of `Put`, `Patch`, `Delete` and `PutList`, all or none; return its number once queries see it.

@@ -208,7 +208,8 @@ class KeywordIndex:
             first, last = np.searchsorted(keys, wanted, "left"), np.searchsorted(keys, wanted, "right")
             spans = zip(first.tolist(), last.tolist(), strict=True)
             close = {int(number) for start, end in spans for number in whose[start:end]}
-            meant = [self.words[number] for number in sorted(close) if is_misspelling(word, self.words[number])]
+            others = (self.words[number] for number in sorted(close))
+            meant = [other for other in others if is_misspelling(word, other, self.rules.stemmer)]
             found += [(at, _hash(self._token(other))) for other in meant]
         return found
 

@@ -3,7 +3,8 @@
 The counting form of Whang et al. (Indexing Boolean Expressions, VLDB 2009): every different comparison has a list of
 the conjunctions that contain it. A user's values say which comparisons are true, by a look-up for equality and by a
 binary search for order; a conjunction holds if as many of its comparisons are true as it has. What has to be false
-needs a known value, which counts as one more comparison, and strikes a conjunction out where it is true.
+needs a known value, which counts as one more comparison, and strikes a conjunction out where it is true. Comparisons
+of order are numbered by their bounds, so that those that a value makes true, and their lists, lie side by side.
 
 Shape letters: E conditions, C conjunctions, L different comparisons.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intently.arrays import IntArray, Mask
 from intently.filters import Compare, Expression, Has, IsMissing, OneOf
@@ -24,6 +26,9 @@ from intently.rules.targeting import Conjunction, conjunctions, keyed, truth_of_
 _NO_CONDITION = (Conjunction(frozenset(), frozenset()),)
 
 
+_Run = tuple[int, int]  # comparisons from a number to before another
+
+
 @dataclass
 class _Values:
     """The comparisons with one value of the user, by number."""
@@ -31,7 +36,8 @@ class _Values:
     equal: dict[Any, list[int]] = field(default_factory=dict)  # value → comparisons that it makes true
     unequal: list[tuple[Leaf, int]] = field(default_factory=list)  # true for nearly every value; mostly few
     has: dict[Any, list[int]] = field(default_factory=dict)
-    ordered: dict[tuple[str, str], list[tuple[Any, int]]] = field(default_factory=dict)  # by operator and kind
+    ordered: dict[tuple[str, str], tuple[int, list[Any]]] = field(default_factory=dict)  # by operator and kind: the
+    # number of the first, and the bounds, ascending
     known: int = -1
     missing: int = -1
 
@@ -41,8 +47,8 @@ class TargetingIndex:
     """E conditions. Of a conjunction, `sizes (C,)` comparisons have to be true; `owners (C,)` are their conditions."""
 
     num_conditions: int
-    sizes: IntArray
-    owners: IntArray
+    sizes: NDArray[np.int16]
+    owners: NDArray[np.int32]
     needs: Ragged  # L rows of the conjunctions in which a comparison has to be true
     kills: Ragged  # L rows of those in which it has to be false
     values: Mapping[str, _Values]  # by name
@@ -50,64 +56,58 @@ class TargetingIndex:
     @classmethod
     def build(cls, conditions: Sequence[Expression | None]) -> "TargetingIndex":
         """Return the index of some conditions; None is true of everybody. Cost: about 20 µs each."""
-        number_of: dict[Any, int] = {}
-        values: dict[str, _Values] = {}
+        number_of: dict[_Comparison, int] = {}
         needs: list[tuple[int, int]] = []
         kills: list[tuple[int, int]] = []
         sizes: list[int] = []
         owners: list[int] = []
 
-        def number(leaf: Leaf) -> int:
-            at = number_of.get(leaf)
-            if at is None:
-                at = number_of[leaf] = len(number_of)
-                _add(values.setdefault(leaf.name, _Values()), leaf, at)
-            return at
-
-        def known(name: str) -> int:
-            at = number_of.get(("known", name))
-            if at is None:
-                at = number_of["known", name] = len(number_of)
-                values.setdefault(name, _Values()).known = at
-            return at
+        def number(comparison: _Comparison) -> int:
+            if isinstance(comparison, OneOf):  # which lists its values in any order
+                values = {keyed(value): value for value in comparison.values}
+                comparison = OneOf(comparison.name, tuple(values[key] for key in sorted(values)))
+            return number_of.setdefault(comparison, len(number_of))
 
         for owner, condition in enumerate(conditions):
             for each in _NO_CONDITION if condition is None else conjunctions(condition):
                 at = len(sizes)
                 true = [number(leaf) for leaf in each.true]
-                true += [known(name) for name in {leaf.name for leaf in each.false if not isinstance(leaf, IsMissing)}]
-                true += [known(leaf.name) for leaf in each.false if isinstance(leaf, IsMissing)]
+                true += [number(("known", leaf.name)) for leaf in each.false]
                 true = list(dict.fromkeys(true))
                 needs += [(leaf, at) for leaf in true]
                 kills += [(number(leaf), at) for leaf in each.false if not isinstance(leaf, IsMissing)]
                 sizes.append(len(true))
                 owners.append(owner)
-        for its in values.values():
-            for key, pairs in its.ordered.items():
-                its.ordered[key] = sorted(pairs)
-        num = len(number_of)
+        comparisons = sorted(number_of, key=_place)
+        values: dict[str, _Values] = {}
+        renumbered = np.empty(len(comparisons), dtype=np.int64)
+        for at, comparison in enumerate(comparisons):
+            renumbered[number_of[comparison]] = at
+            name = comparison[1] if isinstance(comparison, tuple) else comparison.name
+            _add(values.setdefault(name, _Values()), comparison, at)
         return cls(
             len(conditions),
-            np.array(sizes, dtype=np.int64),
-            np.array(owners, dtype=np.int64),
-            _rows(needs, num),
-            _rows(kills, num),
+            np.array(sizes, dtype=np.int16),
+            np.array(owners, dtype=np.int32),
+            _rows(needs, renumbered),
+            _rows(kills, renumbered),
             values,
         )
 
     def true_of(self, user: Mapping[str, Any]) -> Mask:
         """Return which conditions (E,) are true of a user, by the values that the user stated."""
-        true = np.array(self._true(user), dtype=np.int64)
-        counts = np.bincount(self.needs.values[self.needs.places(true)[0]], minlength=len(self.sizes))
+        runs, single = self._true(user)
+        counts = np.bincount(_values_of(self.needs, runs, single), minlength=len(self.sizes))
         holds = counts == self.sizes
-        holds[self.kills.values[self.kills.places(true)[0]]] = False
+        holds[_values_of(self.kills, runs, single)] = False
         admitted = np.zeros(self.num_conditions, dtype=np.bool_)
-        admitted[self.owners[holds]] = True
+        admitted[self.owners[np.flatnonzero(holds)]] = True
         return admitted
 
-    def _true(self, user: Mapping[str, Any]) -> list[int]:
-        """Return the comparisons that are true of a user."""
+    def _true(self, user: Mapping[str, Any]) -> tuple[list[_Run], IntArray]:
+        """Return the comparisons that are true of a user: those of order as runs, and all others one by one."""
         true: list[int] = []
+        runs: list[_Run] = []
         for name, its in self.values.items():
             value = user.get(name)
             if value is None:
@@ -121,50 +121,68 @@ class TargetingIndex:
                     true += its.has.get(keyed(item), ())
             else:
                 true += its.equal.get(keyed(value), ())
-                true += _in_order(its, value)
+                runs += _in_order(its, value)
             true += [at for leaf, at in its.unequal if truth_of_leaf(leaf, user)]
-        return true
+        return runs, np.array(true, dtype=np.int64)
 
 
-def _add(values: _Values, leaf: Leaf, at: int) -> None:
-    if isinstance(leaf, IsMissing):
+_Comparison = Leaf | tuple[str, str]  # or that a value is known: ("known", its name)
+
+
+def _place(comparison: _Comparison) -> tuple[Any, ...]:
+    """Return by what comparisons are numbered: those of one name, operator and kind by their bounds."""
+    if isinstance(comparison, Compare) and comparison.operator not in ("==", "!="):
+        return 0, comparison.name, comparison.operator, *keyed(comparison.value)
+    return (1,)
+
+
+def _add(values: _Values, comparison: _Comparison, at: int) -> None:
+    if isinstance(comparison, tuple):
+        values.known = at
+    elif isinstance(comparison, IsMissing):
         values.missing = at
-    elif isinstance(leaf, Has):
-        values.has.setdefault(keyed(leaf.value), []).append(at)
-    elif isinstance(leaf, OneOf):
-        for value in {keyed(one) for one in leaf.values}:
+    elif isinstance(comparison, Has):
+        values.has.setdefault(keyed(comparison.value), []).append(at)
+    elif isinstance(comparison, OneOf):
+        for value in {keyed(one) for one in comparison.values}:
             values.equal.setdefault(value, []).append(at)
-    elif isinstance(leaf, Compare) and leaf.operator == "==":
-        values.equal.setdefault(keyed(leaf.value), []).append(at)
-    elif isinstance(leaf, Compare) and leaf.operator == "!=":
-        values.unequal.append((leaf, at))
-    elif isinstance(leaf, Compare):
-        values.ordered.setdefault((leaf.operator, keyed(leaf.value)[0]), []).append((leaf.value, at))
+    elif isinstance(comparison, Compare) and comparison.operator == "==":
+        values.equal.setdefault(keyed(comparison.value), []).append(at)
+    elif isinstance(comparison, Compare) and comparison.operator == "!=":
+        values.unequal.append((comparison, at))
+    elif isinstance(comparison, Compare):
+        kind = keyed(comparison.value)[0]
+        values.ordered.setdefault((comparison.operator, kind), (at, []))[1].append(comparison.value)
 
 
-def _in_order(values: _Values, value: Any) -> list[int]:
+def _in_order(values: _Values, value: Any) -> list[_Run]:
     """Return the comparisons of order that a value makes true: of those with `<`, all with a higher bound."""
     kind = keyed(value)[0]
-    true: list[int] = []
-    for (operator, its_kind), pairs in values.ordered.items():
+    runs: list[_Run] = []
+    for (operator, its_kind), (first, bounds) in values.ordered.items():
         if its_kind != kind:
             continue
         if operator in ("<", "<="):
             find = bisect_right if operator == "<" else bisect_left
-            true += [at for _, at in pairs[find(pairs, value, key=_bound) :]]
+            runs.append((first + find(bounds, value), first + len(bounds)))
         else:
             find = bisect_left if operator == ">" else bisect_right
-            true += [at for _, at in pairs[: find(pairs, value, key=_bound)]]
-    return true
+            runs.append((first, first + find(bounds, value)))
+    return runs
 
 
-def _bound(pair: tuple[Any, int]) -> Any:
-    return pair[0]
+def _values_of(rows: Ragged, runs: Sequence[_Run], single: IntArray) -> NDArray[Any]:
+    """Return the values of all rows of some runs, and of single rows."""
+    offsets = rows.offsets
+    parts = [rows.values[offsets[first] : offsets[end]] for first, end in runs]
+    return np.concatenate((*parts, rows.values[rows.places(single)[0]]))
 
 
-def _rows(pairs: list[tuple[int, int]], num_rows: int) -> Ragged:
-    """Return the second numbers of pairs as rows, by the first."""
+def _rows(pairs: list[tuple[int, int]], renumbered: IntArray) -> Ragged:
+    """Return the second numbers of pairs as rows, by the first, renumbered."""
     table = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    order = np.argsort(table[:, 0], kind="stable")
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(table[:, 0], minlength=num_rows)))).astype(np.int64)
-    return Ragged(offsets, table[order, 1])
+    rows = renumbered[table[:, 0]]
+    order = np.argsort(rows, kind="stable")
+    counts = np.bincount(rows, minlength=len(renumbered))
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    return Ragged(offsets, table[order, 1].astype(np.int32))

@@ -184,11 +184,18 @@ class Applier:
         with self._lock:
             self._replaced_by = ""
 
-    def ad(self, ad_id: str) -> Ad | None:
-        """Return the ad with this id as it is now, None if it is not there."""
-        with self._lock:
-            snapshot, row = self._head, self._row(ad_id)
-        return None if row is None else snapshot.ad(row)
+    def ad(self, ad_id: str, *, newest: bool = False) -> Ad | None:
+        """Return the ad with this id as queries see it, None if it is not there.
+
+        `newest`: as it will be when changes are on disk that are on their way there.
+        """
+        if newest:
+            with self._lock:
+                snapshot, row = self._head, self._row(ad_id)
+            return None if row is None else snapshot.ad(row)
+        shown = self.snapshot
+        rows = self.rows_in(shown, [ad_id])
+        return shown.ad(rows[0]) if rows else None
 
     def rows_in(self, snapshot: Snapshot, ad_ids: Iterable[str]) -> list[int]:
         """Return the rows of those ads that are in `snapshot`, which may be an older one."""

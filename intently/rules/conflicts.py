@@ -1,6 +1,7 @@
 """Keywords that a negative keyword of the same ad makes useless."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from intently.rules.keyword import Match
 from intently.rules.match import matches
@@ -15,6 +16,7 @@ def conflicts(keywords: Iterable[str], negatives: Sequence[str], rules: MatchRul
     forbids an exact keyword alone: of other ones it takes a single query. Close variants of the keyword may still pass.
     """
     found = []
+    literal = replace(rules.negative, misspellings=False)  # only the engine knows which words are right
     forbidding = [(written, rules.negative_keyword(written)) for written in negatives]
     for written in keywords:
         keyword = rules.keyword(written)
@@ -24,7 +26,7 @@ def conflicts(keywords: Iterable[str], negatives: Sequence[str], rules: MatchRul
             num_words = len(read(negative.text, rules.negative, rules.stemmer).full.parts)
             if negative.match is Match.PHRASE and keyword.match is Match.BROAD and num_words > 1:
                 continue  # the words of a broad keyword need not follow each other
-            if matches(negative, keyword.text, rules.negative, stemmer=rules.stemmer):
+            if matches(negative, keyword.text, literal, stemmer=rules.stemmer):
                 found.append((written, forbidden))
                 break
     return found

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from rapidfuzz.distance import OSA
 
 from intently.rules.keyword import Keyword, Match
-from intently.rules.variants import NO_VARIANTS, Reading, Readings, Variants, read
+from intently.rules.variants import (
+    DIRECTION_WORDS,
+    NO_VARIANTS,
+    Reading,
+    Readings,
+    Variants,
+    are_forms_of_one_word,
+    read,
+)
 
 MIN_MISSPELLED = 5  # letters of a word that may be misspelled
 
@@ -50,14 +58,18 @@ def matches(
     asked = queries.full if has_all else queries.content
     if not wanted.tokens or len(asked.tokens) < len(wanted.tokens):
         return False
-    near = _Nearness(variants, known)
+    near = _Nearness(variants, known, stemmer)
+    directions = [_directions(each) for each in (read(keyword.text, variants, stemmer).full, queries.full)]
     if keyword.match is Match.PHRASE:
         size = len(wanted.tokens)
+        if not _is_within(*directions):
+            return False
         return any(near.equal(wanted, asked, start) for start in range(len(asked.tokens) - size + 1))
     if keyword.match is Match.EXACT:
-        if len(asked.tokens) != len(wanted.tokens):
+        if len(asked.tokens) != len(wanted.tokens) or directions[0] != directions[1]:
             return False
-        return near.same_words(wanted, asked) if variants.order else near.equal(wanted, asked, 0)
+        in_any_order = variants.order and not directions[0]
+        return near.same_words(wanted, asked) if in_any_order else near.equal(wanted, asked, 0)
     return near.all_parts(wanted, asked)
 
 
@@ -81,11 +93,15 @@ def may_be_misspelled(word: str) -> bool:
     return len(word) >= MIN_MISSPELLED and word.isalpha()
 
 
-def is_misspelling(word: str, meant: str) -> bool:
-    """Return whether one letter more, less or other, or two that changed places, make `word` of `meant`."""
+def is_misspelling(word: str, meant: str, stemmer: str = "english") -> bool:
+    """Return whether one letter more, less or other, or two that changed places, make `word` of `meant`.
+
+    Two forms of one word, such as "flower" and "flowers", are none of each other: that is what `plurals` and `stems` of
+    the variants are about.
+    """
     if not may_be_misspelled(word) or not may_be_misspelled(meant) or word[0] != meant[0]:
         return False
-    return OSA.distance(word, meant, score_cutoff=1) == 1
+    return OSA.distance(word, meant, score_cutoff=1) == 1 and not are_forms_of_one_word(word, meant, stemmer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,7 @@ class _Nearness:
 
     variants: Variants
     known: Container[str]
+    stemmer: str
 
     def equal(self, wanted: Reading, asked: Reading, start: int) -> bool:
         """Return whether all tokens of a keyword follow each other in the query from `start` on."""
@@ -131,7 +148,19 @@ class _Nearness:
         )
 
     def _is_near(self, word: str, meant: str) -> bool:
-        return self.variants.misspellings and word not in self.known and is_misspelling(word, meant)
+        if not self.variants.misspellings or word in self.known:
+            return False
+        return is_misspelling(word, meant, self.stemmer)
+
+
+def _directions(reading: Reading) -> list[str]:
+    return [token for token in reading.tokens if token in DIRECTION_WORDS]
+
+
+def _is_within(some: list[str], more: list[str]) -> bool:
+    """Return whether the first words are among the others, in the same order."""
+    left = iter(more)
+    return all(word in left for word in some)
 
 
 def _holds(tokens: tuple[str, ...], part: tuple[str, ...]) -> bool:

@@ -46,11 +46,11 @@ _ALL = Variants(
     plurals=True, stems=True, accents=True, misspellings=True, abbreviations=True, function_words=True, order=True
 )
 PRESETS: dict[str, MatchRules] = {
-    Preset.GOOGLE: MatchRules(_ALL, plus=Match.PHRASE),
-    Preset.MICROSOFT: MatchRules(_ALL, negative_default=Match.PHRASE, broad_negatives=False),
+    Preset.GOOGLE: MatchRules(_ALL, Variants(misspellings=True), plus=Match.PHRASE),
+    Preset.MICROSOFT: MatchRules(_ALL, Variants(accents=True), negative_default=Match.PHRASE, broad_negatives=False),
     Preset.AMAZON: MatchRules(
-        Variants(plurals=True, accents=True, function_words=True),
-        Variants(plurals=True, accents=True),
+        Variants(plurals=True, accents=True, misspellings=True, function_words=True),
+        Variants(plurals=True, accents=True, misspellings=True),
         negative_default=Match.PHRASE,
         broad_negatives=False,
     ),

@@ -51,6 +51,8 @@ FUNCTION_WORDS = frozenset(
         "啊",
     ]
 )
+# "flights to Rome" and "flights from Rome" differ: these words count in exact keywords and phrases, and so does order.
+DIRECTION_WORDS = frozenset(("to", "from", "into", "onto", "到", "从", "往", "至"))
 # Long forms and what stands for them. Few, and without a second meaning; more is the work of the channels that read.
 ABBREVIATIONS = {
     "television": "tv", "televisions": "tv", "tvs": "tv", "air conditioner": "ac", "air conditioning": "ac",
@@ -135,6 +137,12 @@ def singular(word: str) -> str:
     if word.endswith(("sses", "xes", "zes", "ches", "shes", "oes")):
         return word[:-2]
     return word[:-1]
+
+
+def are_forms_of_one_word(one: str, other: str, stemmer: str = "english") -> bool:
+    """Return whether two words have the same stem, or in English the same singular: "flower", "flowers"."""
+    analyzer = _analyzer(stemmer)
+    return analyzer.stem(one) == analyzer.stem(other) or (stemmer == "english" and singular(one) == singular(other))
 
 
 def _reading(words: list[str], variants: Variants, analyzer: Analyzer) -> Reading:

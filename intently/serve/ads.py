@@ -17,6 +17,7 @@ from intently.catalog.serving_words import STATUSES
 from intently.live.log import Receipt
 from intently.serve.bodies import body_parts, require_type
 from intently.serve.bulk import Bulk
+from intently.serve.conflicts import conflicts_of
 from intently.serve.idempotency import Answer, fingerprint_of
 from intently.serve.keys import Principal
 from intently.serve.problems import Problem, decoded
@@ -152,9 +153,11 @@ async def _changed(request: Request, body: bytes, change: Change) -> Response:
         audited(request, kind_of(change), ad_id, applied.seq)
         return applied
 
+    useless = await service.run(partial(conflicts_of, change, service.engine))
+
     def told(applied: Applied) -> Answer:
         status = 201 if isinstance(change, Put) and not applied.existed else 200
-        return Answer(status, msgspec.json.encode(Changed(ad_id, applied.seq, applied.existed)))
+        return Answer(status, msgspec.json.encode(Changed(ad_id, applied.seq, applied.existed, useless)))
 
     return await answered_once(request, body, apply, told)
 

@@ -64,6 +64,9 @@ class Metrics:
         self.empty = Counter(
             "intently_zero_result_total", "Queries answered without any ad.", ("channel",), registry=registry
         )
+        self.unlogged = Counter(
+            "intently_unlogged_answers_total", "Answers whose record could not be written.", registry=registry
+        )
         self.in_flight = Gauge("intently_inflight_requests", "Requests that are being answered.", registry=registry)
         self.generation = Info("intently_generation", "The generation that answers.", registry=registry)
         self.refresh_failures = Counter(

@@ -49,6 +49,8 @@ async def readyz(request: Request) -> Response:
         service.refresh_problem,
         engine.merge_failure,
         service.cache_problem,
+        service.log_version,
+        service.log_problem,
     )
     return json_answer(told, 503 if service.draining else 200)
 

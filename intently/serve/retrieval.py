@@ -57,6 +57,7 @@ async def retrieve(request: Request) -> Response:
         raise of_input_error(error) from None
     if principal.bucket is not None:
         principal.bucket.use(sum(sum(ranking.timings_ms.values()) for ranking in rankings))
+    service.answers.add(rankings, request.state.request_id)
     return json_answer(rankings if isinstance(told, list) else rankings[0])
 
 

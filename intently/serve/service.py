@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from intently.errors import IntentlyError, LogError
 from intently.generation import Listed, list_generations, roll_back
-from intently.live.log import Receipt
+from intently.live.log import ChangeLog, Receipt
+from intently.serve.answers import AnswerLog
 from intently.serve.idempotency import Replays
 from intently.serve.keys import Keys
 from intently.serve.metrics import Metrics
@@ -47,10 +49,12 @@ class Service:
         self.metrics = Metrics()
         self.readers = Readers(lambda: current.engine, self.metrics, settings.read_threads, settings.max_batch)
         self.writers = Writers(current, self.metrics, settings.write_threads, settings.max_write_wait_ms)
+        self.answers = AnswerLog(settings.answers, self.metrics.unlogged.inc)
         self.replays = Replays(settings.idempotency_hours * 3600, settings.max_idempotency_keys)
         self.bulks = 0  # that are being read
         self.draining = False
         self.refresh_problem = ""
+        self.log_version = ""
         self._others = ThreadPoolExecutor(2, thread_name_prefix="other")
         self._tasks: list[asyncio.Task[None]] = []
         self._add_gauges()
@@ -68,12 +72,19 @@ class Service:
         return self.current.cache.problem if self.current.cache is not None else ""
 
     @property
+    def log_problem(self) -> str:
+        """Why the log takes no change until it is opened again, or what was lost when it was opened; mostly empty."""
+        log = self.current.log
+        return log.failure.problem if log.failure else str(log.recovered or "")  # no paths: anybody may ask
+
+    @property
     def seq(self) -> int:
         """The number of the newest change that answers show."""
         return self.engine.snapshot.seq
 
     async def start(self) -> None:
         """Answer a few queries, so that the first client does not wait, and begin to follow generations and keys."""
+        self.log_version = await self.run(self.current.log.version)
         await self.run(self._warm_up)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._measure_lag())]
 
@@ -84,7 +95,7 @@ class Service:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for pool in (self.readers, self.writers):
+        for pool in (self.readers, self.writers, self.answers):
             await asyncio.to_thread(pool.close)
         self._others.shutdown()
 
@@ -166,9 +177,34 @@ class Service:
             self.metrics.gauge(name, told, partial(value, self))
 
 
+def _log_value(value: Callable[[ChangeLog], float]) -> Callable[[Service], float]:
+    """Return what asks the log for a value, and tells NaN while the log cannot be read."""
+
+    def ask(service: Service) -> float:
+        try:
+            return value(service.current.log)
+        except LogError:
+            return math.nan
+
+    return ask
+
+
 # What a service tells of its state whenever it is asked: name, what it is, value.
 GAUGES: dict[str, tuple[str, Callable[[Service], float]]] = {
     "intently_visible_seq": ("Number of the newest change that answers show.", lambda one: one.seq),
+    "intently_log_seq": (
+        "Number of the newest change in the log; a process that follows shows it a little later.",
+        _log_value(lambda log: log.position().last),
+    ),
+    "intently_log_bytes": ("Size of the log.", _log_value(lambda log: log.num_bytes())),
+    "intently_log_failed": (
+        "1 after a write to the log failed, until it is opened again.",
+        lambda one: float(one.current.log.failure is not None),
+    ),
+    "intently_log_repaired": (
+        "1 if the log was damaged when it was opened.",
+        lambda one: float(one.current.log.recovered is not None),
+    ),
     "intently_segments": ("Segments of the snapshot.", lambda one: len(one.engine.snapshot.segments)),
     "intently_loose_ads": (
         "Ads in segments that are not merged into the first.",

@@ -26,6 +26,7 @@ class ServeSettings:
     cache_queries: int = 10_000  # whose intentions the process keeps, if no server does; 0 for none
     cache_timeout_ms: float = 5.0  # of a look into the shared cache; one that takes longer closes it for a while
     cache_hours: float = 24.0  # that the shared cache keeps the intentions of a query
+    answers: str = ""  # a file to which a record of each answer is appended, for estimates; empty for none
     drain_delay_s: float = 2.0  # after SIGTERM, in which the service answers as before while `/readyz` says 503
     drain_timeout_s: float = 25.0  # for what is under way after that
 

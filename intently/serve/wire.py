@@ -218,12 +218,20 @@ class BulkEnd(msgspec.Struct):
     summary: BulkSummary
 
 
-class Changed(msgspec.Struct):
+class KeywordConflict(msgspec.Struct):
+    """A keyword that can never show its ad, and the ad's own negative keyword that forbids it."""
+
+    keyword: str
+    negative: str
+
+
+class Changed(msgspec.Struct, omit_defaults=True):
     """A change was applied: every answer from now on shows it. `existed`: whether the ad was there before."""
 
     ad_id: str
     seq: int
     existed: bool
+    conflicts: list[KeywordConflict] = []
 
 
 class AdPage(msgspec.Struct):
@@ -305,6 +313,8 @@ class Ready(msgspec.Struct):
     refresh_problem: str
     merge_problem: str
     cache_problem: str
+    log_version: str  # of the library or the server that keeps the changes
+    log_problem: str  # why no change is taken, or what was lost when the log was opened
 
 
 class Alive(msgspec.Struct):

@@ -147,7 +147,7 @@ class Writers:
         advertiser: str,
         receipt: Keep | None,
     ) -> Applied:
-        ad = self.current.engine.ad(ad_id_of(change))
+        ad = self.current.engine.ad(ad_id_of(change), newest=True)
         self._check(change, ad, advertiser)
         if if_match is not None and (ad is None or if_match not in ("*", etag_of(ad))):
             raise Problem(
@@ -188,7 +188,7 @@ class Writers:
         return applied
 
     def _refusal(self, change: Change, error: InputError) -> Problem:
-        if isinstance(change, Patch) and self.current.engine.ad(change.ad_id) is None and not error.field:
+        if isinstance(change, Patch) and self.current.engine.ad(change.ad_id, newest=True) is None and not error.field:
             return _unknown(change.ad_id)
         return of_input_error(error)
 
@@ -216,7 +216,7 @@ class Writers:
         for at, change in enumerate(changes):
             ad_id = ad_id_of(change)
             if ad_id not in ads:
-                ads[ad_id] = self.current.engine.ad(ad_id)
+                ads[ad_id] = self.current.engine.ad(ad_id, newest=True)
             try:
                 self._check(change, ads[ad_id], advertiser)
             except Problem as problem:

@@ -12,7 +12,8 @@ from intently.rules import PRESETS, matches
 
 TEXT = """
 garden hose hoses shoes shoe running runing runnng men man mens women for the a of in tv television boots cafe café it
-support vitamin red blue socks wool winter vacations vacaton 花园 水管 跑步 鞋 鞋子 的 羊毛 袜子 電視 电视机 免费
+support vitamin red blue socks wool winter vacations vacaton to from 到 从
+花园 水管 跑步 鞋 鞋子 的 羊毛 袜子 電視 电视机 免费
 """
 WORDS = TEXT.split()
 MARKS = ("{}", "{}", "[{}]", '"{}"', "+{}")

@@ -102,6 +102,26 @@ def test_too_many_conjunctions() -> None:
         parse_targeting(" and ".join(one.replace("1", str(number)) for number in range(4)))
 
 
+def test_kinds_of_values_do_not_mix() -> None:
+    """In Python 1, 1.0 and true are equal."""
+    conditions = [
+        "a == 1",
+        "a == true",
+        "a >= 1",
+        "a < 1.5",
+        'a >= "1"',
+        "not a == 1",
+        "a in (1, 2)",
+        "a in (2, 1)",
+        "a in (true, 1)",
+        "a != 3",
+    ]
+    index = TargetingIndex.build([parse_targeting(text) for text in conditions])
+    for value in (1, 1.0, True, False, "1", "2", 2.5, frozenset((1,))):
+        expected = [truth(parse_targeting(text), {"a": value}) is True for text in conditions]
+        assert index.true_of({"a": value}).tolist() == expected, value
+
+
 def test_a_contradiction_admits_nobody() -> None:
     index = TargetingIndex.build([parse_targeting("age == 1 and not age == 1"), parse_targeting("age is missing")])
     assert index.true_of({"age": 1}).tolist() == [False, False]

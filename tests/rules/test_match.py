@@ -28,6 +28,14 @@ GOOGLE: list[Row] = [
     ("[running shoes]", "runing shoos", None),  # twice
     ("[sidewalk cafe]", "sidewalk café", "near exact"),  # accents
     ("[tv stand]", "television stand", "near exact"),  # abbreviation
+    ("[hotels in new york]", "hotels new york", "near exact"),
+    ("[flights to new york]", "flights from new york", None),  # these words change the meaning
+    ("[flights to new york]", "flight to new york", "near exact"),
+    ("[sfo to jfk]", "jfk to sfo", None),
+    ('"flights to new york"', "cheap flights to new york from boston", "phrase"),
+    ('"flights to new york"', "cheap flights from new york", None),
+    ("flights to new york", "new york flights", "broad"),
+    ("[北京到上海]", "上海到北京", None),
     ("[vitamin a]", "vitamin", None),
     ("[it support]", "support", None),
     ('"tennis shoes"', "red tennis shoes", "phrase"),
@@ -80,6 +88,16 @@ GOOGLE_NEGATIVE: list[Row] = [
     ("免费", "免费", "broad"),
     ('"免费试用"', "试用免费", None),
     ('"免费试用"', "手机免费试用装", "phrase"),
+    ("youtube", "yuotube videos", "broad"),  # misspellings, since June 2024
+    ("running shoes", "blue runing shoes", "broad"),
+    ('"running shoes"', "runing shoes sale", "near phrase"),
+    ("[running shoes]", "runing shoes", "near exact"),
+    ("flowers", "flowres", "broad"),
+    ("lipsticks", "lipstick", None),  # another form of the word is no misspelling
+    ("woman", "women", None),
+    ("château", "chateau", None),  # nor is one without its accent
+    ("boots", "boats", None),  # nor is another word
+    ("golf shoes", "golfing shoes", None),
     ("[免费]", "免费试用", None),
     ("免費", "免费试用", "broad"),
 ]
@@ -105,6 +123,11 @@ MICROSOFT: list[Row] = [
     ("[red flowers]", "red-flowers", "exact"),
     ("[red flowers]", "RED FLOWERS", "exact"),
     ("truck rental", "rental of a truck", "broad"),
+    ("[contoso tea]", "contoso tea", "exact"),
+    ("[contoso tea]", "contoso tea reviews", None),
+    ('"contoso tea"', "contoso tea near me", "phrase"),
+    ("[teriyaki chicken]", "chicken teriyaki", "near exact"),
+    ("[hotel in new york]", "hotel new york", "near exact"),
     ('"冬季旅游"', "北方冬季旅游攻略", "phrase"),
     ('"冬季旅游"', "旅游冬季", None),
     ("[冬季旅游]", "冬季 旅遊", "exact"),
@@ -117,6 +140,12 @@ MICROSOFT_NEGATIVE: list[Row] = [
     ("[car]", "car", "exact"),
     ("[car]", "red car", None),
     ("cars", "car", None),
+    ("women's shoes", "women's wide shoes", None),
+    ("women's shoes", "wide women's shoes", "phrase"),
+    ("[women's shoes]", "wide women's shoes", None),
+    ("bike-repair", "bike repair shop", "phrase"),  # punctuation and accents do not count
+    ("café", "cafe berlin", "near phrase"),
+    ("vacation", "vacatoin", None),
     ("租车", "北京租车公司", "phrase"),
 ]
 
@@ -126,7 +155,11 @@ AMAZON: list[Row] = [
     ("[coffee beans]", "the coffee beans", "near exact"),  # words that Amazon leaves out
     ("[coffee beans]", "beans coffee", None),  # order counts
     ("[coffee beans]", "organic coffee beans", None),
-    ("[coffee beans]", "cofee beans", None),  # misspellings do not match
+    ("[coffee beans]", "cofee beans", "near exact"),  # misspellings
+    ('"curtain rod"', "extra long curtain rods", "near phrase"),
+    ('"curtain rod"', "curtain rods for bedroom", "near phrase"),
+    ("+kids shoes", "running shoes for kids", "broad"),
+    ("+kids shoes", "running shoes", None),
     ('"coffee beans"', "organic coffee beans", "phrase"),
     ('"coffee beans"', "coffee beans dark roast", "phrase"),
     ('"coffee beans"', "organic coffee bean", "near phrase"),
@@ -152,6 +185,7 @@ AMAZON_NEGATIVE: list[Row] = [
     ("[coffee beans]", "coffee bean", "near exact"),
     ("[coffee beans]", "green coffee beans", None),
     ("coffee beans", "beans coffee", None),
+    ("[coffee beans]", "cofee beans", "near exact"),
 ]
 
 STRICT: list[Row] = [
@@ -187,6 +221,14 @@ def test_published_rules(preset: str, is_negative: bool, written: str, query: st
 def test_each_platform_has_twenty_rows() -> None:
     for preset in ("google", "microsoft", "amazon"):
         assert sum(len(table) for (name, _), table in TABLES.items() if name == preset) >= 20
+
+
+def test_words_are_looked_for_in_the_whole_query() -> None:
+    """Google looks for negative keywords in the first 16 words only."""
+    query = " ".join(f"word{number}" for number in range(40)) + " free trial"
+    for preset in PRESETS.values():
+        assert find(preset.negative_keyword('"free trial"'), query, preset.negative)
+    assert find(PRESETS["google"].negative_keyword("免费"), "水管" * 30 + "免费", PRESETS["google"].negative)
 
 
 def test_a_match_is_in_words() -> None:

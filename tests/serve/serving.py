@@ -10,6 +10,7 @@ import httpx2
 
 from intently.engine.cache_server import CacheServer
 from intently.engine.current import CurrentEngine
+from intently.live.log import ChangeLog
 from intently.serve.app import make_app
 from intently.serve.keys import Keys
 from intently.serve.service import Service
@@ -27,10 +28,11 @@ class Served:
         settings: ServeSettings = ROOMY,
         keys: Path | None = None,
         cache: CacheServer | None = None,
+        log: ChangeLog | str | None = "memory",
     ) -> None:
         self.loop = asyncio.new_event_loop()
         # Several services of one process share the directory, and a log has one writer.
-        self.service = Service(CurrentEngine(directory, log="memory", cache=cache), directory, settings, Keys(keys))
+        self.service = Service(CurrentEngine(directory, log=log, cache=cache), directory, settings, Keys(keys))
         self.app = make_app(self.service)
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://test")
         self.run(self.service.start())

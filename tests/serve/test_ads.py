@@ -41,6 +41,20 @@ def test_an_ad_comes_changes_and_goes(served, ad_id):
     assert_problem(served.ask("PATCH", path, {"bid": 1}), 404, "unknown_ad", "ad_id")
 
 
+def test_keywords_that_an_ads_own_negatives_make_useless_are_told(served):
+    ad = {"title": "Red hose", "keywords": ["[free hose]", "hose", '"免费水管"'], "negative_keywords": ["free", "免费"]}
+    useless = [{"keyword": "[free hose]", "negative": "free"}, {"keyword": '"免费水管"', "negative": "免费"}]
+    assert served.ask("PUT", "/v1/ads/useless", ad).json()["conflicts"] == useless
+    assert "conflicts" not in served.ask("PATCH", "/v1/ads/useless", {"bid": 1}).json()
+    assert "conflicts" not in served.ask("PATCH", "/v1/ads/useless", {"negative_keywords": ["[free]"]}).json()
+    patched = served.ask("PATCH", "/v1/ads/useless", {"keywords": ["[free]", "red"]}).json()
+    assert patched["conflicts"] == [{"keyword": "[free]", "negative": "[free]"}]
+    many = [f"number {at}" for at in range(1_000)]
+    told = served.ask("PUT", "/v1/ads/useless", ad | {"keywords": many, "negative_keywords": many[::100]}).json()
+    assert [each["keyword"] for each in told["conflicts"]] == many[::100]
+    assert "conflicts" not in served.ask("DELETE", "/v1/ads/useless").json()
+
+
 WRONG_PUTS = [
     ({}, "missing_field", "title"),
     ({"title": ""}, "invalid_value", "title"),

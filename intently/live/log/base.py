@@ -30,6 +30,10 @@ class Recovered:
     num_lost: int | None  # entries that cannot be read, or whose checksum is wrong; None if nobody can tell
     aside: str  # where the damaged original lies
 
+    def __str__(self) -> str:
+        lost = "an unknown number" if self.num_lost is None else f"{self.num_lost:,}"
+        return f"{self.problem}; {self.num_kept:,} changes were saved, {lost} lost"
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -156,6 +160,12 @@ class ChangeLog(Protocol):
 
     def compact(self, floor: int = 0) -> None:
         """Remove entries that later ones supersede, those of ads up to `floor`, and readings that nobody needs."""
+
+    def version(self) -> str:
+        """Return the version of the library or the server that keeps the log, empty if it is not known yet."""
+
+    def num_bytes(self) -> int:
+        """Return how many bytes the log takes."""
 
     def facts(self) -> Facts:
         """Return the log in figures."""

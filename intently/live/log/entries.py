@@ -73,7 +73,7 @@ class Entry:
 
     @property
     def is_essential(self) -> bool:
-        """Whether this only takes an ad out of circulation, which goes on when the disk is nearly full."""
+        """Whether this takes ads out of circulation, as block lists do; that goes on when the disk is nearly full."""
         if self.kind is Kind.PATCH:
             told = self.fields
             return set(told) == {"status"} and told["status"] != "active"

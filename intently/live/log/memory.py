@@ -133,11 +133,19 @@ class MemoryLog:
                 else:
                     del self._of_ad[ad_id]
 
+    def version(self) -> str:
+        """Return nothing: no library keeps this log."""
+        return ""
+
+    def num_bytes(self) -> int:
+        """Return how many bytes the readings take; entries are few beside them."""
+        return sum(map(len, self._readings.values()))
+
     def facts(self) -> Facts:
         """Return the log in figures."""
         found = self.history(limit=self._last + 1)
         return Facts(
-            "memory", "memory", "", sum(map(len, self._readings.values())), self.position(),
+            "memory", "memory", self.version(), self.num_bytes(), self.position(),
             min((entry.seq for entry in found), default=0), len(found), len(self._readings), len(self._of_ad),
             {str(kind): sum(entry.kind is kind for entry in found) for kind in Kind},
         )  # fmt: skip

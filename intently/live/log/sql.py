@@ -42,8 +42,8 @@ class Backend(Protocol):
     def check_room(self, is_essential: bool) -> None:
         """Raise `LogFullError` if the disk has no room for a batch."""
 
-    def version(self, store: Store) -> str:
-        """Return the version of the library or the server."""
+    def version(self, store: Store | None) -> str:
+        """Return the version of the library or the server; without a log, that of a server is not known."""
 
     def num_bytes(self, store: Store) -> int:
         """Return the space that the log takes."""
@@ -212,6 +212,16 @@ class SqlLog:
             pass
         committer.call(lambda store: drop(store, min(floor, committer.durable)))
         committer.call(self._backend.shrink)
+
+    def version(self) -> str:
+        """Return the version of the library or the server that keeps the log, empty if it is not known yet."""
+        with self._backend.reader() as store:
+            return self._backend.version(store)
+
+    def num_bytes(self) -> int:
+        """Return how many bytes the log takes."""
+        with self._backend.reader() as store:
+            return 0 if store is None else self._backend.num_bytes(store)
 
     def facts(self) -> Facts:
         """Return the log in figures."""

@@ -189,7 +189,7 @@ class SqliteBackend:
         if was_full and not self._is_full:
             self._keep_ballast()
 
-    def version(self, store: Store) -> str:
+    def version(self, store: Store | None) -> str:
         """Return the version of SQLite."""
         return sqlite3.sqlite_version
 

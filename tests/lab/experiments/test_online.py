@@ -232,6 +232,10 @@ def test_an_engine_gives_the_arms_that_it_has_the_parts_for():
     assert set(systems) == {CONTROL, "RARE", "without intentions", "fused"}
     for name in systems:
         assert [ranking[0][:1] for ranking in systems[name]().rankings] == [["hose"], ["软管"]]
+    fused = systems["fused"]().rankings
+    engine.fusion = object()  # a learned one, which must not be asked
+    unlearned = systems_of(engine, ["garden hose", "花园软管"], lambda *_: None)["fused, not learned"]
+    assert unlearned().rankings == fused
 
 
 def test_values_of_intentions_are_mean_bids_of_their_ads():

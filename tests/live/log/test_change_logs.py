@@ -1,6 +1,8 @@
 """Every log: numbers, order, readings, group commit, one writer, folding, backup; SQLite's and PostgreSQL's alike."""
 
 import contextlib
+import os
+import random
 import sqlite3
 import threading
 from dataclasses import replace
@@ -281,9 +283,11 @@ ADS = [
     Ad("b", "Red"),
     Ad("b", "Pan"),
 ]
+FIELDS = [{"bid": 1.0}, {"status": "paused"}, {"bid": None}]
+NUM_LONG = int(os.environ.get("INTENTLY_LOG_ENTRIES", "300"))  # 1,000 take 23 s
 changes = st.one_of(
     st.sampled_from(ADS),
-    st.tuples(st.sampled_from("abc"), st.sampled_from([{"bid": 1.0}, {"status": "paused"}, {"bid": None}])),
+    st.tuples(st.sampled_from("abc"), st.sampled_from(FIELDS)),
     st.sampled_from("abc"),
 )
 
@@ -412,3 +416,22 @@ def test_places():
         open_log("mysql://host")
     log = open_log("postgresql://me:secret@127.0.0.1:9/none")
     assert log.place == "postgresql://me@127.0.0.1:9/none"
+
+
+def test_every_prefix_of_a_long_log_is_the_state_of_that_moment(tmp_path):
+    """Many changes, read back from the disk; and each prefix once more over itself."""
+    rng = random.Random(0)
+    kinds = [lambda: rng.choice(ADS), lambda: (rng.choice("abc"), rng.choice(FIELDS)), lambda: rng.choice("abc")]
+    written = sequence([rng.choice(kinds)() for _ in range(NUM_LONG + NUM_LONG // 2)])[:NUM_LONG]
+    assert len(written) == NUM_LONG
+    log = open_log(tmp_path / "changes.db", reserve_bytes=0)
+    log.own()
+    log.append([replace(entry, batch=written[-1].batch) for entry in written], {}, "m").result()
+    entries = [entry for entry, _ in entries_of(log)]
+    log.close()
+    ads = dict(BUILT)
+    for end, entry in enumerate(entries, start=1):
+        ads = {ad.ad_id: ad for ad in replayed([entry], ads)}
+        found = by_effects(entries[:end])
+        assert found == list(ads.values())
+        assert set(by_effects(entries[:end] * 2)) == set(found)

@@ -1,15 +1,19 @@
 """Changes outlive the process, a generation, a rollback; no model reads an ad a second time."""
 
+import contextlib
+import random
 import shutil
+import sqlite3
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from intently.engine.current import CurrentEngine
 from intently.engine.engine import Engine
-from intently.errors import BehindError, InputError, LogBusyError, LogError, LogFullError
+from intently.errors import ArtifactError, BehindError, InputError, LogBusyError, LogError, LogFullError
 from intently.generation import roll_back
 from intently.live.ad_reader import AdReader
 from intently.live.log import LOG_FILE, Kind, open_log
@@ -192,6 +196,34 @@ def test_order_of_entry_counts_on_disk_too(built, tmp_path, monkeypatch):
         assert ads_of(again.engine) == ads
 
 
+def test_nobody_is_shown_what_may_still_be_lost(built, tmp_path, monkeypatch):
+    """While the disk is being flushed: neither to queries nor to who asks for an ad."""
+    save(built[0], tmp_path)
+    with CurrentEngine(tmp_path, follow_s=None) as current:
+        current.own()
+        store, begun, gate = type(current.log._committer._store), threading.Event(), threading.Event()
+        real = store.transaction
+
+        def held(self):
+            begun.set()
+            assert gate.wait(60)
+            return real(self)
+
+        monkeypatch.setattr(store, "transaction", held)
+        changing = threading.Thread(target=current.apply, args=([*CHANGES, Put(replace(ADS[0], title="Blue lamp"))],))
+        changing.start()
+        assert begun.wait(60)
+        assert (current.ad("new"), current.ad("pan").bid, current.ad("kettle")) == (None, None, ADS[7])
+        assert current.ad("robot") == ADS[0]
+        assert current.engine.ad("new", newest=True) == NEW[0]
+        assert current.engine.ad("kettle", newest=True) is None
+        assert "new" not in [ad.ad_id for ad in current.answer(Request("gizmo", 20))]
+        gate.set()
+        changing.join()
+        assert (current.ad("new"), current.ad("pan").bid, current.ad("kettle")) == (NEW[0], 0.5, None)
+        assert current.ad("robot").title == "Blue lamp"
+
+
 def test_a_batch_that_cannot_be_written_did_not_happen(built, tmp_path):
     save(built[0], tmp_path)
     log = open_log(tmp_path, reserve_bytes=0)
@@ -264,6 +296,76 @@ def test_backup_and_restore_elsewhere(built, tmp_path, num_read):
         there.log.restore(tmp_path / "backup.db")
     assert there.catch_up() == seq
     there.close()
+
+
+WORDS = (
+    "red",
+    "blue",
+    "robot",
+    "vacuum",
+    "drill",
+    "pan",
+    "lamp",
+    "kettle",
+    "gizmo",
+    "unknwon",
+    "扫地机器人",
+    "红色",
+    "水壶",
+)
+
+
+def many_queries(number: int) -> list[str]:
+    draw = random.Random(0)
+    return [" ".join(draw.sample(WORDS, draw.randint(1, 4))) for _ in range(number)]
+
+
+def test_a_restored_engine_answers_500_queries_as_the_one_before(built, tmp_path):
+    """Ids, order and scores, and so whatever is computed from them, such as recall; the same after a restart alone."""
+    save(built[0], tmp_path / "here")
+    requests = [Request(query, 20) for query in many_queries(500)]
+    with CurrentEngine(tmp_path / "here", follow_s=None) as current:
+        current.apply(CHANGES)
+        current.log.backup(tmp_path / "backup.db")
+        expected = [current.answer(request).ads for request in requests]
+    shutil.copytree(tmp_path / "here", tmp_path / "there", ignore=shutil.ignore_patterns(f"{LOG_FILE}*"))
+    with CurrentEngine(tmp_path / "there", follow_s=None) as there:
+        there.log.restore(tmp_path / "backup.db")
+        there.catch_up()
+        restored = [there.answer(request).ads for request in requests]
+    with CurrentEngine(tmp_path / "here", follow_s=None) as again:
+        restarted = [again.answer(request).ads for request in requests]
+    for found in (restored, restarted):
+        for one, other in zip(found, expected, strict=True):
+            assert [ad.ad_id for ad in one] == [ad.ad_id for ad in other]
+            assert [ad.score for ad in one] == pytest.approx([ad.score for ad in other], abs=1e-6)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["a torn file", "no current generation", "a foreign log", "a log of a later version"])
+def test_a_start_that_fails_leaves_every_file_as_it_was(built, tmp_path, kind):
+    files = save(built[0], tmp_path)
+    with CurrentEngine(tmp_path, follow_s=None) as current:
+        current.apply(CHANGES)
+    if kind == "a torn file":
+        file = max(files, key=lambda path: path.stat().st_size)
+        file.write_bytes(file.read_bytes()[:-1])
+    elif kind == "no current generation":
+        (tmp_path / "CURRENT").write_text("20200101T000000Z-0000-000000\n")
+    elif kind == "a foreign log":
+        (tmp_path / LOG_FILE).write_bytes(b"PAR1" * 5_000)
+    else:
+        with contextlib.closing(sqlite3.connect(tmp_path / LOG_FILE)) as log:
+            log.execute("UPDATE intently_meta SET value = '99' WHERE key = 'format'")
+            log.commit()
+    before = contents(tmp_path)
+    for _ in range(2):
+        with pytest.raises((ArtifactError, LogError)):
+            CurrentEngine(tmp_path, follow_s=None).own()
+        assert contents(tmp_path) == before
 
 
 def test_a_log_in_memory_follows_generations_too(built, tmp_path, num_read):
