@@ -20,9 +20,9 @@ from intently.catalog.amounts import Decimals, read_amounts
 from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads, split_lists
 from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name, match_fields
 from intently.catalog.formats import FORMATS, Format, Table
-from intently.catalog.given import BID_MICROS, NEGATIVES, joined, said_in
+from intently.catalog.given import BID_MICROS, MATCH_TYPE, NEGATIVES, joined, said_in
 from intently.catalog.header_words import english_names, in_english
-from intently.catalog.keywords import joined_negatives, read_keywords
+from intently.catalog.keywords import joined_negatives, read_keywords, with_types
 from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, recognized
 from intently.catalog.payload import payload_name, rest_of, with_rest
 from intently.catalog.problems import Errors, Problems, RowCheck, quote
@@ -34,8 +34,10 @@ from intently.errors import InputError
 _MORE_FIELDS = (
     *SERVING_FIELDS,
     Field(BID_MICROS, "number", ("cpc_bid_micros", "max_cpc_micros", "bid_amount_micros", "default_max_cpc_micros")),
+    Field(MATCH_TYPE, "word", ("keyword_match_type", "keyword_type", "criterion_type", "keyword_matching")),
 )
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
+_BECAME = {BID_MICROS: "bid", MATCH_TYPE: "keywords"}  # field of a file → field of ads
 _PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
 # Words in the name of a column that nobody read, which may say whether, where or for how much an ad may be served.
 _SMELLS = frozenset(
@@ -110,6 +112,8 @@ def read_feed(
     wanted = fields[: len(AD_FIELDS)]
     table = _opened(path, reading, fields)
     layout = _layout_of(table, reading)
+    if "keywords" not in match_fields(table.header, [each.optional() for each in table.mapped(fields)], table.place):
+        fields = [each for each in fields if each.name != MATCH_TYPE]
     reshaped: Reshaped | None = None
     if layout.reshape:
         reshaped, batches = _reshaped(table, layout)
@@ -257,6 +261,8 @@ def _reshaped(table: Table, layout: Layout) -> tuple[Reshaped, Iterator[Rows]]:
         columns = [["" if cell is None else cell for cell in batch.rest[name].to_pylist()] for name in names]
         rows += [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
     done = layout.reshape(lines, rows)
+    for line, error in done.wrong:
+        errors.append(InputError(error.problem, cure=error.cure, path=table.place, line=line, field=error.field))
     fields = table.mapped(FEED_FIELDS)
 
     def batches() -> Iterator[Rows]:
@@ -300,7 +306,7 @@ class _State:
             )
         status_of(columns, check, self._today, self.matched, self.held)
         self._read_bids(columns, check)
-        negatives = self._read_keywords(columns)
+        negatives = self._read_keywords(columns, check)
         if negatives is not None:
             columns[NEGATIVES] = negatives
         table, unfit = rest_of(rest, len(rows.lines))
@@ -359,10 +365,13 @@ class _State:
         mark = {"point": ".", "comma": ",", "": ""}[self._reading.decimal]
         return self._decimals.setdefault(name, Decimals(mark))
 
-    def _read_keywords(self, columns: dict[str, Any]) -> Any:
+    def _read_keywords(self, columns: dict[str, Any], check: RowCheck) -> Any:
         negatives, own = columns.pop(NEGATIVES, None), None
         if negatives is not None and pa.types.is_string(negatives.type):
             negatives = split_lists(negatives, "keywords")
+        types = columns.pop(MATCH_TYPE, None)
+        if types is not None and "keywords" in columns:
+            columns["keywords"] = with_types(columns["keywords"], types, check)
         if "keywords" in columns:
             columns["keywords"], own = read_keywords(columns["keywords"], self._match_types)
         if negatives is None and own is None:
@@ -460,7 +469,7 @@ def _became(
             continue
         if name in field_of:
             field = field_of[name]
-            what = "status" if field in SERVING_NAMES else "bid" if field == BID_MICROS else field
+            what = "status" if field in SERVING_NAMES else _BECAME.get(field, field)
             found.append((name, "its own payload" if field == "payload" else what))
         elif renamed == IGNORED:
             found.append((name, IGNORED))

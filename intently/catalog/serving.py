@@ -31,6 +31,7 @@ from intently.catalog.serving_words import (
     STOCK_WORDS,
     UNKNOWN,
 )
+from intently.text.normalize import has_han, normalize
 
 STATUS_ALIASES = (
     "state", "ad_status", "ad_state", "item_status", "product_status", "listing_status", "effective_status",
@@ -55,14 +56,16 @@ _ROLES = {
         "quantity", "stock", "inventory", "quantity_to_sell_on_facebook", "stock_quantity", "inventory_quantity",
         "variant_inventory_qty", "qty", "stock_level", "quantity_available", "available_quantity", "stock_qty",
     ),
-    "visibility": ("visibility", "visibility_in_catalog"),
+    "visibility": ("visibility", "visibility_in_catalog", "catalog_visibility", "product_visibility"),
+    "online": ("product_online",),  # of Magento
     "published": (
         "published", "is_published", "active", "is_active", "enabled", "is_enabled", "visible", "is_visible",
-        "published_on_online_store",
+        "published_on_online_store", "product_visible", "is_online", "online", "allow_purchases", "purchasable",
+        "is_purchasable", "buyable", "is_buyable", "sellable", "is_sellable", "is_for_sale", "is_live", "live",
     ),
     "deleted": ("deleted", "is_deleted", "archived", "is_archived", "removed", "is_removed", "discontinued"),
     "paused": (
-        "paused", "is_paused", "disabled", "is_disabled", "hidden", "is_hidden", "suspended", "out_of_stock",
+        "paused", "is_paused", "pause", "disabled", "is_disabled", "hidden", "is_hidden", "suspended", "out_of_stock",
         "sold_out",
     ),
     "start": (
@@ -119,11 +122,33 @@ def _at(problems: list[str], indices: IntArray) -> Callable[[int], str]:
 
 def read_status(value: str) -> int:
     """Return what a word says about the status of an ad, `UNKNOWN` if nobody says so."""
-    return STATUS_WORDS.get(_folded(value), UNKNOWN)
+    return _look_up(STATUS_WORDS, value)
+
+
+def _look_up(words: Mapping[str, int], value: str) -> int:
+    """Return what a word says, `UNKNOWN` if nobody says so.
+
+    Details in brackets do not matter to an ad that is not served, nor do numbers and limits to one that is. What is so
+    for the moment is so. Traditional Chinese characters may stand for simplified ones.
+    """
+    folded = _folded(value)
+    for text in dict.fromkeys((folded, normalize(folded)) if has_han(folded) else (folded,)):
+        for each in (text, re.sub(_FOR_THE_MOMENT, "", text)):
+            if each in words:
+                return words[each]
+        if match := re.fullmatch(r"(.+?)\s*[(（](.+)[)）]", text):
+            found = words.get(match[1], UNKNOWN)
+            return UNKNOWN if found == ACTIVE and not re.match(_HARMLESS, match[2]) else found
+    return UNKNOWN
+
+
+_FOR_THE_MOMENT = r"^(temporarily|currently|derzeit|momentan|zurzeit|zur zeit|aktuell|暂时|目前|当前|temporairement) ?"
+_HARMLESS = r"\d+\b|limited|learning|misconfigured|by |eingeschränkt|lernphase|limité|受限|学习"
 
 
 def _folded(value: str) -> str:
-    return " ".join(re.sub(r"[\s_-]+", " ", value.lower()).split()) if value not in ("-1",) else value
+    words = re.sub(r"[\s_-]+", " ", value.lower()).split() if value != "-1" else [value]
+    return " ".join(words).rstrip(".!。！")
 
 
 def says_nothing(value: str) -> bool:
@@ -133,13 +158,15 @@ def says_nothing(value: str) -> bool:
 
 def _reader(role: str, values: list[str], today: date) -> Callable[[str], int]:
     if role == "review":
-        return lambda value: REVIEW_WORDS.get(_folded(value), UNKNOWN)
+        return lambda value: _look_up(REVIEW_WORDS, value)
     if role == "stock":
-        return lambda value: STOCK_WORDS.get(_folded(re.sub(r"^https?://schema\.org/", "", value.strip())), UNKNOWN)
+        return lambda value: _look_up(STOCK_WORDS, re.sub(r"^https?://schema\.org/", "", value.strip()))
     if role == "quantity":
         return _quantity
     if role == "visibility":
-        return lambda value: STATUS_WORDS.get(_folded(value), ACTIVE if _folded(value) in _SEEN else UNKNOWN)
+        return _visible
+    if role == "online":
+        return lambda value: _MAGENTO.get(value.strip(), UNKNOWN)
     if role in ("published", "deleted", "paused"):
         return lambda value: _flag(role, value)
     if role in ("excluded", "included"):
@@ -150,14 +177,26 @@ def _reader(role: str, values: list[str], today: date) -> Callable[[str], int]:
     return read_status
 
 
-_SEEN = ("visible", "catalog", "search", "catalog search", "both", "public", "shown", "everyone", "published")
+_SEEN = (
+    "visible", "catalog", "search", "catalog search", "catalog, search", "both", "public", "shown", "everyone",
+    "published",
+)  # fmt: skip
+_UNSEEN = ("not visible individually", "not visible", "nowhere", "none", "nicht sichtbar", "einzeln nicht sichtbar")
+_MAGENTO = {"1": ACTIVE, "2": PAUSED, "0": PAUSED}  # 2 is disabled
+
+
+def _visible(value: str) -> int:
+    folded = _folded(value)
+    return ACTIVE if folded in _SEEN else PAUSED if folded in _UNSEEN else read_status(value)
 
 
 def _quantity(value: str) -> int:
+    plain = re.sub(r"^[><≥~≈]=?\s*|\s*\+$|^(mehr als|more than|over|über) ", "", value.strip().lower())
+    plain = re.sub(r"\s*(pcs|pieces|units|stück|stk|st|件|个|個|台|pz|pièces)\.?$", "", plain)
     try:
-        return PAUSED if float(value.replace(",", "")) <= 0 else ACTIVE
+        return PAUSED if float(plain.replace(",", "")) <= 0 else ACTIVE
     except ValueError:
-        return STOCK_WORDS.get(_folded(value), UNKNOWN)
+        return _look_up(STOCK_WORDS, value)
 
 
 def _flag(role: str, value: str) -> int:

@@ -226,7 +226,7 @@ def test_a_column_names_the_match_type() -> None:
     assert with_match_type("水管", "Negative Broad") == "水管"
     assert with_match_type("水管", "Campaign Negative Exact") == with_match_type("水管", "negativeExact") == "[水管]"
     with pytest.raises(InputError, match="not a match type"):
-        with_match_type("hose", "exakt")
+        with_match_type("hose", "irgendwie")
 
 
 @pytest.mark.parametrize("written", ["[]", '""', "[ ]", "!!!", ""])

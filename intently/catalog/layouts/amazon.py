@@ -6,7 +6,7 @@ They name products by SKU and have no titles. A column with them has to be added
 
 from collections.abc import Sequence
 
-from intently.catalog.layouts.google_ads import Group, typed
+from intently.catalog.layouts.google_ads import Group
 from intently.catalog.layouts.layout import Reshaped, Row, first_of
 from intently.catalog.serving import read_status
 from intently.catalog.serving_words import ACTIVE
@@ -31,9 +31,9 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         elif kind == "ad group":
             group_rows[group_id] = row
         if "negative" in kind and row.get("keyword_text", "").strip():
-            group.negatives.append(typed(row["keyword_text"].strip(), row.get("match_type", "")))
+            group.negatives += done.typed(line, row["keyword_text"], row.get("match_type", ""))
         elif kind == "keyword" and read_status(first_of(row, "state", "status") or "enabled") == ACTIVE:
-            group.keywords.append(typed(row.get("keyword_text", "").strip(), row.get("match_type", "")))
+            group.keywords += done.typed(line, row.get("keyword_text", ""), row.get("match_type", ""))
             group.num_bids += bool(first_of(row, "bid"))
         done.others[f"rows of {row.get('entity', '').strip() or 'no entity'}"] += 1
     for line, row in ads:

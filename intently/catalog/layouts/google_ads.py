@@ -15,7 +15,7 @@ from intently.catalog.serving import read_status
 from intently.catalog.serving_words import ACTIVE
 from intently.catalog.targeting_values import country
 from intently.errors import InputError
-from intently.rules.keyword import with_match_type
+from intently.rules.keyword import is_negative
 
 _MAX_ID = 200
 
@@ -40,21 +40,21 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
     ads: list[tuple[int, Row]] = []
     for line, row in zip(lines, rows, strict=True):
         group = groups.setdefault(_key(row), Group())
-        criterion = first_of(row, "criterion_type", "match_type", "type").lower()
+        criterion = first_of(row, "criterion_type", "match_type", "type")
         if first_of(row, "headline_1", "headline", "long_headline"):
             ads.append((line, row))
-        elif keyword := first_of(row, "keyword", "search_keyword"):
-            if "negative" in criterion:
-                group.negatives.append(typed(keyword, criterion))
+        elif keyword := first_of(row, "keyword", "search_keyword", "keywords"):
+            if is_negative(criterion):
+                group.negatives += done.typed(line, keyword, criterion)
                 done.others["negative keywords"] += 1
             elif read_status(first_of(row, "status", "keyword_status") or "enabled") == ACTIVE:
-                group.keywords.append(typed(keyword, criterion))
+                group.keywords += done.typed(line, keyword, criterion)
                 group.num_bids += bool(first_of(row, "max_cpc"))
                 done.others["keywords"] += 1
             else:
                 done.others["keywords that are not enabled, passed over"] += 1
         elif place := first_of(row, "location"):
-            (group.not_places if "negative" in criterion else group.places).append(place)
+            (group.not_places if is_negative(criterion) else group.places).append(place)
             done.others["locations"] += 1
         else:
             group.bid = first_of(row, "max_cpc", "default_max_cpc") or group.bid
@@ -104,7 +104,8 @@ def _ad(row: Row, group: Group, campaign: Group) -> dict[str, object]:
     texts = _numbered(row, "description") + _numbered(row, "description_line") or [first_of(row, "description")]
     used = {name for name in row if re.fullmatch(r"(headline|description|description_line)(_\d+)?", name)}
     others = {name: cell for name, cell in row.items() if name not in used and cell.strip() not in ("", "--")}
-    others.pop("keyword", None)
+    for name in ("keyword", "keywords", "criterion_type", "match_type"):
+        others.pop(name, None)
     own_id = first_of(row, "ad_id", "id")
     negatives = campaign.negatives if campaign is not group else []
     ad: dict[str, object] = {
@@ -132,11 +133,3 @@ def _made_id(row: Row, texts: list[str]) -> str:
     digest = hashlib.sha256(written.encode()).hexdigest()[:12]
     place = re.sub(r"\s+", " ", " / ".join(_key(row)))
     return f"{place} / {digest}" if len(place) <= _MAX_ID else digest
-
-
-def typed(keyword: str, match_type: str) -> str:
-    """Return a keyword with the marks of the match type that a column names, as it is where that names none."""
-    try:
-        return with_match_type(keyword, match_type)
-    except InputError:
-        return keyword

@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from intently.errors import InputError
+from intently.rules.keyword import with_match_type
+
 Row = dict[str, str]  # folded column → cell, "" for none
 Record = dict[str, Any]
 
@@ -17,11 +20,23 @@ class Reshaped:
     records: list[Record] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)  # kind of row → how many are no ads of their own
     notes: list[str] = field(default_factory=list)
+    wrong: list[tuple[int, InputError]] = field(default_factory=list)  # rows that are not understood, by line
 
     def add(self, line: int, record: Record) -> None:
         """Add an ad."""
         self.lines.append(line)
         self.records.append(record)
+
+    def typed(self, line: int, keyword: str, match_type: str) -> list[str]:
+        """Return a keyword with the marks of the match type that a column names, as it is where that names none.
+
+        The list is empty for a match type that is not understood: a guess would serve the ad too widely.
+        """
+        try:
+            return [with_match_type(keyword, match_type) if match_type.strip() else keyword.strip()]
+        except InputError as error:
+            self.wrong.append((line, error))
+            return []
 
 
 @dataclass(frozen=True)

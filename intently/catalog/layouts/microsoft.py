@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from intently.catalog.layouts.google_ads import Group, typed
+from intently.catalog.layouts.google_ads import Group
 from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
 from intently.catalog.serving import read_status
 from intently.catalog.serving_words import ACTIVE
@@ -27,12 +27,12 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         if kind.endswith(" ad") or kind == "ad":
             ads.append((line, row))
         elif "negative" in kind and row.get("keyword", "").strip():
-            group.negatives.append(typed(row["keyword"], row.get("match_type", "")))
+            group.negatives += done.typed(line, row["keyword"], row.get("match_type", ""))
             done.others["negative keywords"] += 1
         elif kind == "keyword":
             is_active = read_status(first_of(row, "status") or "active") == ACTIVE
             if is_active:
-                group.keywords.append(typed(row.get("keyword", ""), row.get("match_type", "")))
+                group.keywords += done.typed(line, row.get("keyword", ""), row.get("match_type", ""))
                 group.num_bids += bool(first_of(row, "bid"))
             done.others["keywords" if is_active else "keywords that are not active, passed over"] += 1
         else:
