@@ -39,7 +39,27 @@ from intently.text.markup import plain_texts
 Mask = npt.NDArray[np.bool_]
 
 AD_FIELDS = (
-    Field("ad_id", aliases=("product_id", "doc_id", "item_id", "id", "_id", "offer_id", "sku"), required=True),
+    Field(
+        "ad_id",
+        aliases=(
+            "product_id",
+            "doc_id",
+            "item_id",
+            "id",
+            "_id",
+            "offer_id",
+            "sku",
+            "sku_id",
+            "item_sku",
+            "product_sku",
+            "unique_id",
+            "aw_product_id",
+            "merchant_product_id",
+            "product_code",
+            "item_number",
+        ),
+        required=True,
+    ),
     Field(
         "title",
         aliases=(
@@ -64,7 +84,7 @@ AD_FIELDS = (
     Field("landing_text", aliases=("product_bullet_point",)),
     Field("landing_spans", kind="spans"),
     Field("keywords", kind="list", aliases=("keyword", "bid_keywords", "search_keywords", "keyword_text")),
-    Field("advertiser", aliases=("brand", "product_brand", "vendor", "manufacturer", "advertiser_name")),
+    Field("advertiser", aliases=("brand", "brand_name", "product_brand", "vendor", "manufacturer", "advertiser_name")),
     Field(
         "category",
         aliases=(
@@ -77,6 +97,8 @@ AD_FIELDS = (
             "categorytext",
             "category_name",
             "category_path",
+            "categories",
+            "merchant_category",
         ),
     ),
     Field(

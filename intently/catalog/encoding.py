@@ -70,14 +70,29 @@ def _declared(block: bytes) -> str | None:
         if block.startswith(mark):
             return name
     start = block[:1024]
-    if len(start) >= 64 and len(start) // 3 <= start.count(0) <= len(start) // 2 + 1:  # letters with zero bytes between
-        return "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
+    if wide := _without_mark(start):
+        return wide
     if declared := _XML.match(start):
         try:
             name = codecs.lookup(declared[1].decode()).name
         except LookupError:
             return None
         return None if name in ("utf-8", "ascii", "utf-16", "utf-16-le", "utf-16-be") else name
+    return None
+
+
+def _without_mark(start: bytes) -> str | None:
+    """Return which UTF-16 the start of a file without a byte-order mark is in, None if in none.
+
+    Separators, digits and Latin letters have a zero byte, all at even places or all at odd ones.
+    """
+    for name, zeros, others in (("utf-16-le", start[1::2], start[::2]), ("utf-16-be", start[::2], start[1::2])):
+        if zeros.count(0) >= max(4, len(start) // 16) and not others.count(0):
+            try:
+                text = start[: len(start) // 2 * 2].decode(name, "strict" if len(start) < 1024 else "ignore")
+            except UnicodeDecodeError:
+                continue
+            return name if re.search(r"[\t\r\n,;{<]", text) else None
     return None
 
 

@@ -22,6 +22,7 @@ from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name, match_fi
 from intently.catalog.formats import FORMATS, Format, Table
 from intently.catalog.given import BID_MICROS, MATCH_TYPE, NEGATIVES, joined, said_in
 from intently.catalog.header_words import english_names, in_english
+from intently.catalog.ids import NO_VALUE, read_ids
 from intently.catalog.keywords import joined_negatives, read_keywords, with_types
 from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, recognized
 from intently.catalog.payload import payload_name, rest_of, with_rest
@@ -52,10 +53,7 @@ _HARMLESS = frozenset(
      "date_sale_price_starts", "date_sale_price_ends", "availability_date", "low_stock_amount", "bidding_strategy",
      "bid_strategy", "bid_strategy_type", "country_of_origin", "stock_keeping_unit")
 )  # fmt: skip
-_NO_VALUE = r"(?i)^(null|\(null\)|\\n|#?n/a|nan|nat|none|undefined|-{2,})$"  # what tables write for nothing
-_NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{_NO_VALUE}"
-_ROUNDED_ID = r"^\d(\.\d+)?[eE]\+\d+$"  # as Excel writes long numbers
-_AS_TEXT = r"""^="(.*)"$"""  # as Excel is made to keep leading zeros
+_NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{NO_VALUE}"
 _LOG_FIELDS = (  # of each of which a log of clicks has one
     frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
     frozenset(("ad_id", "doc_id", "product_id", "object_id", "item_id")),
@@ -292,7 +290,9 @@ class _State:
     def read(self, rows: Rows, check: RowCheck) -> tuple[pa.Table, dict[str, Any]]:
         """Return the payload columns and the fields of a batch, whose status, bid and keywords have been read."""
         columns, rest = self._with_values(rows)
-        self._read_ids(columns, check)
+        if "ad_id" in columns:
+            columns["ad_id"], num_changed = read_ids(columns["ad_id"], "ad_id", check)
+            self._num_unmarked_ids += num_changed
         if self.matched.get("ad_id") == "_id":
             columns["title"] = _title_or_text(columns)
         for name in SERVING_NAMES & columns.keys():
@@ -321,29 +321,11 @@ class _State:
             for name in sorted(names):
                 if not pa.types.is_string(kept[name].type):
                     continue
-                is_none = pc.match_substring_regex(pc.utf8_trim_whitespace(kept[name]), _NO_VALUE)
+                is_none = pc.match_substring_regex(pc.utf8_trim_whitespace(kept[name]), NO_VALUE)
                 if number := pc.sum(is_none).as_py():
                     kept[name] = pc.if_else(is_none, "", kept[name])
                     self._no_values[self.matched.get(name, name)] += number
         return columns, rest
-
-    def _read_ids(self, columns: dict[str, Any], check: RowCheck) -> None:
-        """Undo what spreadsheets do to ids, and reject what they destroyed."""
-        if "ad_id" not in columns:
-            return
-        texts = pc.utf8_trim_whitespace(pc.fill_null(columns["ad_id"], ""))
-        plain = pc.replace_substring_regex(texts, _AS_TEXT, r"\1")
-        if len(plain) and pc.all(pc.match_substring_regex(plain, "^'[^']*$")).as_py():
-            plain = pc.utf8_slice_codeunits(plain, 1)
-        if number := pc.sum(pc.not_equal(plain, texts)).as_py():
-            self._num_unmarked_ids += number
-        columns["ad_id"] = plain
-        for pattern, problem, cure in (
-            (_NO_VALUE, "stands for no id", "give every row one"),
-            (_ROUNDED_ID, "is an id that a spreadsheet has rounded", "export ids as text"),
-        ):
-            wrong = pc.match_substring_regex(plain, pattern).to_numpy(zero_copy_only=False)
-            check.reject(wrong, "ad_id", _told(plain, problem), cure)
 
     def _shown(self, values: Any) -> Any:
         if not self._is_typed:
@@ -415,7 +397,7 @@ class _State:
         for name, number in self._no_values.items():
             yield f"{number:,} cells of '{name}' that stand for no value (NULL, N/A, …) read as empty"
         if self._num_unmarked_ids:
-            yield f"{self._num_unmarked_ids:,} ids without the mark by which a spreadsheet keeps them text"
+            yield f"{self._num_unmarked_ids:,} ids without what a spreadsheet or data frame added to them (=, ', .0)"
         for name, state in self._decimals.items():
             if state.was_seen:
                 yield f"'{self.matched.get(name, name)}' has a comma before decimals"
@@ -436,13 +418,9 @@ class _State:
             yield f"negative keywords of {self._num_negatives:,} ads"
 
 
-def _told(texts: Any, problem: str) -> Callable[[int], str]:
-    return lambda row: f"{quote(texts[row].as_py())} {problem}"
-
-
 def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[str]:
     if layout is not PLAIN:
-        yield f"a {layout.title}"
+        yield f"{'an' if layout.title[0] in 'AEIO' else 'a'} {layout.title}"
     yield from table.notes
     if table.num_totals:
         yield f"{table.num_totals:,} rows of totals passed over"

@@ -36,7 +36,7 @@ from intently.catalog.jsonl import jsonl_keys, parse_json, read_jsonl
 from intently.catalog.lines import STANDARD_INPUT, Lines, compression_suffix, place_of, read_lines
 from intently.catalog.parquet import parquet_columns, read_parquet
 from intently.catalog.problems import Errors, quote
-from intently.catalog.quoted import csv_header, read_csv
+from intently.catalog.quoted import are_blanks_before_quotes, csv_header, read_csv
 from intently.catalog.reading import IGNORED, Reading
 from intently.catalog.records import Records, rows_of
 from intently.catalog.xml_feed import xml_records
@@ -240,7 +240,10 @@ class Table:
     ) -> Iterator[Rows]:
         num_fields = num_named(names)
         if self.format == "csv":
-            yield from read_csv(batches, columns, num_fields, self._delimiter, self.place, num_needed=num_needed)
+            yield from read_csv(
+                batches, columns, num_fields, self._delimiter, self.place,
+                num_needed=num_needed, skip_blanks=self._has_blanks,
+            )  # fmt: skip
         else:
             assert self.format in ("tsv", "trec")
             yield from read_delimited(
@@ -274,7 +277,7 @@ class Table:
         is_text = bool(default) and self.path.suffix.lower() in (".txt", ".tsv", ".trec")  # of queries, such as "[a"
         if named == "xml" or _XML.match(line):
             return "xml"
-        if not is_text and re.match(r"\[\s*(\{|$|\])", line):
+        if not is_text and re.match(r"\[\s*(\{|$|\]|\[)", line):
             return "json"
         if not is_text and line.startswith("{") and named != "trec":
             return self._json_format(line)
@@ -319,6 +322,8 @@ class Table:
             if pc.any(starts).as_py() and is_quoted(texts.to_pylist(), texts[0].as_py().count("\t") + 1):
                 self.format = "csv"
                 self.notes.append("fields in quotes, as Excel writes them")
+        texts = self._first.text[self._start : self._start + _MAX_QUOTED_LINES]
+        self._has_blanks = self.format == "csv" and are_blanks_before_quotes(texts.to_pylist(), found.delimiter)
 
     def _read_header(self) -> tuple[str, ...]:
         if self.format == "jsonl":
@@ -330,7 +335,8 @@ class Table:
             self._records = chain([first], records)
             return tuple(dict.fromkeys(name for value in first.values[:1000] for name in value))
         if self.format == "csv":
-            return csv_header(self._first.text[self._start :].to_pylist(), self.place, self._delimiter)
+            lines = self._first.text[self._start :].to_pylist()
+            return csv_header(lines, self.place, self._delimiter, skip_blanks=self._has_blanks)
         line = self._line()
         return tuple(line.split("\t") if self.format == "tsv" else line.split())
 
@@ -374,6 +380,8 @@ def _named_format(path: Path, default: Format | None) -> Format | None:
     if suffix == ".zip":
         suffix = Path(path.stem).suffix.lower()
         return _BY_SUFFIX.get(suffix)
+    if suffix == ".tar":
+        check_path(path.with_suffix(""))  # raises
     found = _BY_SUFFIX.get(suffix)
     if found == "parquet" and compression:
         raise InputError("Parquet inside a compressed file", cure="decompress it", path=path)

@@ -39,6 +39,10 @@ def find_header(lines: Sequence[str], expected: str, is_header: IsHeader | None)
         for delimiter in order:
             if line.strip() and is_header and is_header(_fields(line, delimiter)):
                 return Header(at, delimiter, True, sum(bool(each.strip()) for each in lines[first:at]))
+    if is_header and not any(mark in lines[first] for mark in NAMES):  # a title: what follows tells more of the file
+        first = next(
+            (at for at, line in enumerate(lines[:MAX_TITLE_LINES]) if any(mark in line for mark in NAMES)), first
+        )
     return Header(first, expected or csv_delimiter(lines[first]), False)
 
 

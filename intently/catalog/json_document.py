@@ -5,7 +5,7 @@ from typing import Any
 
 from intently.catalog.fields import BATCH_ROWS
 from intently.catalog.jsonl import parse_json
-from intently.catalog.records import Records, unwrapped
+from intently.catalog.records import Records, json_type, unwrapped
 from intently.errors import InputError
 
 _CURE = "write a list of objects, or one JSON object a line"
@@ -21,7 +21,7 @@ def json_records(text: str, place: object) -> Iterator[Records]:
     records = _list_in(value, place)
     for number, record in enumerate(records, start=1):
         if not isinstance(record, dict):
-            problem = f"the element {number} of the list is no object"
+            problem = f"the element {number} of the list is a JSON {json_type(record)}, where an object is expected"
             raise InputError(problem, cure=_CURE, path=place)
     for start in range(0, len(records), BATCH_ROWS):
         part = [unwrapped(record) for record in records[start : start + BATCH_ROWS]]

@@ -29,7 +29,9 @@ MAX_VALUE_LENGTH = 10_000  # characters of a value in such a column; one that ho
 _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$"
 _CODE = r"^(0[0-9]+|[0-9]{16,})$"
 _MIN_NUMBERS = 0.9  # share of a text column's values; the others, such as "on request", stay texts
-_ALIASES = {"item_group_id": "group_id", "itemgroup_id": "group_id"}  # a feed's name → the name here
+_ALIASES = dict.fromkeys(
+    ("item_group_id", "itemgroup_id", "parent_sku", "parent_asin"), "group_id"
+)  # a feed's name → the name here
 _NAME_CURE = f"use names of up to {MAX_NAME_LENGTH} characters that no field has"
 _LENGTH_CURE = "leave columns out"
 _NO_ROWS = pa.array([], PAYLOAD_TYPE)
@@ -126,6 +128,7 @@ def rest_of(rest: Mapping[str, Any], num_rows: int) -> tuple[pa.Table, set[str]]
     unfit = set()
     for column, values in rest.items():
         name, texts = payload_name(column), pc.utf8_trim_whitespace(values)
+        name = fold_name(column) if name in trimmed else name
         if is_name(name) and (pc.max(pc.utf8_length(texts)).as_py() or 0) <= MAX_VALUE_LENGTH:
             trimmed[name] = pc.if_else(pc.equal(texts, ""), None, texts)
         else:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -215,8 +216,7 @@ def _destinations(value: str, *, excluded: bool) -> int:
 
 
 _SHORT_DATE = r"(\d{1,2})([/-])(\d{1,2})\2(\d{4}|\d\d)(?:[ T,].*)?"
-_MONTHS = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y")  # after commas, points and hyphens
-_MS_FROM = 10**11  # a larger number of an epoch counts milliseconds
+_MONTH_LOCALES = ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "sv", "da", "nb", "fi", "cs", "tr")
 
 
 def date_order(values: list[str]) -> str:
@@ -234,17 +234,19 @@ def date_order(values: list[str]) -> str:
 def read_date(value: str, order: str) -> date | None:
     """Return a date, None for what is none.
 
-    It may be written in ISO 8601, with points (`31.12.2025`), with the name of the month, as seconds or milliseconds
-    since 1970, or with slashes or hyphens in `order`.
+    It may be written in ISO 8601, with points (`31.12.2025`), with the name of the month, as seconds, milliseconds or
+    microseconds since 1970, or with slashes or hyphens in `order`.
     """
     text = value.strip().partition("/")[0] if re.match(r"\s*\d{4}-\d", value) else value.strip()
-    if re.fullmatch(r"\d{10}|\d{13}", text):
-        return datetime.fromtimestamp(int(text) / (1000 if int(text) > _MS_FROM else 1), UTC).date()
+    if re.fullmatch(r"\d{10}|\d{13}|\d{16}", text):
+        return datetime.fromtimestamp(int(text) / 10 ** (len(text) - 10), UTC).date()
     try:
         return datetime.fromisoformat(text).date()
     except ValueError:
         pass
-    if match := re.fullmatch(r"(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?:[ T].*)?|(\d{4})年(\d{1,2})月(\d{1,2})日", text):
+    if match := re.fullmatch(
+        r"(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?:[ T].*)?|(\d{4})年(\d{1,2})月(\d{1,2})日?(?:\D.*)?", text
+    ):
         year, month, day = (int(part) for part in match.groups() if part)
     elif match := re.fullmatch(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d\d)(?:[ T,].*)?", text):
         day, month, year = map(int, match.groups())
@@ -259,15 +261,40 @@ def read_date(value: str, order: str) -> date | None:
         return None
 
 
+_NAMED_MONTH = re.compile(
+    r"""(?:[^\W\d]+\.?,?\s+)?  # the day of the week
+    (?: (?P<day>\d{1,2}) (?:st|nd|rd|th|er|º)? [\s.,-]* (?:de\s)? (?P<month>[^\W\d]+)
+      | (?P<first>[^\W\d]+) [\s.,-]* (?P<later>\d{1,2}) (?:st|nd|rd|th)? )
+    [\s.,-]* (?:de\s|del\s)? (?P<year>\d{4}|\d\d) (?![\d:]) (?:[\s,].*)?""",
+    re.VERBOSE,
+)
+
+
 def _with_month_name(text: str) -> date | None:
-    plain = " ".join(re.sub(r"[,.-]", " ", re.sub(r"(?i)\bsept\b", "Sep", text)).split())
-    plain = re.sub(r"( \d{1,2}:\d{2}(:\d{2})?( ?[AaPp][Mm])?)$", "", plain)
-    for form in _MONTHS:
-        try:
-            return datetime.strptime(plain, form).date()
-        except ValueError:
-            continue
-    return None
+    match = _NAMED_MONTH.fullmatch(text)
+    month = _months().get((match["month"] or match["first"]).casefold().rstrip(".")) if match else None
+    if not match or month is None:
+        return None
+    year = int(match["year"])
+    try:
+        return date(year if year > 99 else 2000 + year, month, int(match["day"] or match["later"]))
+    except ValueError:
+        return None
+
+
+@cache
+def _months() -> dict[str, int]:
+    """Return the number of each month by its names, long and short, in the languages of `MONTH_LOCALES`."""
+    from babel import Locale  # here, because most dates have no names
+
+    found: dict[str, int] = {"sept": 9}
+    for locale in _MONTH_LOCALES:
+        names = Locale.parse(locale).months
+        for context in ("format", "stand-alone"):
+            for width in ("wide", "abbreviated"):
+                for number, name in names[context][width].items():
+                    found.setdefault(name.casefold().rstrip("."), number)
+    return found
 
 
 def _dated(value: str, order: str, today: date, *, is_start: bool) -> int:

@@ -2,7 +2,7 @@
 
 defusedxml parses, so that entities and document types are refused. A child element is a column by its local name;
 where the same name is there in two name spaces, that of Google's (`g:id`) wins. Elements inside a child are joined by
-colons, as Google writes them in a line (`US:::5.95 USD`), and children of one name by commas.
+colons, as Google writes them in a line (`US:::5.95 USD`). Children of one name are a list.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ class _Items:
     """Gather the items of a document while it is parsed, each with the line of its first tag."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[int, dict[str, str]]] = []
+        self.found: list[tuple[int, dict[str, str | list[str]]]] = []
         self.parser: Any = None
         self.names: list[str] = []  # of the elements seen, for a message
         self._depth = 0
@@ -62,7 +62,8 @@ class _Items:
 
     def end(self, tag: str) -> None:
         if self._item is not None and self._depth == self._item_depth:
-            self.found.append((self._line, {name: ",".join(values) for name, (_, values) in self._item.items()}))
+            item = {name: values[0] if len(values) == 1 else values for name, (_, values) in self._item.items()}
+            self.found.append((self._line, item))
             self._item = None
         elif self._item is not None and self._depth == self._item_depth + 1 and self._child:
             texts = ["".join(part).strip() for part in self._parts]
@@ -80,7 +81,7 @@ class _Items:
         if known is None or (is_google and not known[0]):
             self._item[name] = (is_google, [value])
         elif known[0] == is_google and value:
-            known[1].append(value)
+            known[1][:] = [*filter(None, known[1]), value]
 
 
 def xml_records(batches: Iterable[Lines], place: object) -> Iterator[Records]:
@@ -117,7 +118,7 @@ def xml_records(batches: Iterable[Lines], place: object) -> Iterator[Records]:
         raise InputError(problem, cure=_CURE, path=place)
 
 
-def _batch(found: list[tuple[int, dict[str, str]]]) -> Records:
+def _batch(found: list[tuple[int, dict[str, str | list[str]]]]) -> Records:
     return Records([line for line, _ in found], [item for _, item in found])
 
 
