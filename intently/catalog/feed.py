@@ -30,6 +30,7 @@ from intently.catalog.problems import Errors, Problems, RowCheck, quote
 from intently.catalog.reading import IGNORED, Reading
 from intently.catalog.records import Records, rows_of, to_json
 from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES, status_of
+from intently.catalog.smells import inside, smells
 from intently.errors import InputError
 
 _MORE_FIELDS = (
@@ -40,19 +41,6 @@ _MORE_FIELDS = (
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
 _BECAME = {BID_MICROS: "bid", MATCH_TYPE: "keywords"}  # field of a file → field of ads
 _PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
-# Words in the name of a column that nobody read, which may say whether, where or for how much an ad may be served.
-_SMELLS = frozenset(
-    ("status", "state", "stock", "availability", "available", "inventory", "bid", "bids", "cpc", "budget", "negative",
-     "negatives", "exclude", "excluded", "date", "expiry", "expires", "expiration", "start", "end", "country",
-     "countries", "region", "regions", "location", "locations", "geo", "market", "device", "devices", "language",
-     "languages", "locale", "schedule", "paused", "deleted", "archived", "active", "enabled", "disabled", "approval",
-     "approved", "policy", "状态", "库存", "出价", "否定词", "日期", "国家", "地区", "设备", "语言")
-)  # fmt: skip
-_HARMLESS = frozenset(
-    ("created_date", "date_created", "modified_date", "date_modified", "sale_price_effective_date",
-     "date_sale_price_starts", "date_sale_price_ends", "availability_date", "low_stock_amount", "bidding_strategy",
-     "bid_strategy", "bid_strategy_type", "country_of_origin", "stock_keeping_unit")
-)  # fmt: skip
 _NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{NO_VALUE}"
 _LOG_FIELDS = (  # of each of which a log of clicks has one
     frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
@@ -157,13 +145,7 @@ def read_feed(
         np.concatenate(lines),
         num_rows,
         became,
-        tuple(
-            name
-            for name, what in became
-            if what in ("payload", "ignored")
-            and smells(table.reading.columns.get(fold_name(name), name))
-            and not _is_mapped(name, reading)
-        ),
+        _loud(became, rests if typed else (), table, reading),
         tuple((*key, count) for key, count in state.held.most_common()),
         (*_notes(table, layout, reshaped), *state.notes()),
         (*(reshaped.notes if reshaped else ()), *state.warnings()),
@@ -172,14 +154,18 @@ def read_feed(
     )
 
 
-def smells(name: str) -> bool:
-    """Return whether the name of a column says that it may decide whether, where or for how much an ad is served."""
-    folded = fold_name(name)
-    return folded not in _HARMLESS and not _SMELLS.isdisjoint(folded.split("_"))
-
-
-def _is_mapped(name: str, reading: Reading) -> bool:
-    return fold_name(name) in reading.columns
+def _loud(
+    became: Sequence[tuple[str, str]], rests: Sequence[pa.Table], table: Table, reading: Reading
+) -> tuple[str, ...]:
+    """Return the columns, and the names inside their objects, that nobody read and whose names smell."""
+    unread = [
+        name for name, what in became if what in ("payload", "ignored") and fold_name(name) not in reading.columns
+    ]
+    found = [name for name in unread if smells(table.reading.columns.get(fold_name(name), name))]
+    for name in unread:
+        parts = [rest[payload_name(name)] for rest in rests[:1] if payload_name(name) in rest.column_names]
+        found += [each for part in parts for each in inside(name, part)]
+    return tuple(found)
 
 
 def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Table:

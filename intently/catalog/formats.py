@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from intently.catalog.delimited import read_delimited
 from intently.catalog.fields import Field, Rows, fold_name, match_fields, num_named, unmatched
 from intently.catalog.foreign import check_path
-from intently.catalog.header import NAMES, IsHeader, find_header, is_quoted
+from intently.catalog.header import NAMES, IsHeader, find_header, header_below_title, is_quoted
 from intently.catalog.json_document import holds_records, json_records
 from intently.catalog.jsonl import jsonl_keys, parse_json, read_jsonl
 from intently.catalog.lines import STANDARD_INPUT, Lines, compression_suffix, place_of, read_lines
@@ -58,7 +58,7 @@ _UNSAID = (".txt", ".json", ".zip", "")  # suffixes that may hold several format
 _REST = "rest:"  # before the name of a column that no field is called
 _FIRST = "first cell"
 _XML = re.compile(r"<(\?xml|rss|feed|rdf:rdf|products|catalog|shop)\b", re.IGNORECASE)
-_TOTAL = (
+TOTAL = (
     r"(?i)^\s*((grand )?totals?( général| general)?\s*(:.*|-.*)?|gesamt(summe)?\s*(:.*|-.*)?|summe|totale(:.*)?|"
     r"(总计|合计|小计|總計|合計|汇总)\s*([:：].*)?)\s*$"
 )
@@ -86,7 +86,8 @@ class Table:
         """Open `path`, whose format is `format`, else what it holds, its suffix or `default` says.
 
         With `is_header`, which tells whether a row names the columns that a reader needs, lines of title before the
-        header are passed over, and short rows whose last fields are empty are taken. Raises InputError for a file that
+        header are passed over. If there is no `default`, rows of totals are, too, and short rows whose last fields are
+        empty are taken. Raises InputError for a file that
         cannot be read, is empty, or is of no known format.
         """
         if not isinstance(path, str | Path):
@@ -96,7 +97,7 @@ class Table:
         self.reading = reading or Reading()
         self.notes: list[str] = []
         self.num_titles = self.num_totals = self.num_headers = self.num_short = 0
-        self._is_lenient = is_header is not None
+        self._is_lenient = is_header is not None and default is None
         check_path(self.path)
         named = format or _named_format(self.path, default)
         if named == "parquet" or (named != "trec" and _is_parquet(self.path)):
@@ -202,7 +203,7 @@ class Table:
         self, rows: Rows, found: dict[str, Any], left: dict[str, Any]
     ) -> tuple[Rows, dict[str, Any], dict[str, Any]]:
         """Return rows without those of totals: the first cell says so, and there is no title."""
-        is_total = pc.match_substring_regex(found.pop(_FIRST), _TOTAL)
+        is_total = pc.match_substring_regex(found.pop(_FIRST), TOTAL)
         if not pc.any(is_total).as_py():
             return rows, found, left
         if "title" in found:
@@ -306,6 +307,8 @@ class Table:
         lines = self._first.text[self._start :]
         expected = "\t" if self.format == "tsv" else ""
         found = find_header(lines[:64].to_pylist(), expected, is_header)
+        if self._is_lenient and not found.was_found:
+            found = header_below_title(lines[:64].to_pylist(), found)
         self._delimiter = found.delimiter
         if found.at:
             at, first = self._start + found.at, self._first

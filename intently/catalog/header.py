@@ -39,11 +39,18 @@ def find_header(lines: Sequence[str], expected: str, is_header: IsHeader | None)
         for delimiter in order:
             if line.strip() and is_header and is_header(_fields(line, delimiter)):
                 return Header(at, delimiter, True, sum(bool(each.strip()) for each in lines[first:at]))
-    if is_header and not any(mark in lines[first] for mark in NAMES):  # a title: what follows tells more of the file
-        first = next(
-            (at for at, line in enumerate(lines[:MAX_TITLE_LINES]) if any(mark in line for mark in NAMES)), first
-        )
     return Header(first, expected or csv_delimiter(lines[first]), False)
+
+
+def header_below_title(lines: Sequence[str], found: Header) -> Header:
+    """Return the first line with several fields, where the line that was taken for a header has one: a title.
+
+    No line has the columns that are looked for, and a message about it should tell what the table has.
+    """
+    if any(mark in lines[found.at] for mark in NAMES):
+        return found
+    at = next((at for at, line in enumerate(lines[:MAX_TITLE_LINES]) if any(mark in line for mark in NAMES)), found.at)
+    return Header(at, csv_delimiter(lines[at]), False)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

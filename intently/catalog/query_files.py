@@ -43,7 +43,7 @@ def read_queries(path: str | Path, *, skip_bad: bool = False) -> Queries:
     Raises InputError for an empty query, a repeated id, and a file that cannot be read or does not have any query;
     with `skip_bad` wrong rows are left out, counted and reported instead. `-` is standard input.
     """
-    table = Table(path, "tsv")
+    table = Table(path, "tsv", is_header=is_judgements)
     if is_judgements(table.header):
         pairs = read_pairs(table, skip_bad=skip_bad, queries=None)
         ids, texts = pairs.all_queries
