@@ -28,7 +28,7 @@ from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, re
 from intently.catalog.payload import payload_name, rest_of, with_rest
 from intently.catalog.problems import Errors, Problems, RowCheck, quote
 from intently.catalog.reading import IGNORED, Reading
-from intently.catalog.records import Records, rows_of, to_json
+from intently.catalog.records import Records, as_amounts, rows_of, to_json
 from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES, status_of
 from intently.catalog.smells import inside, smells
 from intently.errors import InputError
@@ -41,6 +41,13 @@ _MORE_FIELDS = (
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
 _BECAME = {BID_MICROS: "bid", MATCH_TYPE: "keywords"}  # field of a file → field of ads
 _PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
+_MICROS_FROM = 10_000  # no click costs as much
+_MAX_CURRENCIES = 20  # of a column, looked at
+_DAMAGED = {  # what is wrong with titles → how it shows
+    "show that UTF-8 was read as another encoding before": "Ã[\u0080-\u00bf\u0152-\u2122]|Â[\u00a0-\u00bf]|â€|ï¿½|锟斤拷",
+    "have characters that an earlier export lost": "\ufffd",
+    "are formulas of a spreadsheet": r"^=[A-Z]+\(",
+}
 _NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{NO_VALUE}"
 _LOG_FIELDS = (  # of each of which a log of clicks has one
     frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
@@ -136,7 +143,7 @@ def read_feed(
     payloads = with_rest(ads["payload"], rests, in_json=typed, path=table.place)
     ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
     kept = {name for rest in rests for name in rest.column_names if name}
-    became = _became(table, header, matched, kept, reshaped)
+    became = _became(table, header, matched, kept, reshaped, fields)
     return Feed(
         str(table.place),
         table.format,
@@ -270,6 +277,10 @@ class _State:
         self._match_types: Counter[str] = Counter()
         self._num_negatives = self._num_unmarked_ids = 0
         self._no_values: Counter[str] = Counter()
+        self._damaged: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self._currencies: set[str] = set()  # of a column of them
+        self._bids: list[float] = []  # the lowest of each batch
         self._as_text: set[str] = set()  # prices that stay text
         self._is_typed = table.format in ("jsonl", "json", "parquet")
 
@@ -290,11 +301,14 @@ class _State:
             check.reject(
                 wrong, "title", lambda row: f"{quote(titles[row].as_py())} stands for no title", "give every row one"
             )
+            self._look_at(titles)
         status_of(columns, check, self._today, self.matched, self.held)
         self._read_bids(columns, check)
         negatives = self._read_keywords(columns, check)
         if negatives is not None:
             columns[NEGATIVES] = negatives
+        if "currency" in rest and len(self._currencies) < _MAX_CURRENCIES:
+            self._currencies |= {text for text in rest["currency"].unique().to_pylist() if text and text.strip(' "')}
         table, unfit = rest_of(rest, len(rows.lines))
         self.unfit |= unfit
         return table, columns
@@ -313,6 +327,13 @@ class _State:
                     self._no_values[self.matched.get(name, name)] += number
         return columns, rest
 
+    def _look_at(self, titles: Any) -> None:
+        """Count titles that an earlier export damaged: nobody can say what they were."""
+        for kind, pattern in _DAMAGED.items():
+            if number := pc.sum(found := pc.match_substring_regex(titles, pattern)).as_py():
+                self._damaged[kind] += number
+                self._examples.setdefault(kind, titles.filter(found)[0].as_py())
+
     def _shown(self, values: Any) -> Any:
         if not self._is_typed:
             return values
@@ -328,6 +349,8 @@ class _State:
         if BID_MICROS in columns:
             micros = pc.divide(pc.cast(columns.pop(BID_MICROS), pa.float64()), 1e6)
             columns["bid"] = pc.coalesce(columns["bid"], micros) if "bid" in columns else micros
+        if "bid" in columns and (lowest := pc.min(columns["bid"].cast(pa.float64())).as_py()) is not None:
+            self._bids.append(lowest)
 
     def _decimals_of(self, name: str) -> Decimals:
         mark = {"point": ".", "comma": ",", "": ""}[self._reading.decimal]
@@ -355,7 +378,7 @@ class _State:
                 continue
             texts = rest[name].combine_chunks()
             if in_json:
-                texts = pc.replace_substring_regex(texts, r'^"(.*)"$', r"\1")
+                texts = pc.replace_substring_regex(as_amounts(texts), r'^"(.*)"$', r"\1")
             state = self._decimals_of(name)
             check = RowCheck(self._table.place, np.arange(len(texts), dtype=np.int64))
             numbers = read_amounts(texts, name, check, state)
@@ -395,6 +418,13 @@ class _State:
         for name, state in self._decimals.items():
             if len(state.currencies) > 1:
                 yield f"'{self.matched.get(name, name)}' is in several currencies: {', '.join(state.currencies)}"
+        for kind, number in self._damaged.items():
+            yield f"{number:,} titles {kind}: {quote(self._examples[kind])}"
+        if self._bids and min(self._bids) >= _MICROS_FROM and "bid" in self.matched:
+            name = self.matched["bid"]
+            yield f'all bids are of {_MICROS_FROM:,} and more; if they are in micros, say --map "{name}={BID_MICROS}"'
+        if self._bids and len(self._currencies) > 1:
+            yield f"bids are compared as numbers, and 'currency' has {', '.join(sorted(self._currencies)[:5])}"
         for name in sorted(self._as_text):
             yield f"'{name}' stays text: not all of its values can be read as numbers in one way"
         if types := {name: number for name, number in self._match_types.items() if name not in ("", "negative")}:
@@ -420,7 +450,12 @@ def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[
 
 
 def _became(
-    table: Table, header: Sequence[str], matched: dict[str, str], kept: set[str], reshaped: Reshaped | None
+    table: Table,
+    header: Sequence[str],
+    matched: dict[str, str],
+    kept: set[str],
+    reshaped: Reshaped | None,
+    fields: Sequence[Field],
 ) -> tuple[tuple[str, str], ...]:
     """Return what each column became."""
     field_of = {column: name for name, column in matched.items()}
@@ -432,9 +467,7 @@ def _became(
         if name == "payload" and reshaped:
             continue
         if name in field_of:
-            field = field_of[name]
-            what = "status" if field in SERVING_NAMES else _BECAME.get(field, field)
-            found.append((name, "its own payload" if field == "payload" else what))
+            found.append((name, _in_words(field_of[name])))
         elif renamed == IGNORED:
             found.append((name, IGNORED))
         else:
@@ -442,7 +475,14 @@ def _became(
     known = {payload_name(table.reading.columns.get(fold_name(name), name)) for name in header}
     known |= {"currency"}
     later = [] if reshaped else [name for name in sorted(kept) if name not in known]  # of later objects of JSON lines
-    return (*found, *((name, "payload") for name in later))
+    read = {name: _in_words(each.name) for each in fields if each.name not in matched for name in each.columns}
+    return (*found, *((name, read.get(name, "payload")) for name in later))
+
+
+def _in_words(field: str) -> str:
+    return (
+        "its own payload" if field == "payload" else "status" if field in SERVING_NAMES else _BECAME.get(field, field)
+    )
 
 
 def _title_or_text(columns: dict[str, Any]) -> Any:

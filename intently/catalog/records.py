@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field, Rows, match_fields, unmatched
 from intently.catalog.problems import Errors, RowCheck
@@ -99,6 +100,14 @@ def _flat(value: Any) -> Any:
     if micros is not None and re.fullmatch(r"-?\d+", str(micros)):
         amount = f"{int(micros) / 1e6:.6f}".rstrip("0").rstrip(".")
     return value if currency is None or amount is None else f"{amount} {currency}"
+
+
+def as_amounts(texts: pa.StringArray) -> pa.Array:
+    """Return texts in JSON (N,), of which objects that are amounts of money are texts such as "9.9 USD"."""
+    if not pc.any(pc.starts_with(texts, "{")).as_py():
+        return texts
+    told = [to_json(_flat(json.loads(text))) if text and text[0] == "{" else text for text in texts.to_pylist()]
+    return pa.array(told, pa.string())
 
 
 _IN_WORDS = ("category", "advertiser", "description", "landing_text")
