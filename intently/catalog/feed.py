@@ -4,32 +4,26 @@ bytes → lines or records (`formats`) → layout (`layouts`) → columns of fie
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from intently.arrays import IntArray, Mask
-from intently.catalog.amounts import Decimals, read_amounts
-from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads, split_lists
+from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads
+from intently.catalog.feed_values import FeedValues
 from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name, match_fields
 from intently.catalog.formats import FORMATS, Format, Table
-from intently.catalog.given import BID_MICROS, MATCH_TYPE, NEGATIVES, joined, said_in
+from intently.catalog.given import BID_MICROS, MATCH_TYPE, joined, said_in
 from intently.catalog.header_words import english_names, in_english
-from intently.catalog.ids import NO_VALUE, read_ids
-from intently.catalog.keywords import joined_negatives, read_keywords, with_types
 from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, recognized
-from intently.catalog.payload import payload_name, rest_of, with_rest
-from intently.catalog.problems import Errors, Problems, RowCheck, quote
+from intently.catalog.payload import payload_name, with_rest
+from intently.catalog.problems import Errors, Problems, RowCheck
 from intently.catalog.reading import IGNORED, Reading
-from intently.catalog.records import Records, as_amounts, rows_of, to_json
-from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES, status_of
+from intently.catalog.records import Records, rows_of
+from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES
 from intently.catalog.smells import inside, smells
 from intently.errors import InputError
 
@@ -40,15 +34,6 @@ _MORE_FIELDS = (
 )
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
 _BECAME = {BID_MICROS: "bid", MATCH_TYPE: "keywords"}  # field of a file → field of ads
-_PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
-_MICROS_FROM = 10_000  # no click costs as much
-_MAX_CURRENCIES = 20  # of a column, looked at
-_DAMAGED = {  # what is wrong with titles → how it shows
-    "show that UTF-8 was read as another encoding before": "Ã[\u0080-\u00bf\u0152-\u2122]|Â[\u00a0-\u00bf]|â€|ï¿½|锟斤拷",
-    "have characters that an earlier export lost": "\ufffd",
-    "are formulas of a spreadsheet": r"^=[A-Z]+\(",
-}
-_NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{NO_VALUE}"
 _LOG_FIELDS = (  # of each of which a log of clicks has one
     frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
     frozenset(("ad_id", "doc_id", "product_id", "object_id", "item_id")),
@@ -116,7 +101,7 @@ def read_feed(
         header, matched = table.header, table.match(fields)
         _check(table, matched)
         batches = table.rows(fields, rest=True)
-    state = _State(table, matched, reading)
+    values = FeedValues(table, matched, reading)
     tables: list[pa.Table] = []
     rests: list[pa.Table] = []
     lines = [np.zeros(0, dtype=np.int64)]
@@ -124,7 +109,7 @@ def read_feed(
     num_rows = num_with_markup = 0
     for rows in batches:
         check = RowCheck(table.place, rows.lines)
-        rest, columns = state.read(rows, check)
+        rest, columns = values.read(rows, check)
         tables.append(clean_ads(columns, check, wanted))
         told = said_in(rows.columns) if partial else dict.fromkeys(columns, check.keep)
         given.append((int(check.keep.sum()), {name: mask[check.keep] for name, mask in told.items()}))
@@ -135,11 +120,11 @@ def read_feed(
         problems.settle(rows.errors + check.errors)
         if progress is not None:
             progress(num_rows)
-    state.check_currencies()
+    values.amounts.check_currencies()
     ads = concat_ads(tables)
-    rests = [rest.select([name for name in rest.column_names if name not in state.unfit]) for rest in rests]
+    rests = [rest.select([name for name in rest.column_names if name not in values.unfit]) for rest in rests]
     typed = table.format in ("jsonl", "json", "parquet") and not reshaped
-    rests = [state.with_prices(rest, in_json=typed) for rest in rests]
+    rests = [values.amounts.with_prices(rest, in_json=typed) for rest in rests]
     payloads = with_rest(ads["payload"], rests, in_json=typed, path=table.place)
     ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
     kept = {name for rest in rests for name in rest.column_names if name}
@@ -153,9 +138,9 @@ def read_feed(
         num_rows,
         became,
         _loud(became, rests if typed else (), table, reading),
-        tuple((*key, count) for key, count in state.held.most_common()),
-        (*_notes(table, layout, reshaped), *state.notes()),
-        (*(reshaped.notes if reshaped else ()), *state.warnings()),
+        tuple((*key, count) for key, count in values.held.most_common()),
+        (*_notes(table, layout, reshaped), *values.notes()),
+        (*(reshaped.notes if reshaped else ()), *values.warnings()),
         num_with_markup,
         joined(given, ads, has_payload=bool(kept), partial=partial),
     )
@@ -265,175 +250,6 @@ def _reshaped(table: Table, layout: Layout) -> tuple[Reshaped, Iterator[Rows]]:
     return done, batches()
 
 
-class _State:
-    """What is known of a file from the batches of it that were read so far."""
-
-    def __init__(self, table: Table, matched: dict[str, str], reading: Reading) -> None:
-        self.matched, self._table, self._today = matched, table, reading.today or date.today()
-        self.unfit: set[str] = set()
-        self.held: Counter[tuple[str, str, str]] = Counter()
-        self._reading = reading
-        self._decimals: dict[str, Decimals] = {}
-        self._match_types: Counter[str] = Counter()
-        self._num_negatives = self._num_unmarked_ids = 0
-        self._no_values: Counter[str] = Counter()
-        self._damaged: Counter[str] = Counter()
-        self._examples: dict[str, str] = {}
-        self._currencies: set[str] = set()  # of a column of them
-        self._bids: list[float] = []  # the lowest of each batch
-        self._as_text: set[str] = set()  # prices that stay text
-        self._is_typed = table.format in ("jsonl", "json", "parquet")
-
-    def read(self, rows: Rows, check: RowCheck) -> tuple[pa.Table, dict[str, Any]]:
-        """Return the payload columns and the fields of a batch, whose status, bid and keywords have been read."""
-        columns, rest = self._with_values(rows)
-        if "ad_id" in columns:
-            columns["ad_id"], num_changed = read_ids(columns["ad_id"], "ad_id", check)
-            self._num_unmarked_ids += num_changed
-        if self.matched.get("ad_id") == "_id":
-            columns["title"] = _title_or_text(columns)
-        for name in SERVING_NAMES & columns.keys():
-            column = fold_name(self.matched.get(name, name))
-            rest.setdefault(self._table.reading.columns.get(column, column), self._shown(columns[name]))
-        if "title" in columns:
-            titles = pc.utf8_trim_whitespace(pc.fill_null(columns["title"], ""))
-            wrong = pc.match_substring_regex(titles, _NO_TITLE).to_numpy(zero_copy_only=False)
-            check.reject(
-                wrong, "title", lambda row: f"{quote(titles[row].as_py())} stands for no title", "give every row one"
-            )
-            self._look_at(titles)
-        status_of(columns, check, self._today, self.matched, self.held)
-        self._read_bids(columns, check)
-        negatives = self._read_keywords(columns, check)
-        if negatives is not None:
-            columns[NEGATIVES] = negatives
-        if "currency" in rest and len(self._currencies) < _MAX_CURRENCIES:
-            self._currencies |= {text for text in rest["currency"].unique().to_pylist() if text and text.strip(' "')}
-        table, unfit = rest_of(rest, len(rows.lines))
-        self.unfit |= unfit
-        return table, columns
-
-    def _with_values(self, rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the columns of fields and the others, without what stands for no value: NULL, N/A, nan."""
-        columns, rest = dict(rows.columns), dict(rows.rest)
-        others = {"ad_id", "title", "status", *SERVING_NAMES}
-        for kept, names in ((columns, columns.keys() - others), (rest, filter(_PRICES.search, list(rest)))):
-            for name in sorted(names):
-                if not pa.types.is_string(kept[name].type):
-                    continue
-                is_none = pc.match_substring_regex(pc.utf8_trim_whitespace(kept[name]), NO_VALUE)
-                if number := pc.sum(is_none).as_py():
-                    kept[name] = pc.if_else(is_none, "", kept[name])
-                    self._no_values[self.matched.get(name, name)] += number
-        return columns, rest
-
-    def _look_at(self, titles: Any) -> None:
-        """Count titles that an earlier export damaged: nobody can say what they were."""
-        for kind, pattern in _DAMAGED.items():
-            if number := pc.sum(found := pc.match_substring_regex(titles, pattern)).as_py():
-                self._damaged[kind] += number
-                self._examples.setdefault(kind, titles.filter(found)[0].as_py())
-
-    def _shown(self, values: Any) -> Any:
-        if not self._is_typed:
-            return values
-        return pa.array(
-            [None if v is None else v if v in ("true", "false") else to_json(v) for v in values.to_pylist()],
-            pa.string(),
-        )
-
-    def _read_bids(self, columns: dict[str, Any], check: RowCheck) -> None:
-        for name in ("bid", BID_MICROS):
-            if name in columns and pa.types.is_string(columns[name].type):
-                columns[name] = read_amounts(columns[name], name, check, self._decimals_of(name))
-        if BID_MICROS in columns:
-            micros = pc.divide(pc.cast(columns.pop(BID_MICROS), pa.float64()), 1e6)
-            columns["bid"] = pc.coalesce(columns["bid"], micros) if "bid" in columns else micros
-        if "bid" in columns and (lowest := pc.min(columns["bid"].cast(pa.float64())).as_py()) is not None:
-            self._bids.append(lowest)
-
-    def _decimals_of(self, name: str) -> Decimals:
-        mark = {"point": ".", "comma": ",", "": ""}[self._reading.decimal]
-        return self._decimals.setdefault(name, Decimals(mark))
-
-    def _read_keywords(self, columns: dict[str, Any], check: RowCheck) -> Any:
-        negatives, own = columns.pop(NEGATIVES, None), None
-        if negatives is not None and pa.types.is_string(negatives.type):
-            negatives = split_lists(negatives, "keywords")
-        types = columns.pop(MATCH_TYPE, None)
-        if types is not None and "keywords" in columns:
-            columns["keywords"] = with_types(columns["keywords"], types, check)
-        if "keywords" in columns:
-            columns["keywords"], own = read_keywords(columns["keywords"], self._match_types)
-        if negatives is None and own is None:
-            return None
-        joined = joined_negatives(negatives, own)
-        self._num_negatives += sum(map(bool, joined.to_pylist()))
-        return joined
-
-    def with_prices(self, rest: pa.Table, *, in_json: bool) -> pa.Table:
-        """Return payload columns whose prices are numbers, with a column of their currency."""
-        for name in rest.column_names:
-            if not _PRICES.search(name):
-                continue
-            texts = rest[name].combine_chunks()
-            if in_json:
-                texts = pc.replace_substring_regex(as_amounts(texts), r'^"(.*)"$', r"\1")
-            state = self._decimals_of(name)
-            check = RowCheck(self._table.place, np.arange(len(texts), dtype=np.int64))
-            numbers = read_amounts(texts, name, check, state)
-            if check.errors or name in self._as_text or len(state.currencies) > 1:
-                self._as_text.add(name)
-                continue
-            shown = [None if v is None else f"{v:.10f}".rstrip("0").rstrip(".") for v in numbers.to_pylist()]
-            rest = rest.set_column(rest.column_names.index(name), name, pa.array(shown, pa.string()))
-            currency = next(iter(state.currencies), "")
-            if len(currency) == 3 and "currency" not in rest.column_names:
-                value = to_json(currency) if in_json else currency
-                rest = rest.append_column("currency", pa.array([value] * rest.num_rows, pa.string()))
-        return rest
-
-    def check_currencies(self) -> None:
-        """Raise `InputError` for bids in several currencies, which cannot be compared."""
-        for name in ("bid", BID_MICROS):
-            if name in self._decimals and len(found := self._decimals[name].currencies) > 1:
-                told = ", ".join(f"{currency} ({number:,})" for currency, number in found.items())
-                problem = f"'{self.matched.get(name, name)}' is in several currencies: {told}"
-                raise InputError(problem, cure="convert bids to one", path=self._table.place, field="bid")
-
-    def notes(self) -> Iterator[str]:
-        """Yield what is worth saying about how values were read."""
-        for name, number in self._no_values.items():
-            yield f"{number:,} cells of '{name}' that stand for no value (NULL, N/A, …) read as empty"
-        if self._num_unmarked_ids:
-            yield f"{self._num_unmarked_ids:,} ids without what a spreadsheet or data frame added to them (=, ', .0)"
-        for name, state in self._decimals.items():
-            if state.was_seen:
-                yield f"'{self.matched.get(name, name)}' has a comma before decimals"
-            if len(state.currencies) == 1:
-                yield f"'{self.matched.get(name, name)}' is in {next(iter(state.currencies))}"
-
-    def warnings(self) -> Iterator[str]:
-        """Yield what is in the file and is not used as its owner may think."""
-        for name, state in self._decimals.items():
-            if len(state.currencies) > 1:
-                yield f"'{self.matched.get(name, name)}' is in several currencies: {', '.join(state.currencies)}"
-        for kind, number in self._damaged.items():
-            yield f"{number:,} titles {kind}: {quote(self._examples[kind])}"
-        if self._bids and min(self._bids) >= _MICROS_FROM and "bid" in self.matched:
-            name = self.matched["bid"]
-            yield f'all bids are of {_MICROS_FROM:,} and more; if they are in micros, say --map "{name}={BID_MICROS}"'
-        if self._bids and len(self._currencies) > 1:
-            yield f"bids are compared as numbers, and 'currency' has {', '.join(sorted(self._currencies)[:5])}"
-        for name in sorted(self._as_text):
-            yield f"'{name}' stays text: not all of its values can be read as numbers in one way"
-        if types := {name: number for name, number in self._match_types.items() if name not in ("", "negative")}:
-            told = ", ".join(f"{number:,} {name}" for name, number in types.items())
-            yield f"match types of keywords: {told}"
-        if self._num_negatives:
-            yield f"negative keywords of {self._num_negatives:,} ads"
-
-
 def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[str]:
     if layout is not PLAIN:
         yield f"{'an' if layout.title[0] in 'AEIO' else 'a'} {layout.title}"
@@ -483,13 +299,3 @@ def _in_words(field: str) -> str:
     return (
         "its own payload" if field == "payload" else "status" if field in SERVING_NAMES else _BECAME.get(field, field)
     )
-
-
-def _title_or_text(columns: dict[str, Any]) -> Any:
-    empty = pa.nulls(len(columns["ad_id"]), pa.string())
-    titles = pc.utf8_trim_whitespace(pc.fill_null(columns.get("title", empty), ""))
-    texts = pc.utf8_trim_whitespace(pc.fill_null(columns.get("description", empty), ""))
-    start = pc.utf8_slice_codeunits(texts, 0, 101)
-    cut = pc.replace_substring_regex(start, r"(?s)^(.{40,100})\s.*$", r"\1")
-    short = pc.less_equal(pc.utf8_length(texts), 100)
-    return pc.if_else(pc.equal(titles, ""), pc.if_else(short, texts, pc.utf8_slice_codeunits(cut, 0, 100)), titles)
