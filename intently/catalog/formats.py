@@ -156,13 +156,16 @@ class Table:
             yield rows
 
     def mapped(self, fields: Sequence[Field]) -> list[Field]:
-        """Return the fields with the columns that the user says they are."""
-        column_of = {target: column for column, target in self.reading.columns.items()}
+        """Return the fields with the columns that the user says they are, and without those that are something else."""
+        said = self.reading.columns
+        column_of = {target: column for column, target in said.items()}
 
         def named(field: Field) -> Field:
             column = next((column_of[name] for name in field.columns if name in column_of), None)
             if column is None:
-                return field
+                own = (field.name, *field.aliases, *field.columns)
+                left = tuple(name for name in field.columns if said.get(name, name) in own)
+                return field if len(left) == len(field.columns) else replace(field, names=left)
             return replace(field, names=(column, *(field.columns if column in self.reading.usual else ())))
 
         return [named(field) for field in fields]
