@@ -263,9 +263,9 @@ def read_date(value: str, order: str) -> date | None:
 
 _NAMED_MONTH = re.compile(
     r"""(?:[^\W\d]+\.?,?\s+)?  # the day of the week
-    (?: (?P<day>\d{1,2}) (?:st|nd|rd|th|er|º)? [\s.,-]* (?:de\s)? (?P<month>[^\W\d]+)
-      | (?P<first>[^\W\d]+) [\s.,-]* (?P<later>\d{1,2}) (?:st|nd|rd|th)? )
-    [\s.,-]* (?:de\s|del\s)? (?P<year>\d{4}|\d\d) (?![\d:]) (?:[\s,].*)?""",
+    (?: (?P<day>\d{1,2}) (?:st|nd|rd|th|er|º)? [\s.,-]* (?:de\s)? (?P<month>[^\W\d]+) [\s.,-]*
+      | (?P<first>[^\W\d]+) [\s.,-]* (?P<later>\d{1,2}) (?:st|nd|rd|th)? [\s.,-]+ )
+    (?:de\s|del\s)? (?P<year>\d{4}|\d\d) (?![\d:]) (?:[\s,].*)?""",
     re.VERBOSE,
 )
 
