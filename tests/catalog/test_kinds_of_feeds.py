@@ -207,6 +207,8 @@ def test_sources(tmp_path, monkeypatch):
     with local_files([str(tmp_path / "*.tsv"), (tmp_path / "a.tsv").as_uri()]) as paths:
         assert [path.name for path in paths] == ["a.tsv", "b.tsv", "a.tsv"]
         assert paths[2].read_text(encoding="utf-8") == "ad_id\ttitle\n" and paths[2].parent != tmp_path
+        with pytest.raises(InputError, match=r"^file:///.*/a\.tsv: no ads"):
+            read_ads(paths[2])
     assert not paths[2].exists()
     with pytest.raises(InputError, match="no file matches"), local_files([str(tmp_path / "*.csv")]):
         pass
