@@ -281,7 +281,8 @@ class Table:
         is_text = bool(default) and self.path.suffix.lower() in (".txt", ".tsv", ".trec")  # of queries, such as "[a"
         if named == "xml" or _XML.match(line):
             return "xml"
-        if not is_text and re.match(r"\[\s*(\{|$|\]|\[)", line):
+        begins = r"\[" if self.path.suffix.lower() in (".json", ".jsonl") else r"\[\s*(\{|$|\]|\[)"
+        if not is_text and re.match(begins, line):
             return "json"
         if not is_text and line.startswith("{") and named != "trec":
             return self._json_format(line)

@@ -74,8 +74,10 @@ _NAMES = {
     "type_de_correspondance tipo_de_concordancia 匹配类型 "
     "マッチタイプ",
     "search_term": "suchbegriff suchanfrage suchanfragen terme_de_recherche término_de_búsqueda termine_di_ricerca "
+    "häufigste_suchanfragen requêtes_les_plus_fréquentes consultas_principales 热门查询 "
     "搜索字词 搜索词 搜索关键词 查询词 检索词 用户搜索词 検索語句 検索キーワード",
     "query": "anfrage requête consulta 查询",
+    "search_volume": "suchvolumen volume_de_recherche 搜索量 月均搜索量 检索量",
     "clicks": "klicks clics clic 点击 点击次数 点击量 点击数 クリック数 クリック",
     "impressions": "impressionen impressionen_gesamt einblendungen impresiones impressioni impressões 展示 展示次数 "
     "展示量 展现 展现量 曝光 曝光量 曝光次数 表示回数",

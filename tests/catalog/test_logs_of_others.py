@@ -63,9 +63,7 @@ def test_read_as_meant(tmp_path, name):
 
 def test_what_is_left_out_or_not_used_is_told(tmp_path):
     rows = "kettle,12.0,5,2,true,u,1\nkettle,13.0,2,1,,u,1\n(not set),13.0,1,1,,u,1\n"
-    judged = read_judgements(
-        write(tmp_path / "log.csv", "query,ad_id,clicks,impressions,is_bot,url,ctr\n" + rows)
-    )
+    judged = read_judgements(write(tmp_path / "log.csv", "query,ad_id,clicks,impressions,is_bot,url,ctr\n" + rows))
     assert judged.notes == (
         "1 rows left out that are marked as of bots, or as invalid",
         "1 rows left out without a query: NULL, (not set), (other)",

@@ -224,8 +224,8 @@ def test_marks(written: str, text: str, match: Match) -> None:
     ("Genau passend", "[hose]", False), ("Passende Wortgruppe", '"hose"', False), ("Weitgehend passend", "hose", False),
     ("Auszuschließend – Genau passend", "[hose]", True), ("Campaign Negative Phrase", '"hose"', True),
     ("negativePhrase", '"hose"', True), ("NEGATIVE_EXACT", "[hose]", True), ("Broad match modifier", "hose", False),
-    ("完全匹配", "[hose]", False), ("词组匹配", '"hose"', False), ("否定广泛匹配", "hose", True), ("BROAD", "hose", False),
-    ("concordancia exacta", "[hose]", False), ("フレーズ一致", '"hose"', False),
+    ("完全匹配", "[hose]", False), ("词组匹配", '"hose"', False), ("否定广泛匹配", "hose", True),
+    ("BROAD", "hose", False), ("concordancia exacta", "[hose]", False), ("フレーズ一致", '"hose"', False),
 ])  # fmt: skip
 def test_match_types_in_the_words_of_exports(match_type: str, written: str, negative: bool) -> None:
     assert with_match_type("hose", match_type) == written
