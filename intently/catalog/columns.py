@@ -84,7 +84,10 @@ AD_FIELDS = (
     Field("landing_text", aliases=("product_bullet_point",)),
     Field("landing_spans", kind="spans"),
     Field("keywords", kind="list", aliases=("keyword", "bid_keywords", "search_keywords", "keyword_text")),
-    Field("advertiser", aliases=("brand", "brand_name", "product_brand", "vendor", "manufacturer", "advertiser_name")),
+    Field(
+        "advertiser",
+        aliases=("brand", "brands", "brand_name", "product_brand", "vendor", "manufacturer", "advertiser_name"),
+    ),
     Field(
         "category",
         aliases=(

@@ -131,6 +131,8 @@ def code_page(block: bytes) -> str | None:
     from charset_normalizer import from_bytes  # here, because most files are UTF-8
 
     lines = b"\n".join(line for line in re.split(rb"[\r\n]+", block) if not line.isascii())[:_SAMPLE_BYTES]
+    if _is_russian(lines):
+        return "cp1251"
     matches = list(from_bytes(lines, cp_isolation=list(CODE_PAGES)))
     if not matches:
         return None
@@ -140,7 +142,41 @@ def code_page(block: bytes) -> str | None:
              for name in (each.encoding, *each.could_be_from_charset)}  # fmt: skip
     if "cp1252" in equal:
         found = "cp1252"
+    if found in _DAILY:
+        found = max(_DAILY, key=lambda name: (_share_in_daily_use(lines, name), name == found))
     distinct = {byte for byte in lines if byte > 127}
     if found == "cp1252":  # ÿ is in no word that people sell; it is how damage looks
         return None if 0xFF in distinct else found
     return found if len(distinct) >= _MIN_DISTINCT else None
+
+
+# Code page → the first bytes of its characters in daily use, which stand before the others.
+_DAILY = {
+    "gb18030": {*range(0xB0, 0xD8)},
+    "big5": {*range(0xA4, 0xC7)},
+    "shift_jis": {0x82, 0x83, *range(0x88, 0x98)},
+    "euc_kr": {*range(0xB0, 0xC9)},
+}
+
+
+def _share_in_daily_use(lines: bytes, name: str) -> float:
+    """Return the share of letters other than ASCII that are in daily use if bytes are in a code page; −1 if not in it.
+
+    A few titles in one code page are often text in another one, too, but then of characters that hardly anyone writes.
+    """
+    try:
+        letters = [char for char in lines.decode(name) if char > "\x7f" and char.isalpha()]
+    except UnicodeDecodeError:
+        return -1.0
+    return sum(char.encode(name)[0] in _DAILY[name] for char in letters) / max(len(letters), 1)
+
+
+def _is_russian(lines: bytes) -> bool:
+    """Return whether bytes are words of Cyrillic letters in Windows-1251: in small letters, but for the first."""
+    try:
+        words = re.findall(r"[^\W\d_]+", lines.decode("cp1251"))
+    except UnicodeDecodeError:
+        return False
+    others = [word for word in words if not word.isascii()]
+    fitting = [word for word in others if re.fullmatch(r"[А-яЁё][а-яё]{2,}|[а-яё]{1,2}", word)]
+    return len("".join(fitting)) >= 5 and len(fitting) >= 0.9 * len(others)

@@ -140,7 +140,7 @@ def read_feed(
         _loud(became, rests if typed else (), table, reading),
         tuple((*key, count) for key, count in values.held.most_common()),
         (*_notes(table, layout, reshaped), *values.notes()),
-        (*(reshaped.notes if reshaped else ()), *values.warnings()),
+        (*(reshaped.warnings() if reshaped else ()), *values.warnings()),
         num_with_markup,
         joined(given, ads, has_payload=bool(kept), partial=partial),
     )

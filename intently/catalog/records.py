@@ -135,6 +135,8 @@ def _column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
         values = [int(value) if isinstance(value, bool) else value for value in values]
     elif field.kind == "word" or field.name == "status":
         values = [str(value).lower() if isinstance(value, bool) else value for value in values]
+        values = [",".join(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else value
+                  for value in values]  # fmt: skip
     elif field.name in _IN_WORDS:
         values = [_in_words(value, field) for value in values]
     fits, wanted, arrow_type = _KINDS[field.kind]

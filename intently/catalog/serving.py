@@ -48,6 +48,7 @@ _ROLES = {
     "review": (
         "approval_status", "ad_approval_status", "approval", "policy_approval_status", "editorial_status",
         "review_status", "ad_review_status", "moderation_status", "ad_policy_status", "policy_status",
+        "eligibility_status",
     ),
     "stock": (
         "availability", "stock_status", "in_stock", "stock_availability", "is_in_stock", "availability_status",
@@ -71,12 +72,13 @@ _ROLES = {
     ),
     "start": (
         "start_date", "ad_start_date", "start_time", "starts_at", "valid_from", "start", "from_date", "begin_date",
-        "ad_group_start_date", "campaign_start_date",
+        "ad_group_start_date", "campaign_start_date", "ad_set_time_start", "ad_set_start_time", "campaign_start_time",
     ),
     "end": (
         "end_date", "ad_end_date", "end_time", "ends_at", "expiration_date", "expiry_date", "expiration", "expires",
         "expires_at", "valid_until", "valid_to", "valid_through", "to_date", "expire_date", "ad_group_end_date",
-        "campaign_end_date", "expiry",
+        "campaign_end_date", "expiry", "ad_set_time_stop", "ad_set_end_time", "campaign_stop_time", "campaign_end_time",
+        "stop_time", "stop_date",
     ),
     "excluded": ("excluded_destination", "excluded_destinations"),
     "included": ("included_destination", "included_destinations"),

@@ -22,7 +22,7 @@ STATUS_WORDS = _each(
         "已生效, 上线, 已上线, 销售中, 审核通过, ad is serving, ok, normal, activated, on sale, for sale, "
         "available, 판매중, 활성, 사용, publié, publiée, publicado, publicada, diffusion en cours, en línea, "
         "en ligne",
-        PAUSED: "paused, pause, inactive, disabled, draft, pending, off, false, 0, no, suspended, hidden, "
+        PAUSED: "paused, pause, ineligible, inactive, disabled, draft, pending, off, false, 0, no, suspended, hidden, "
         "not eligible, incomplete, campaign paused, ad group paused, campaign_paused, adset_paused, staging, private, "
         "unpublished, not delivering, not running, stopped, stop, scheduled, in review, under review, "
         "pending review, in draft, disapproved, rejected, not approved, with issues, on hold, blocked, unlisted, "
@@ -54,7 +54,7 @@ REVIEW_WORDS = _each(
         "approved with conditions, limited, ok, 通过审核, genehmigt, freigegeben, genehmigt (eingeschränkt), "
         "approuvé, approuvée, approuvé (limité), approuvée (limitée), aprobado, aprobada, aprobado (limitado), "
         "aprobada (limitada)",
-        PAUSED: "disapproved, rejected, not approved, under review, pending, in review, pending review, "
+        PAUSED: "disapproved, ineligible, rejected, not approved, under review, pending, in review, pending review, "
         "pending_review, inactive, suspended, approved (not serving), not serving, limited by policy, not eligible, "
         "needs review, unapproved, paused, draft, 审核不通过, 审核拒绝, 未审核, 驳回, 已驳回, in prüfung, "
         "ausstehend, blocked, flagged, error, failed, site suspended, unknown, 拒绝, 未通过, 审核中, 待审核, "

@@ -26,7 +26,8 @@ _PARTS = re.compile(
 _HARMLESS = frozenset(
     ("created_date", "date_created", "modified_date", "date_modified", "sale_price_effective_date",
      "date_sale_price_starts", "date_sale_price_ends", "availability_date", "low_stock_amount", "bidding_strategy",
-     "bid_strategy", "bid_strategy_type", "country_of_origin", "stock_keeping_unit", "made_to_order")
+     "bid_strategy", "bid_strategy_type", "country_of_origin", "stock_keeping_unit", "made_to_order", "tax_status",
+     "tax_state")
 )  # fmt: skip
 _MAX_RECORDS = 200  # of a column that are looked into
 _MAX_DEPTH = 3

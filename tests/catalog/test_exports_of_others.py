@@ -54,6 +54,22 @@ def test_a_match_type_that_is_not_understood_is_an_error_of_its_row(tmp_path):
         read(tmp_path / "editor.csv", header + rows)
 
 
+def test_what_campaigns_decide_is_used_or_told(tmp_path):
+    header = "Campaign,Ad Schedule,Mobile Bid Modifier,Budget,Ad Group,Max CPC,Keyword,Criterion Type,Headline 1,Description 1,Shared set name,Campaign Status,Status\n"
+    rows = ("C,(Monday[09:00-17:00]),-100%,20,,,,,,,,Enabled,\nC,,,,G,0.5,,,,,,Enabled,\nC,,,,,,,,,,cheap words,Enabled,\nD,,0%,,,,,,,,other,Enabled,\n"
+            ",,,,,,cheap,Negative Broad,,,cheap words,,\n,,,,,,used,Negative Exact,,,other,,\nC,,,,G,,,,Kettles,Boil,,Enabled,Enabled\n")  # fmt: skip
+    ads, feed = read(tmp_path / "editor.csv", header + rows)
+    (ad,) = ads.values()
+    assert ad.negative_keywords == ("cheap",)
+    assert "columns of campaigns and ad groups that are not used: ad_schedule, mobile_bid_modifier" in feed.warnings
+
+
+def test_columns_for_information_in_a_bulk_file_of_amazon(tmp_path):
+    header = "Product,Entity,Operation,Campaign ID,Ad Group ID,Ad ID,State,Campaign State (Informational only),SKU,Eligibility Status (Informational only),Title\n"
+    rows = "SP,Product Ad,,1,2,3,enabled,paused,K,Eligible,A\nSP,Product Ad,,1,2,4,enabled,enabled,K,Ineligible,B\nSP,Product Ad,,1,2,5,enabled,enabled,K,Eligible,C\n"
+    assert statuses(read(tmp_path / "bulk.csv", header + rows)[0]) == {"3": "paused", "4": "paused", "5": "active"}
+
+
 def test_a_column_of_match_types_beside_keywords(tmp_path):
     rows = "1,A,kettle,Exact\n2,B,pot,Phrase match\n3,C,cup,\n4,D,free,Negative Exact\n5,E,水壶,精确匹配\n"
     ads, feed = read(tmp_path / "ads.csv", "id,title,keyword,match type\n" + rows)
@@ -79,6 +95,11 @@ SHOPS: dict[str, tuple[str, dict[str, str]]] = {
     "merchant.tsv": ("id\ttitle\tlink\tprice\tavailability\tpause\n1\tA\tu\t1 USD\tin_stock\tads\n2\tB\tu\t1 USD\tbackorder\t\n", {"1": "paused", "2": "active"}),
     "tiktok.csv": ("sku_id,title,availability,price,link\n1,A,IN_STOCK,1 USD,u\n2,B,out of stock,1 USD,u\n", {"1": "active", "2": "paused"}),
     "stock.csv": ("id,title,stock\n1,A,>10\n2,B,10+\n3,C,0 pcs\n4,D,over 5\n5,E,12 Stück\n", {"1": "active", "2": "active", "3": "paused", "4": "active", "5": "active"}),
+    "meta.csv": (
+        "Ad ID,Ad Set Time Start,Ad Set Time Stop,Ad Status,Title\n1,01/01/2024 9:00:00 am,12/31/2024 9:00:00 pm,ACTIVE,A\n2,01/01/2024 9:00:00 am,12/31/2026 9:00:00 pm,ACTIVE,B\n",
+        {"1": "ended", "2": "active"},
+    ),
+    "merchant.jsonl": ('{"offerId":"1","title":"A","excludedDestinations":["Shopping_ads"]}\n{"offerId":"2","title":"B","excludedDestinations":["Free_listings"]}\n', {"1": "paused", "2": "active"}),
     "woo.json": (
         json.dumps([{"id": at, "name": "A", "status": "publish", "catalog_visibility": seen, "stock_status": "instock"} for at, seen in ((1, "visible"), (2, "hidden"))]),
         {"1": "active", "2": "paused"},

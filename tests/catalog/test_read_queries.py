@@ -85,7 +85,7 @@ def test_ids_and_texts_belong_together():
 
 REPORTS = {
     "search console": "Top queries,Clicks,Impressions,CTR,Position\nkettle,5,100,5%,1.2\n电热水壶,1,10,10%,4\n",
-    "search terms": "Search terms report\n1 May\nSearch term,Cost,Clicks\nkettle,1,5\n电热水壶,1,1\nTotal: Account,,6\n",
+    "search terms": "Search terms report\n1 May\nSearch term,CTR,Clicks\nkettle,1,5\n电热水壶,1,1\nTotal: All,,6\n",
     "German": "Häufigste Suchanfragen;Klicks\nkettle;5\n电热水壶;1\n",
     "Chinese": "关键词,搜索量\nkettle,900\n电热水壶,10\n",
     "planner": 'Keyword Stats\n"1 Jan"\nKeyword\tCurrency\tAvg. monthly searches\nkettle\tEUR\t9\n电热水壶\tEUR\t1\n',

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from intently.catalog import read_ads
 from intently.catalog.amounts import Decimals, read_amounts
-from intently.catalog.encoding import utf8_blocks
+from intently.catalog.encoding import code_page, utf8_blocks
 from intently.catalog.ids import read_ids
 from intently.catalog.problems import RowCheck
 from intently.catalog.reading import Reading
@@ -134,3 +134,21 @@ def test_archives_in_compressed_files_are_named(tmp_path):
     (tmp_path / "feed.tar.gz").write_bytes(b"")
     with pytest.raises(InputError, match=r"feed\.tar: a tar archive; unpack it"):
         read_ads(tmp_path / "feed.tar.gz")
+
+
+TITLES = {
+    "gb18030": "不锈钢电热水壶 红色运动鞋女款 无线蓝牙耳机 儿童书包 纯棉四件套 充电宝大容量",
+    "big5": "不鏽鋼電熱水壺 紅色運動鞋女款 無線藍牙耳機 兒童書包 純棉四件套 行動電源大容量",
+    "shift_jis": "電気ケトル ランニングシューズ ワイヤレスイヤホン 子供用リュック 掃除ロボット お茶ギフトセット",
+    "euc_kr": "전기주전자 운동화여성용 무선이어폰 어린이가방 로봇청소기 휴대폰케이스",
+    "cp1251": "чайник кроссовки кружка сковорода наушники рюкзак",
+    "cp1252": "Wasserkocher|für|Tee Kaffeemühle|groß Müller|Tasse Kühlschrank Bügeleisen Crème|brûlée",
+}
+
+
+@pytest.mark.parametrize("encoding", TITLES)
+def test_code_pages_of_short_files(encoding):
+    titles = [title.replace("|", " ") for title in TITLES[encoding].split()]
+    for at in range(len(titles) - 2):
+        lines = "".join(f"{number},{title}\n" for number, title in enumerate(titles[at : at + 3])).encode(encoding)
+        assert code_page(lines) == encoding

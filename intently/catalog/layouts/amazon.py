@@ -11,6 +11,19 @@ from intently.catalog.layouts.layout import Reshaped, Row, first_of
 from intently.catalog.serving import read_status
 from intently.catalog.serving_words import ACTIVE
 
+_INFORMATIONAL = "_informational_only"
+_USED = {
+    "state", "status", "start_date", "end_date", "ad_group_default_bid", "daily_budget", "budget", "campaign_state",
+    "ad_group_state", "bidding_strategy", "bid",
+}  # fmt: skip
+
+
+def _plain(row: Row) -> Row:
+    """Return a row whose columns "for information only" have the names of the others, where those are empty."""
+    told = {name.removesuffix(_INFORMATIONAL): cell for name, cell in row.items() if name.endswith(_INFORMATIONAL)}
+    others = {name: cell for name, cell in row.items() if not name.endswith(_INFORMATIONAL)}
+    return told | {name: cell for name, cell in others.items() if cell.strip() or name not in told}
+
 
 def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
     """Return the product ads of a bulk file."""
@@ -19,13 +32,15 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
     campaigns: dict[str, Row] = {}
     group_rows: dict[str, Row] = {}
     ads: list[tuple[int, Row]] = []
-    for line, row in zip(lines, rows, strict=True):
+    for line, row in zip(lines, map(_plain, rows), strict=True):
         kind, group_id = row.get("entity", "").strip().lower(), row.get("ad_group_id", "").strip()
         campaign_id = row.get("campaign_id", "").strip()
         group = groups.setdefault(group_id or f"campaign {campaign_id}", Group())
         if kind == "product ad":
             ads.append((line, row))
             continue
+        if kind in ("campaign", "ad group"):
+            done.pass_over(row, _USED)
         if kind == "campaign":
             campaigns[campaign_id] = row
         elif kind == "ad group":

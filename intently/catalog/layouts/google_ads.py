@@ -18,6 +18,12 @@ from intently.errors import InputError
 from intently.rules.keyword import is_negative
 
 _MAX_ID = 200
+# Columns of campaigns and ad groups that ads inherit, and those that decide nothing for them.
+_USED = {
+    "campaign_status", "ad_group_status", "status", "start_date", "campaign_start_date", "end_date",
+    "campaign_end_date", "languages", "language", "max_cpc", "default_max_cpc", "location", "budget", "budget_type",
+    "bid_strategy_type", "bid_strategy_name", "maximum_cpc_bid_limit", "approval_status", "max_cpm", "target_cpc",
+}  # fmt: skip
 
 
 @dataclass
@@ -31,12 +37,14 @@ class Group:
     places: list[str] = field(default_factory=list)
     not_places: list[str] = field(default_factory=list)
     own: dict[str, str] = field(default_factory=dict)  # column → cell of rows of the campaign or group itself
+    lists: list[str] = field(default_factory=list)  # shared lists of negative keywords
 
 
 def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
     """Return the ads of an export."""
     done = Reshaped()
     groups: dict[tuple[str, str], Group] = {}
+    shared: dict[str, list[str]] = {}  # list → its negative keywords
     ads: list[tuple[int, Row]] = []
     for line, row in zip(lines, rows, strict=True):
         group = groups.setdefault(_key(row), Group())
@@ -44,8 +52,10 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         if first_of(row, "headline_1", "headline", "long_headline"):
             ads.append((line, row))
         elif keyword := first_of(row, "keyword", "search_keyword", "keywords"):
+            shared_name = first_of(row, "shared_set_name")
             if is_negative(criterion):
-                group.negatives += done.typed(line, keyword, criterion)
+                negatives = shared.setdefault(shared_name, []) if shared_name else group.negatives
+                negatives += done.typed(line, keyword, criterion)
                 done.others["negative keywords"] += 1
             elif read_status(first_of(row, "status", "keyword_status") or "enabled") == ACTIVE:
                 group.keywords += done.typed(line, keyword, criterion)
@@ -56,10 +66,16 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         elif place := first_of(row, "location"):
             (group.not_places if is_negative(criterion) else group.places).append(place)
             done.others["locations"] += 1
+        elif name := first_of(row, "shared_set_name"):
+            group.lists.append(name)
+            done.others["shared lists of a campaign"] += 1
         else:
+            done.pass_over(row, _USED)
             group.bid = first_of(row, "max_cpc", "default_max_cpc") or group.bid
             group.own |= {name: cell for name, cell in row.items() if cell.strip() not in ("", "--", "[]")}
             done.others["ad groups" if row.get("ad_group", "").strip() else "campaigns and other rows"] += 1
+    for group in groups.values():
+        group.negatives += [text for name in dict.fromkeys(group.lists) for text in shared.get(name, ())]
     for line, row in ads:
         campaign, group = groups.get((_key(row)[0], ""), Group()), groups[_key(row)]
         done.add(line, _ad(row, group, campaign))

@@ -13,6 +13,10 @@ _TEXTS = {
     "type", "status", "id", "title", "title_part_1", "title_part_2", "title_part_3", "text", "text_part_2", "headline",
     "description", "keyword", "match_type", "bid", "name",
 }  # fmt: skip
+_USED = {
+    "status", "start_date", "end_date", "language", "bid", "search_bid", "cpc_bid", "budget", "budget_type",
+    "bid_strategy_type", "campaign_status", "ad_group_status", "editorial_status", "time_zone", "country_code",
+}  # fmt: skip
 
 
 def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
@@ -37,6 +41,7 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
             done.others["keywords" if is_active else "keywords that are not active, passed over"] += 1
         else:
             if kind in ("campaign", "ad group"):
+                done.pass_over(row, _USED)
                 parents[row.get("id", "").strip()] = row
             done.others[f"rows of {row.get('type', '').strip() or 'no type'}"] += 1
     for line, row in ads:
