@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from intently.arrays import IntArray, Mask
-from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads
+from intently.catalog.cleaning import clean_ads
+from intently.catalog.columns import AD_FIELDS, SCHEMA, concat_ads
 from intently.catalog.feed_values import FeedValues
 from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name, match_fields
 from intently.catalog.formats import FORMATS, Format, Table

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import split_lists
 from intently.catalog.feed_amounts import PRICES, FeedAmounts
 from intently.catalog.feed_titles import FeedTitles, title_or_text
 from intently.catalog.fields import Rows, fold_name
@@ -16,6 +15,7 @@ from intently.catalog.formats import Table
 from intently.catalog.given import MATCH_TYPE, NEGATIVES
 from intently.catalog.ids import NO_VALUE, read_ids
 from intently.catalog.keywords import joined_negatives, read_keywords, with_types
+from intently.catalog.lists import split_lists
 from intently.catalog.payload import rest_of
 from intently.catalog.problems import RowCheck
 from intently.catalog.reading import Reading

@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import clean_number, clean_text
+from intently.catalog.cleaning import clean_number, clean_text
 from intently.catalog.fields import Field, fold_name, match_fields
 from intently.catalog.formats import Table
 from intently.catalog.header_words import in_english

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import split_lists
+from intently.catalog.lists import split_lists
 from intently.catalog.problems import RowCheck, quote
 from intently.errors import InputError
 from intently.rules.keyword import is_negative, with_match_type, without_minus

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import clean_text
+from intently.catalog.cleaning import clean_text
 from intently.catalog.fields import Field, fold_name
 from intently.catalog.formats import Table
 from intently.catalog.header_words import english_names, in_english

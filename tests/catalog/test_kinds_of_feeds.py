@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from intently.catalog import lines, read_ads
 from intently.catalog.amounts import Decimals, read_amounts
+from intently.catalog.dates import date_order, read_date
 from intently.catalog.problems import RowCheck
 from intently.catalog.reading import Reading
-from intently.catalog.serving import date_order, read_date
 from intently.catalog.sources import local_files
 from intently.cli.shared import parse_map
 from intently.errors import InputError

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from intently.catalog import read_ads
 from intently.catalog.amounts import Decimals, read_amounts
+from intently.catalog.dates import read_date
 from intently.catalog.encoding import code_page, utf8_blocks
 from intently.catalog.ids import read_ids
 from intently.catalog.problems import RowCheck
 from intently.catalog.reading import Reading
-from intently.catalog.serving import read_date
 from intently.errors import InputError
 from intently.types import Ad
 

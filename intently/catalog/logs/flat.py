@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.arrays import Float64Array, Mask
-from intently.catalog.columns import clean_number, clean_text
+from intently.arrays import Float64Array
+from intently.catalog.cleaning import clean_number, clean_text
 from intently.catalog.fields import Field, fold_name
 from intently.catalog.formats import TOTAL, Table
 from intently.catalog.header_words import in_english
@@ -30,6 +30,7 @@ from intently.catalog.logs.columns import (
     what_happened,
 )
 from intently.catalog.logs.pairs import Events
+from intently.catalog.masks import mask_of
 from intently.catalog.problems import Problems, RowCheck, quote
 from intently.catalog.queries import MAX_QUERY_LENGTH, QUERY, QUERY_ID
 from intently.catalog.serving_words import FLAGS
@@ -66,14 +67,14 @@ def read_flat(table: Table, layout: Layout, names: Names, *, skip_bad: bool) -> 
         given = _with_all(rows.columns, wanted, num_rows)
         is_event = np.ones(num_rows, dtype=np.bool_)
         if layout.is_report:
-            is_total = _mask(pc.match_substring_regex(pc.fill_null(given[key.name], ""), TOTAL))
-            is_total &= _mask(pc.is_in(pc.utf8_trim_whitespace(pc.fill_null(given["ad_id"], "")), pa.array(_NONE)))
+            is_total = mask_of(pc.match_substring_regex(pc.fill_null(given[key.name], ""), TOTAL))
+            is_total &= mask_of(pc.is_in(pc.utf8_trim_whitespace(pc.fill_null(given["ad_id"], "")), pa.array(_NONE)))
             num_totals += int(is_total.sum())
             is_event &= ~is_total
-        is_bot = _mask(pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(given["bot"])), pa.array(_BOT))) & is_event
+        is_bot = mask_of(pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(given["bot"])), pa.array(_BOT))) & is_event
         num_bots += int(is_bot.sum())
         is_event &= ~is_bot
-        is_kept_back = _mask(pc.is_in(given[key.name], pa.array(NO_QUERIES))) & is_event
+        is_kept_back = mask_of(pc.is_in(given[key.name], pa.array(NO_QUERIES))) & is_event
         num_kept_back += int(is_kept_back.sum())
         is_event &= ~is_kept_back
         happened: list[str] = []
@@ -84,7 +85,7 @@ def read_flat(table: Table, layout: Layout, names: Names, *, skip_bad: bool) -> 
             others.update(name for name, is_strange in zip(told, strange.tolist(), strict=True) if is_strange)
             is_event &= ~strange
             # A search event or the like may tell its query and have no ad.
-            no_ad = is_event & _mask(pc.equal(pc.utf8_trim_whitespace(pc.fill_null(given["ad_id"], "")), ""))
+            no_ad = is_event & mask_of(pc.equal(pc.utf8_trim_whitespace(pc.fill_null(given["ad_id"], "")), ""))
             no_ad &= np.array([one == "impression" for one in happened], dtype=np.bool_)
             num_without_ad += int(no_ad.sum())
             is_event &= ~no_ad
@@ -254,8 +255,3 @@ def _numbers(values: Any, field: Field, check: RowCheck, missing: float, *, has_
     numbers = clean_number(values, field, check)
     found: Float64Array = pc.fill_null(numbers.cast(pa.float64()), missing).to_numpy(zero_copy_only=False)
     return found
-
-
-def _mask(values: Any) -> Mask:
-    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
-    return mask
