@@ -25,6 +25,8 @@ _SYMBOLS = {
 }  # fmt: skip
 # Symbols of several currencies. Shift-JIS has ¥ where ASCII has \, and Korean code pages have ₩ there.
 _OPEN = {"¥": "JPY or CNY", "￥": "JPY or CNY", "\\": "JPY or KRW", "kr": "a krone", "Kr": "a krone"}
+# Codes of currencies that names of columns end with, in small letters: `bid_usd`.
+UNITS = ("usd", "eur", "gbp", "chf", "cny", "rmb", "jpy", "cad", "aud", "inr", "sek", "nok", "dkk", "pln", "brl", "mxn")
 _UNIT = r"US \$|Rs\.?|руб\.?|[Ee]uros?|yuan|人民币|美元|欧元|[A-Z]{3}|[A-Z]{0,3}[$€£¥￥₹₩₽₺₫฿\\]|zł|Kč|[Kk]r\.?|元|円"
 _AMOUNT = re.compile(
     rf"(-?)\s*(?P<before>{_UNIT})?\s*(-?[0-9][0-9.,' \u00a0\u202f\u2009’]*|-?[.,][0-9]+)(?P<none>[-–—]+)?"

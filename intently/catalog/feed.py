@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from intently.arrays import IntArray, Mask
+from intently.catalog.amounts import UNITS
 from intently.catalog.cleaning import clean_ads
 from intently.catalog.columns import AD_FIELDS, SCHEMA, concat_ads
 from intently.catalog.feed_values import FeedValues
@@ -35,6 +36,7 @@ _MORE_FIELDS = (
 )
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
 _BECAME = {BID_MICROS: "bid", MATCH_TYPE: "keywords"}  # field of a file → field of ads
+_CURRENCY = re.compile(rf"(_in)?_({'|'.join(UNITS)})$")
 _LOG_FIELDS = (  # of each of which a log of clicks has one
     frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
     frozenset(("ad_id", "doc_id", "product_id", "object_id", "item_id")),
@@ -176,7 +178,19 @@ def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Tabl
         said = {column: target for column, target in reading.columns.items() if column not in reading.usual}
         table.reading = replace(reading, columns=said, usual={**english, **reading.usual})
         table.notes.append("columns in another language: " + ", ".join(f"{a} is {b}" for a, b in english.items()))
+    if bid := _bid_with_currency(table):
+        table.reading = replace(table.reading, columns={**table.reading.columns, fold_name(bid): "bid"})
+        table.notes.append(f"'{bid}' is the bid")
     return table
+
+
+def _bid_with_currency(table: Table) -> str:
+    """Return the column whose name is that of a bid and a currency, "" if there is none or several, or a bid beside."""
+    names = {name for field in AD_FIELDS if field.name == "bid" for name in field.columns}
+    if "bid" in table.reading.columns.values() or not names.isdisjoint(map(fold_name, table.header)):
+        return ""
+    found = [name for name in table.header if _CURRENCY.sub("", fold_name(name)) in names]
+    return found[0] if len(found) == 1 and fold_name(found[0]) not in table.reading.columns else ""
 
 
 def _layout_of(table: Table, reading: Reading) -> Layout:

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.amounts import Decimals, read_amounts
+from intently.catalog.amounts import UNITS, Decimals, read_amounts
 from intently.catalog.given import BID_MICROS
 from intently.catalog.problems import RowCheck
 from intently.catalog.records import as_amounts, to_json
 from intently.errors import InputError
 
-PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")  # columns of the payload that are amounts
+# Columns of the payload that are amounts.
+PRICES = re.compile(rf"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$|_(in_)?({'|'.join(UNITS)})$)")
 _MICROS_FROM = 10_000  # hardly a click costs as much
 _MAX_CURRENCIES = 20  # of a column, looked at
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from intently.catalog.ids import NO_VALUE
 from intently.catalog.problems import RowCheck, quote
 
-_NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{NO_VALUE}"
+_NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|^[\p{{Cf}}\p{{Z}}]+$|{NO_VALUE}"
 _DAMAGED = {  # what is wrong with titles → how it shows
     "show that UTF-8 was read as another encoding before": "Ã[\u0080-\u00bf\u0152-\u2122]|Â[\u00a0-\u00bf]|â€|"
     "ï¿½|锟斤拷",

@@ -2,7 +2,7 @@
 
 | format | suffix | separator and quoting |
 |---|---|---|
-| `tsv` | `.tsv` | tabs; a quote is a character, unless all rows are quoted as Excel quotes |
+| `tsv` | `.tsv`, `.tab` | tabs; a quote is a character, unless all rows are quoted as Excel quotes |
 | `csv` | `.csv` | commas, semicolons, bars, or tabs when the header line has one (as in WANDS); standard quoting |
 | `jsonl` | `.jsonl`, `.ndjson` | one JSON object a line |
 | `json` | `.json` | one document with a list of objects |
@@ -46,6 +46,7 @@ Format = Literal["tsv", "csv", "jsonl", "json", "xml", "parquet", "trec"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _BY_SUFFIX: dict[str, Format] = {
     ".tsv": "tsv",
+    ".tab": "tsv",
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -54,7 +55,7 @@ _BY_SUFFIX: dict[str, Format] = {
     ".atom": "xml",
     ".parquet": "parquet",
 }
-_UNSAID = (".txt", ".json", ".zip", "")  # suffixes that may hold several formats
+_UNSAID = (".txt", ".text", ".dat", ".psv", ".feed", ".json", ".zip", "")  # suffixes that may hold several formats
 _REST = "rest:"  # before the name of a column that no field is called
 _FIRST = "first cell"
 _XML = re.compile(r"<(\?xml|rss|feed|rdf:rdf|products|catalog|shop)\b", re.IGNORECASE)

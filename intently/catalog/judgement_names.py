@@ -13,16 +13,17 @@ from intently.errors import InputError
 AD_ID = Field(
     "ad_id",
     aliases=(
-        "corpus_id", *AD_FIELDS[0].aliases[:3], "adid", "objectid", "object_id", "merchantproductid",
-        "merchant_product_id", "advertised_asin", "advertised_sku", "asin", "sku", "product_sku", "item_sku", "创意id",
-        "广告id",
+        "corpus_id", *AD_FIELDS[0].aliases[:3], "adid", "docid", "document_id", "objectid", "object_id",
+        "merchantproductid", "merchant_product_id", "advertised_asin", "advertised_sku", "asin", "sku", "product_sku",
+        "item_sku", "创意id", "广告id",
     ),
     required=True,
 )  # fmt: skip
+_RATING = "rating"  # of products by their buyers, where there are clicks too
 RELEVANCE = Field(
     "relevance",
     kind="number",
-    aliases=("grade", "score", "esci_label", "label", "judgment", "judgement", "gain", "rel"),
+    aliases=("grade", "score", "esci_label", "label", "judgment", "judgement", "gain", "rel", _RATING),
 )
 CLICKS = Field(
     "clicks",
@@ -94,6 +95,8 @@ class Names:
         """
         seen = set(self.seen)
         there = {value.name: [name for name in self.header if self._is(name, value, seen)] for value in _VALUES}
+        if there["clicks"] or there["event"]:
+            there["relevance"] = [name for name in there["relevance"] if self._folded(name) != _RATING]
         kinds = [(value, there[value.name]) for value in _VALUES if there[value.name]]
         if not kinds:
             return None

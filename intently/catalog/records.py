@@ -90,8 +90,14 @@ def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
     return {**beside, **inside}
 
 
+_TYPED = ("$oid", "$date", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal")
+
+
 def _flat(value: Any) -> Any:
-    """Return an amount of money as text, "9.9 USD": interfaces write an object of it."""
+    """Return what an object stands for: an amount of money as text, "9.9 USD"; a value with its type, as of MongoDB."""
+    if isinstance(value, dict) and len(value) == 1 and (name := next(iter(value))) in _TYPED:
+        inside = value[name]
+        return _flat(inside) if isinstance(inside, dict) else inside
     if not isinstance(value, dict) or len(value) != 2:
         return value
     currency = value.get("currency", value.get("currencyCode", value.get("currency_code")))

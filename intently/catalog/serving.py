@@ -111,7 +111,8 @@ def status_of(
         if (found == UNKNOWN).any():
             told_name = "status" if name == "status" else named.get(name, name)
             problems = [f"unknown {told_name} {quote(value)}" for value in values]
-            check.reject(found == UNKNOWN, name, _at(problems, indices), _cure(_ROLE_OF[name]))
+            cure = f'{_cure(_ROLE_OF[name])}; if the column says something else, --map "{named.get(name, name)}=ignore"'
+            check.reject(found == UNKNOWN, name, _at(problems, indices), cure)
         held_codes, counts = np.unique(indices[found > ACTIVE], return_counts=True)
         for code, count in zip(held_codes.tolist(), counts.tolist(), strict=True):
             held[(named.get(name, name), values[code], STATUSES[told[code]])] += count

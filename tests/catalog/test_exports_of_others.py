@@ -199,6 +199,49 @@ def test_columns_of_the_payload_that_have_one_name_keep_their_own(tmp_path):
     assert ads["A-1"].payload == {"group_id": "G", "parent_sku": "A"}
 
 
+def test_currencies_in_names_of_columns(tmp_path):
+    ads, feed = read(tmp_path / "a.csv", 'id,title,Bid (USD),Price (EUR)\n1,A,0.4,"9,90"\n')
+    assert (ads["1"].bid, ads["1"].payload) == (0.4, {"price_eur": 9.9})
+    assert "'Bid (USD)' is the bid" in feed.notes
+    ads, _ = read(tmp_path / "a.csv", "id,title,Max. CPC in EUR\n1,A,0.4\n")
+    assert ads["1"].bid == 0.4
+    ads, feed = read(tmp_path / "a.csv", "id,title,bid_usd,bid_eur\n1,A,0.4,0.3\n")
+    assert (ads["1"].bid, feed.loud) == (None, ("bid_usd", "bid_eur"))
+    ads, feed = read(tmp_path / "a.csv", "id,title,bid,bid_usd\n1,A,0.4,0.3\n")
+    assert (ads["1"].bid, feed.loud) == (0.4, ("bid_usd",))
+
+
+def test_typed_values_of_mongodb(tmp_path):
+    line = {
+        "_id": {"$oid": "65a1"},
+        "title": "A",
+        "price": {"$numberDecimal": "9.99"},
+        "endDate": {"$date": {"$numberLong": "1735689600000"}},
+    }
+    ads, _ = read(tmp_path / "a.jsonl", json.dumps(line))
+    assert (ads["65a1"].status, ads["65a1"].payload["price"]) == ("ended", 9.99)
+
+
+@pytest.mark.parametrize("name", ["a.tab", "a.dat", "a.psv", "a.feed", "a.TEXT"])
+def test_more_suffixes(tmp_path, name):
+    mark = {"a.tab": "\t", "a.psv": "|"}.get(name, ",")
+    assert read(tmp_path / name, f"id{mark}title\n1{mark}A\n")[0]["1"].title == "A"
+
+
+def test_titles_that_nobody_can_see_are_none(tmp_path):
+    with pytest.raises(InputError, match=r":2 field 'title': .* stands for no title"):
+        read(tmp_path / "a.csv", "id,title\n1,\u200b\u200b\n2,A\n")
+
+
+def test_a_status_that_is_none_can_be_ignored(tmp_path):
+    text = "id,title,Status\n1,A,used\n"
+    with pytest.raises(
+        InputError, match=r'unknown status \'used\'; use one of .*something else, --map "Status=ignore"'
+    ):
+        read(tmp_path / "a.csv", text)
+    assert statuses(read(tmp_path / "a.csv", text, Reading(columns={"Status": "ignore"}))[0]) == {"1": "active"}
+
+
 def test_values_that_nobody_can_use_are_told(tmp_path):
     def warnings(text: str, **reading: Any) -> tuple[str, ...]:
         return read(tmp_path / "a.csv", text, Reading(**reading))[1].warnings

@@ -48,6 +48,8 @@ LOGS: dict[str, tuple[str | bytes, dict[tuple[str, str], float]]] = {
     "no query": ("query,ad_id,clicks\n(not set),k1,1\nNULL,k1,1\n(other),k1,1\nnull,k1,2\n", {("null", "k1"): 2}),
     "ids of a data frame": ("query,ad_id,clicks\nkettle,12345.0,3\nkettle,12346.0,1\n", {("kettle", "12345"): 3, ("kettle", "12346"): 1}),
     "ids of a spreadsheet": ('query,ad_id,relevance\nkettle,"=""00123""",2\n', {("kettle", "00123"): 2}),
+    "ratings of judges": ("query,docid,rating\nkettle,k1,3\nkettle,k2,0\n", {("kettle", "k1"): 3, ("kettle", "k2"): 0}),
+    "ratings of products": ("query,ad_id,rating,clicks\nkettle,k1,4.5,3\n", {("kettle", "k1"): 3}),
     "words for yes": ("query,ad_id,clicked\nkettle,k1,ja\nkettle,k2,nein\nkettle,k3,Y\n水壶,k1,是\n", {("kettle", "k1"): 1, ("kettle", "k3"): 1, ("水壶", "k1"): 1}),
 }  # fmt: skip
 
@@ -79,7 +81,7 @@ def test_what_is_left_out_or_not_used_is_told(tmp_path):
     ("query,ad_id,clicks\nkettle,NULL,3\n", r":2 field 'ad_id': 'NULL' stands for no id"),
     ("query,ad_id,clicks,impressions\nkettle,k1,3,1.204\n", r":2 field 'impressions': 1.204 impressions; give whole numbers"),
     ("query,ad_id,clicks\nkettle,k1,1.204\n", r":2 field 'clicks': 1.204 clicks; give whole numbers"),
-    ("query,ad_id,rating\nkettle,k1,5\n", r'neither relevance nor clicks: query, ad_id, rating; say which column it is: --map-clicks "COLUMN=clicks"'),
+    ("query,ad_id,views\nkettle,k1,5\n", r'neither relevance nor clicks: query, ad_id, views; say which column it is: --map-clicks "COLUMN=clicks"'),
     ("Suchbegriff;Anzeigengruppe;Klicks\nkessel;G;3\n", r"names no ad, only 'Anzeigengruppe'; add the column 'Ad ID'"),
 ])  # fmt: skip
 def test_refused_with_the_way_out(tmp_path, text, problem):
