@@ -101,7 +101,7 @@ def read_feed(
         header: Sequence[str] = list(dict.fromkeys(name for record in reshaped.records for name in record))
         matched = _matched_records(header, table, fields)
     else:
-        header, matched = table.header, table.match(fields)
+        header, matched = table.header, _matched(table, fields)
         _check(table, matched)
         batches = table.rows(fields, rest=True)
     values = FeedValues(table, matched, reading)
@@ -229,6 +229,16 @@ def _check(table: Table, matched: dict[str, str]) -> None:
         problem = f"'{bids[0]}' and '{bids[1]}' may both be the bid"
         cure = f'say which: --map "{bids[0]}=bid"'
         raise InputError(problem, cure=cure, path=table.place, line=table.header_line, field="bid")
+
+
+def _matched(table: Table, fields: Sequence[Field]) -> dict[str, str]:
+    try:
+        return table.match(fields)
+    except InputError as error:
+        if error.field != "title":
+            raise
+        cure = f"{error.cure}; a file that only changes known ads goes to intently update --delta"
+        raise InputError(error.problem, cure=cure, path=table.place, line=error.line, field="title") from None
 
 
 def _matched_records(header: Sequence[str], table: Table, fields: Sequence[Field]) -> dict[str, str]:

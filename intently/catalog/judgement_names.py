@@ -15,7 +15,7 @@ AD_ID = Field(
     aliases=(
         "corpus_id", *AD_FIELDS[0].aliases[:3], "adid", "docid", "document_id", "objectid", "object_id",
         "merchantproductid", "merchant_product_id", "advertised_asin", "advertised_sku", "asin", "sku", "product_sku",
-        "item_sku", "创意id", "广告id",
+        "item_sku", "event_attributes_object_object_id", "创意id", "广告id",
     ),
     required=True,
 )  # fmt: skip

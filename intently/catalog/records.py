@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field, Rows, match_fields, unmatched
 from intently.catalog.problems import Errors, RowCheck
+from intently.catalog.shopify_records import is_product, with_variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
 
     A record that has a title wraps nothing but what it is offered for (schema.org's `offers`).
     """
+    if is_product(record):
+        return with_variants(record)
     offer = record.get("offers")
     offer = offer[0] if isinstance(offer, list) and len(offer) == 1 else offer
     if isinstance(offer, dict) and not {"price", "availability"}.isdisjoint(offer):

@@ -133,6 +133,32 @@ def test_names_that_come_late_in_json_are_what_they_are_read_as(tmp_path):
     assert (dict(feed.columns)["deleted"], feed.loud) == ("status", ())
 
 
+def test_products_of_an_interface_of_shopify(tmp_path):
+    def product(at: int, variants: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return {"id": at, "title": "A", "handle": f"a{at}", "vendor": "B", "variants": variants, **more}
+
+    tracked = {"inventory_management": "shopify", "inventory_policy": "deny", "price": "5.00"}
+    products = [
+        product(1, [{"price": "5.00", "available": False}, {"price": "6.00", "available": True}]),
+        product(2, [{"price": "5.00", "available": False}]),
+        product(3, [tracked | {"inventory_quantity": 0}], status="active"),
+        product(4, [tracked | {"inventory_quantity": 0, "inventory_policy": "continue"}]),
+        product(5, [{"inventory_management": None, "inventory_quantity": 0, "price": "5.00"}]),
+        product(6, [{"price": "5.00"}], published_at=None),
+        product(7, [{"price": "5.00"}], status="draft"),
+    ]
+    ads, _ = read(tmp_path / "products.json", json.dumps({"products": products}))
+    assert [ad.status for ad in ads.values()] == ["active", "paused", "paused", "active", "active", "paused", "paused"]
+    assert [ad.payload.get("price") for ad in ads.values()] == [None, 5, 5, 5, 5, 5, 5]
+
+
+def test_a_feed_without_titles_is_sent_to_where_it_belongs(tmp_path):
+    with pytest.raises(
+        InputError, match=r"field 'title': no such column; .*changes known ads goes to intently update --delta"
+    ):
+        read(tmp_path / "supplemental.tsv", "id\tcustom_label_0\n1\tsummer\n")
+
+
 XML = "<?xml version='1.0'?><shop><offers><offer id='1'><name>Kettle</name>{}</offer></offers></shop>"
 
 

@@ -50,6 +50,10 @@ LOGS: dict[str, tuple[str | bytes, dict[tuple[str, str], float]]] = {
     "ids of a spreadsheet": ('query,ad_id,relevance\nkettle,"=""00123""",2\n', {("kettle", "00123"): 2}),
     "ratings of judges": ("query,docid,rating\nkettle,k1,3\nkettle,k2,0\n", {("kettle", "k1"): 3, ("kettle", "k2"): 0}),
     "ratings of products": ("query,ad_id,rating,clicks\nkettle,k1,4.5,3\n", {("kettle", "k1"): 3}),
+    "User Behavior Insights, flattened": (
+        "action_name,user_query,client_id,event_attributes.object.object_id,event_attributes.position.ordinal\nclick,kettle,c1,k1,2\nimpression,kettle,c1,k2,1\n",
+        {("kettle", "k1"): 1},
+    ),
     "words for yes": ("query,ad_id,clicked\nkettle,k1,ja\nkettle,k2,nein\nkettle,k3,Y\n水壶,k1,是\n", {("kettle", "k1"): 1, ("kettle", "k3"): 1, ("水壶", "k1"): 1}),
 }  # fmt: skip
 

@@ -24,7 +24,11 @@ SESSION = Field(
         "visitor_id", "visitorid", "client_id", "anonymous_id", "cookie_id", "device_id", "会话", "会话id", "用户id",
     ),
 )  # fmt: skip
-POSITION = Field("position", kind="number", aliases=("pos", "slot", "ad_position", "rank", "ordinal", "位置"))
+POSITION = Field(
+    "position",
+    kind="number",
+    aliases=("pos", "slot", "ad_position", "rank", "ordinal", "event_attributes_position_ordinal", "位置"),
+)
 IMPRESSIONS = Field(
     "impressions",
     kind="number",
