@@ -64,6 +64,41 @@ def test_what_campaigns_decide_is_used_or_told(tmp_path):
     assert "columns of campaigns and ad groups that are not used: ad_schedule, mobile_bid_modifier" in feed.warnings
 
 
+def test_rows_of_assets_and_targeting_are_no_campaigns(tmp_path):
+    header = "Campaign,Start Date,End Date,Ad Group,Max CPC,Link Text,Audience,Keyword,Criterion Type,Headline 1,Description 1,Campaign Status,Ad Group Status,Status\n"
+    rows = ("C,2024-01-01,,,,,,,,,,Enabled,,\nC,,,G,0.5,,,,,,,Enabled,Enabled,\nC,2023-01-01,2023-02-01,,,Sale,,,,,,Enabled,,Paused\nC,,,G,9,,In-market,,,,,Enabled,Enabled,\n"
+            "C,,,G,,,,free,Negative Broad,,,Enabled,Enabled,Removed\nC,,,G,,,,,,Kettles,Boil,Enabled,Enabled,Enabled\n")  # fmt: skip
+    ads, feed = read(tmp_path / "editor.csv", header + rows)
+    (ad,) = ads.values()
+    assert (ad.status, ad.bid, ad.negative_keywords) == ("active", 0.5, ())
+    assert {
+        "1 rows of link text, not used",
+        "1 rows of audience, not used",
+        "1 negative keywords that are removed, passed over",
+    } <= set(feed.notes)
+
+
+def test_shared_and_deleted_negative_keywords_of_microsoft(tmp_path):
+    rows = [
+        ("Type", "Status", "Id", "Parent Id", "Campaign", "Ad Group", "Keyword", "Match Type", "Title"),
+        ("Campaign", "Active", "1", "", "C", "", "", "", ""),
+        ("Ad Group", "Active", "2", "1", "C", "G", "", "", ""),
+        ("Negative Keyword List", "Active", "9", "", "", "", "", "", ""),
+        ("Shared Negative Keyword", "Active", "10", "9", "", "", "cheap", "Phrase", ""),
+        ("Campaign Negative Keyword List Association", "Active", "9", "1", "C", "", "", "", ""),
+        ("Ad Group Negative Keyword", "Deleted", "11", "2", "C", "G", "old", "Exact", ""),
+        ("Text Ad", "Active", "3", "2", "C", "G", "", "", "Kettles"),
+    ]
+    ads, _ = read(tmp_path / "bulk.csv", "\n".join(map(",".join, rows)))
+    assert ads["3"].negative_keywords == ('"cheap"',)
+
+
+def test_archived_negative_keywords_of_amazon(tmp_path):
+    header = "Product,Entity,Operation,Campaign ID,Ad Group ID,Ad ID,State,SKU,Keyword Text,Match Type,Title\n"
+    rows = "SP,Negative Keyword,,1,2,,archived,,old,negativeExact,\nSP,Campaign Negative Keyword,,1,,,enabled,,cheap,negativePhrase,\nSP,Product Ad,,1,2,3,enabled,K,,,A\n"
+    assert read(tmp_path / "bulk.csv", header + rows)[0]["3"].negative_keywords == ('"cheap"',)
+
+
 def test_columns_for_information_in_a_bulk_file_of_amazon(tmp_path):
     header = "Product,Entity,Operation,Campaign ID,Ad Group ID,Ad ID,State,Campaign State (Informational only),SKU,Eligibility Status (Informational only),Title\n"
     rows = "SP,Product Ad,,1,2,3,enabled,paused,K,Eligible,A\nSP,Product Ad,,1,2,4,enabled,enabled,K,Ineligible,B\nSP,Product Ad,,1,2,5,enabled,enabled,K,Eligible,C\n"

@@ -45,9 +45,13 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
             campaigns[campaign_id] = row
         elif kind == "ad group":
             group_rows[group_id] = row
+        is_served = read_status(first_of(row, "state", "status") or "enabled") == ACTIVE
+        if "negative" in kind and not is_served:
+            done.others["negative keywords that are not enabled, passed over"] += 1
+            continue
         if "negative" in kind and row.get("keyword_text", "").strip():
             group.negatives += done.typed(line, row["keyword_text"], row.get("match_type", ""))
-        elif kind == "keyword" and read_status(first_of(row, "state", "status") or "enabled") == ACTIVE:
+        elif kind == "keyword" and is_served:
             group.keywords += done.typed(line, row.get("keyword_text", ""), row.get("match_type", ""))
             group.num_bids += bool(first_of(row, "bid"))
         done.others[f"rows of {row.get('entity', '').strip() or 'no entity'}"] += 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
 from intently.catalog.serving import read_status
-from intently.catalog.serving_words import ACTIVE
+from intently.catalog.serving_words import ACTIVE, ENDED
 from intently.catalog.targeting_values import country
 from intently.errors import InputError
 from intently.rules.keyword import is_negative
@@ -24,6 +24,13 @@ _USED = {
     "campaign_end_date", "languages", "language", "max_cpc", "default_max_cpc", "location", "budget", "budget_type",
     "bid_strategy_type", "bid_strategy_name", "maximum_cpc_bid_limit", "approval_status", "max_cpm", "target_cpc",
 }  # fmt: skip
+# What tells a row of an asset or of targeting from that of a campaign or ad group, which has statuses and dates, too.
+_OTHERS = (
+    "link_text", "sitelink_text", "callout_text", "callout", "promotion_target", "structured_snippet", "snippet_values",
+    "phone_number", "price_type", "lead_form", "app_id", "asset_name", "image_name", "business_name", "audience",
+    "audience_segment", "user_list", "placement", "topic", "age", "gender", "household_income", "parental_status",
+    "user_interest", "product_group", "dynamic_ad_target", "youtube_channel", "video_id", "ip_address",
+)  # fmt: skip
 
 
 @dataclass
@@ -53,11 +60,14 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
             ads.append((line, row))
         elif keyword := first_of(row, "keyword", "search_keyword", "keywords"):
             shared_name = first_of(row, "shared_set_name")
-            if is_negative(criterion):
+            status = read_status(first_of(row, "status", "keyword_status") or "enabled")
+            if is_negative(criterion) and status == ENDED:
+                done.others["negative keywords that are removed, passed over"] += 1
+            elif is_negative(criterion):
                 negatives = shared.setdefault(shared_name, []) if shared_name else group.negatives
                 negatives += done.typed(line, keyword, criterion)
                 done.others["negative keywords"] += 1
-            elif read_status(first_of(row, "status", "keyword_status") or "enabled") == ACTIVE:
+            elif status == ACTIVE:
                 group.keywords += done.typed(line, keyword, criterion)
                 group.num_bids += bool(first_of(row, "max_cpc"))
                 done.others["keywords"] += 1
@@ -69,6 +79,8 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         elif name := first_of(row, "shared_set_name"):
             group.lists.append(name)
             done.others["shared lists of a campaign"] += 1
+        elif kind := next((name for name in _OTHERS if first_of(row, name)), ""):
+            done.others[f"rows of {kind.replace('_', ' ')}, not used"] += 1
         else:
             done.pass_over(row, _USED)
             group.bid = first_of(row, "max_cpc", "default_max_cpc") or group.bid

@@ -30,6 +30,11 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         group = groups.setdefault(parent, Group())
         if kind.endswith(" ad") or kind == "ad":
             ads.append((line, row))
+        elif "negative" in kind and read_status(first_of(row, "status") or "active") != ACTIVE:
+            done.others["negative keywords that are not active, passed over"] += 1
+        elif kind.endswith("negative keyword list association"):
+            group.lists.append(row.get("id", "").strip())
+            done.others["shared lists of a campaign"] += 1
         elif "negative" in kind and row.get("keyword", "").strip():
             group.negatives += done.typed(line, row["keyword"], row.get("match_type", ""))
             done.others["negative keywords"] += 1
@@ -44,6 +49,9 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
                 done.pass_over(row, _USED)
                 parents[row.get("id", "").strip()] = row
             done.others[f"rows of {row.get('type', '').strip() or 'no type'}"] += 1
+    shared = {name: group.negatives for name, group in groups.items()}
+    for group in groups.values():
+        group.negatives = [*group.negatives, *(text for name in group.lists for text in shared.get(name, ()))]
     for line, row in ads:
         group_row = parents.get(row.get("parent_id", "").strip(), {})
         campaign = parents.get(group_row.get("parent_id", "").strip(), {})
