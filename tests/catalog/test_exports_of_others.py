@@ -187,6 +187,14 @@ def test_products_of_an_interface_of_shopify(tmp_path):
     assert [ad.payload.get("price") for ad in ads.values()] == [None, 5, 5, 5, 5, 5, 5]
 
 
+def test_reports_with_segments_and_answers_without_ads(tmp_path):
+    rows = "1,A,2026-01-01,4\n1,A,2026-01-02,5\n"
+    with pytest.raises(InputError, match=r":3 .*a report with a row for every day: export it without this segment"):
+        read(tmp_path / "report.csv", "Ad ID,Title,Day,Clicks\n" + rows)
+    with pytest.raises(InputError, match=r"no ads; give a row for each ad"):
+        read(tmp_path / "answer.json", '{"products": []}')
+
+
 def test_a_feed_without_titles_is_sent_to_where_it_belongs(tmp_path):
     with pytest.raises(
         InputError, match=r"field 'title': no such column; .*changes known ads goes to intently update --delta"
