@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from intently.catalog.columns import AD_FIELDS
 from intently.catalog.fields import Field, fold_name
 from intently.catalog.header_words import english_names
-from intently.catalog.logs.columns import BOT, CONVERSIONS, EVENT, IMPRESSIONS, POSITION, SESSION, TIMES
+from intently.catalog.logs.columns import BOT, CONVERSIONS, COUNT, EVENT, IMPRESSIONS, POSITION, SESSION, TIMES
 from intently.catalog.queries import QUERY, QUERY_ID
 from intently.errors import InputError
 
@@ -32,7 +32,8 @@ CLICKS = Field(
 )
 _VALUES = (RELEVANCE, CLICKS, EVENT)  # which say in three ways how good a pair is: a file has one of them
 _FIELDS = {
-    field.name: field for field in (QUERY, QUERY_ID, AD_ID, *_VALUES, SESSION, POSITION, IMPRESSIONS, CONVERSIONS, BOT)
+    field.name: field
+    for field in (QUERY, QUERY_ID, AD_ID, *_VALUES, SESSION, POSITION, IMPRESSIONS, CONVERSIONS, BOT, COUNT)
 }
 
 

@@ -54,6 +54,10 @@ LOGS: dict[str, tuple[str | bytes, dict[tuple[str, str], float]]] = {
         "action_name,user_query,client_id,event_attributes.object.object_id,event_attributes.position.ordinal\nclick,kettle,c1,k1,2\nimpression,kettle,c1,k2,1\n",
         {("kettle", "k1"): 1},
     ),
+    "counted events of Analytics": (
+        '# ----\n# Free form 1\n# 20250101-20250131\n# ----\nSearch term,Item ID,Event name,Event count\nkettle,k1,select_item,12\nkettle,k1,view_item_list,"1,100"\nkettle,k2,view_item_list,9\n',
+        {("kettle", "k1"): 12},
+    ),
     "words for yes": ("query,ad_id,clicked\nkettle,k1,ja\nkettle,k2,nein\nkettle,k3,Y\n水壶,k1,是\n", {("kettle", "k1"): 1, ("kettle", "k3"): 1, ("水壶", "k1"): 1}),
 }  # fmt: skip
 

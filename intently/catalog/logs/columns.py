@@ -4,7 +4,7 @@ A log has a row an event or a row a pair and period. Which it is, its columns sa
 
 | layout | columns beside query and ad | a row |
 |---|---|---|
-| events | `event` (impression, click, conversion) | an event |
+| events | `event` (impression, click, conversion), and `count` | an event, or `count` of them |
 | counts | `clicks`, and `impressions`, `conversions`, `session`, `position` or a time | how often clicked |
 | report | as counts, the query called search term | a search term and its clicks |
 | UBI | `action_name` and `event_attributes`, or `user_query` and `query_response_hit_ids` | see `ubi` |
@@ -58,6 +58,8 @@ CONVERSIONS = Field(
         "转化量",
     ),
 )
+# How many events a row of counted events stands for.
+COUNT = Field("count", kind="number", aliases=("event_count", "events", "num_events", "total_events", "次数", "事件数"))
 BOT = Field(
     "bot",
     kind="word",

@@ -20,6 +20,7 @@ from intently.catalog.judgement_names import AD_ID, CLICKS, Names
 from intently.catalog.logs.columns import (
     BOT,
     CONVERSIONS,
+    COUNT,
     EVENT,
     EXAMPLES,
     IMPRESSIONS,
@@ -47,7 +48,7 @@ _YES = {word: str(int(flag)) for word, flag in FLAGS.items() if not re.fullmatch
 def read_flat(table: Table, layout: Layout, names: Names, *, skip_bad: bool) -> Events:
     """Read the events of a table; raises InputError as `read_judgements` does."""
     query, query_id, ad_id, clicks = (names.field(field) for field in (QUERY, QUERY_ID, AD_ID, CLICKS))
-    optional = [query, query_id, *map(names.field, (SESSION, POSITION, IMPRESSIONS, CONVERSIONS, BOT))]
+    optional = [query, query_id, *map(names.field, (SESSION, POSITION, IMPRESSIONS, CONVERSIONS, BOT, COUNT))]
     happens = names.field(EVENT) if layout.kind == "events" else clicks
     wanted = [*(field.optional() for field in optional), ad_id, happens]
     _check_ad(table, ad_id)
@@ -106,8 +107,10 @@ def read_flat(table: Table, layout: Layout, names: Names, *, skip_bad: bool) -> 
         }
         if layout.kind == "events":
             kinds = np.array(happened, dtype=object)[is_event]
-            cleaned |= {"clicks": _is(kinds, "click"), "impressions": _is(kinds, "impression")}
-            cleaned["conversions"] = _is(kinds, "conversion")
+            counts = _numbers(given["count"], COUNT, check, 1.0, has_comma=has_comma)
+            _reject_parts(counts, COUNT, check)
+            for name, kind in (("clicks", "click"), ("impressions", "impression"), ("conversions", "conversion")):
+                cleaned[name] = _is(kinds, kind) * counts
         else:
             counts = _counts(given["clicks"], clicks, check, has_comma=has_comma)
             cleaned["clicks"] = counts
