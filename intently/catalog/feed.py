@@ -4,6 +4,7 @@ bytes → lines or records (`formats`) → layout (`layouts`) → columns of fie
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,8 +94,6 @@ def read_feed(
     wanted = fields[: len(AD_FIELDS)]
     table = _opened(path, reading, fields)
     layout = _layout_of(table, reading)
-    if "keywords" not in match_fields(table.header, [each.optional() for each in table.mapped(fields)], table.place):
-        fields = [each for each in fields if each.name != MATCH_TYPE]
     reshaped: Reshaped | None = None
     if layout.reshape:
         reshaped, batches = _reshaped(table, layout)
@@ -102,6 +101,9 @@ def read_feed(
         matched = _matched_records(header, table, fields)
     else:
         header, matched = table.header, _matched(table, fields)
+        if "keywords" not in matched:
+            fields = [each for each in fields if each.name != MATCH_TYPE]
+            matched.pop(MATCH_TYPE, None)
         _check(table, matched)
         batches = table.rows(fields, rest=True)
     values = FeedValues(table, matched, reading)
@@ -252,6 +254,10 @@ def _matched_records(header: Sequence[str], table: Table, fields: Sequence[Field
 def _reshaped(table: Table, layout: Layout) -> tuple[Reshaped, Iterator[Rows]]:
     """Return the ads of a whole export, and the same as batches of rows."""
     assert layout.reshape
+    folded = Counter(fold_name(name) for name in table.header if name.strip())
+    if twice := next((name for name, number in folded.items() if number > 1 and smells(name)), None):
+        problem = f"the header names a column twice: {twice}"
+        raise InputError(problem, cure="keep one of them", path=table.place, line=table.header_line, field=twice)
     lines: list[int] = []
     rows: list[dict[str, str]] = []
     errors = Errors()

@@ -99,6 +99,18 @@ def test_archived_negative_keywords_of_amazon(tmp_path):
     assert read(tmp_path / "bulk.csv", header + rows)[0]["3"].negative_keywords == ('"cheap"',)
 
 
+def test_an_export_that_names_a_status_twice_is_refused(tmp_path):
+    header = "Campaign,Ad group,Headline 1,Description 1,Ad ID,Status,Status,Labels,Labels\n"
+    with pytest.raises(
+        InputError, match=r":1 field 'status': the header names a column twice: status; keep one of them"
+    ):
+        read(tmp_path / "report.csv", header + "C,G,Kettles,Boil,1,Enabled,Paused,,\n")
+    ads, _ = read(
+        tmp_path / "report.csv", header.replace("Status,Status", "Status,Cost") + "C,G,Kettles,Boil,1,Enabled,3,,\n"
+    )
+    assert statuses(ads) == {"1": "active"}
+
+
 def test_columns_for_information_in_a_bulk_file_of_amazon(tmp_path):
     header = "Product,Entity,Operation,Campaign ID,Ad Group ID,Ad ID,State,Campaign State (Informational only),SKU,Eligibility Status (Informational only),Title\n"
     rows = "SP,Product Ad,,1,2,3,enabled,paused,K,Eligible,A\nSP,Product Ad,,1,2,4,enabled,enabled,K,Ineligible,B\nSP,Product Ad,,1,2,5,enabled,enabled,K,Eligible,C\n"
