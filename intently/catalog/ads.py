@@ -27,6 +27,21 @@ from intently.catalog.problems import MAX_PROBLEMS, Errors, ProblemKind, Problem
 from intently.catalog.reading import Reading
 from intently.errors import InputError
 
+# Columns by which reports part the figures of an ad into rows.
+_SEGMENTS = (
+    "day",
+    "date",
+    "week",
+    "month",
+    "quarter",
+    "year",
+    "hour",
+    "hour_of_the_day",
+    "device",
+    "network",
+    "click_type",
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadResult:
@@ -173,6 +188,8 @@ def _duplicate(table: pa.Table, feeds: Sequence[Feed], starts: Any, row: int, ea
     same_title = table["title"][row].as_py() == table["title"][earlier].as_py()
     if same_title and table["keywords"][row].as_py() != table["keywords"][earlier].as_py():
         cure = "these look like one ad with several keywords: write them in one row, separated by |"
+    elif same_title and (segments := [name for name in differ if name in _SEGMENTS]):
+        cure = f"a report with a row for every {segments[0]}: export it without this segment"
     elif differ and same_title:
         cure = f"these look like variants ({', '.join(differ[:3])}): {cure}, and put {ad_id!r} into item_group_id"
     return InputError(f"ad {ad_id!r} is {where} already", cure=cure, path=feed.place, line=line, field="ad_id")

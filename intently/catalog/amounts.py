@@ -23,10 +23,14 @@ _SYMBOLS = {
     "yuan": "CNY", "US $": "USD", "人民币": "CNY", "美元": "USD", "欧元": "EUR", "R$": "BRL", "HK$": "HKD",
     "NT$": "TWD", "S$": "SGD", "CHF": "CHF", "Kč": "CZK", "₫": "VND", "฿": "THB",
 }  # fmt: skip
-_OPEN = {"¥": "JPY or CNY", "￥": "JPY or CNY", "kr": "a krone", "Kr": "a krone"}  # symbols of several currencies
-_UNIT = r"US \$|Rs\.?|руб\.?|[Ee]uros?|yuan|人民币|美元|欧元|[A-Z]{3}|[A-Z]{0,3}[$€£¥￥₹₩₽₺₫฿]|zł|Kč|[Kk]r\.?|元|円"
+# Symbols of several currencies. Shift-JIS has ¥ where ASCII has \, and Korean code pages have ₩ there.
+_OPEN = {"¥": "JPY or CNY", "￥": "JPY or CNY", "\\": "JPY or KRW", "kr": "a krone", "Kr": "a krone"}
+# Codes of currencies that names of columns end with, in small letters: `bid_usd`.
+UNITS = ("usd", "eur", "gbp", "chf", "cny", "rmb", "jpy", "cad", "aud", "inr", "sek", "nok", "dkk", "pln", "brl", "mxn")
+_UNIT = r"US \$|Rs\.?|руб\.?|[Ee]uros?|yuan|人民币|美元|欧元|[A-Z]{3}|[A-Z]{0,3}[$€£¥￥₹₩₽₺₫฿\\]|zł|Kč|[Kk]r\.?|元|円"
 _AMOUNT = re.compile(
-    rf"(-?)\s*(?P<before>{_UNIT})?\s*(-?[0-9][0-9.,' \u00a0\u202f\u2009’]*|-?[.,][0-9]+)\s*(?P<after>{_UNIT})?"
+    rf"(-?)\s*(?P<before>{_UNIT})?\s*(-?[0-9][0-9.,' \u00a0\u202f\u2009’]*|-?[.,][0-9]+)(?P<none>[-–—]+)?"
+    rf"\s*(?P<after>{_UNIT})?"
 )
 _CURE = "write a plain number of at least 0, such as 0.25"
 
@@ -96,7 +100,12 @@ def _split(text: str) -> tuple[str | None, str]:
         return None, ""
     unit = match["before"] or match["after"] or ""
     currency = _SYMBOLS.get(unit) or _OPEN.get(unit.rstrip(".")) or unit
-    return match[1] + re.sub(r"[' \u00a0\u202f\u2009’]", "", match[3]), currency
+    number = match[1] + re.sub(r"[' \u00a0\u202f\u2009’]", "", match[3])
+    if match["none"]:  # 12,- has no cents
+        if number[-1] not in ".,":
+            return None, ""
+        number += "00"
+    return number, currency
 
 
 def _mark_of(numbers: list[str]) -> str:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.ad_columns import columns_of
-from intently.catalog.columns import SCHEMA, clean_ads, concat_ads
+from intently.catalog.cleaning import clean_ads
+from intently.catalog.columns import SCHEMA, concat_ads
 from intently.catalog.fields import BATCH_ROWS
 from intently.catalog.payload import payload_of
 from intently.catalog.problems import Problems, RowCheck

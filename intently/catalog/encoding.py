@@ -70,14 +70,29 @@ def _declared(block: bytes) -> str | None:
         if block.startswith(mark):
             return name
     start = block[:1024]
-    if len(start) >= 64 and len(start) // 3 <= start.count(0) <= len(start) // 2 + 1:  # letters with zero bytes between
-        return "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
+    if wide := _without_mark(start):
+        return wide
     if declared := _XML.match(start):
         try:
             name = codecs.lookup(declared[1].decode()).name
         except LookupError:
             return None
         return None if name in ("utf-8", "ascii", "utf-16", "utf-16-le", "utf-16-be") else name
+    return None
+
+
+def _without_mark(start: bytes) -> str | None:
+    """Return which UTF-16 the start of a file without a byte-order mark is in, None if in none.
+
+    Separators, digits and Latin letters have a zero byte, all at even places or all at odd ones.
+    """
+    for name, zeros, others in (("utf-16-le", start[1::2], start[::2]), ("utf-16-be", start[::2], start[1::2])):
+        if zeros.count(0) >= max(4, len(start) // 16) and not others.count(0):
+            try:
+                text = start[: len(start) // 2 * 2].decode(name, "strict" if len(start) < 1024 else "ignore")
+            except UnicodeDecodeError:
+                continue
+            return name if re.search(r"[\t\r\n,;{<]", text) else None
     return None
 
 
@@ -116,6 +131,8 @@ def code_page(block: bytes) -> str | None:
     from charset_normalizer import from_bytes  # here, because most files are UTF-8
 
     lines = b"\n".join(line for line in re.split(rb"[\r\n]+", block) if not line.isascii())[:_SAMPLE_BYTES]
+    if _is_russian(lines):
+        return "cp1251"
     matches = list(from_bytes(lines, cp_isolation=list(CODE_PAGES)))
     if not matches:
         return None
@@ -125,7 +142,41 @@ def code_page(block: bytes) -> str | None:
              for name in (each.encoding, *each.could_be_from_charset)}  # fmt: skip
     if "cp1252" in equal:
         found = "cp1252"
+    if found in _DAILY:
+        found = max(_DAILY, key=lambda name: (_share_in_daily_use(lines, name), name == found))
     distinct = {byte for byte in lines if byte > 127}
     if found == "cp1252":  # ÿ is in no word that people sell; it is how damage looks
         return None if 0xFF in distinct else found
     return found if len(distinct) >= _MIN_DISTINCT else None
+
+
+# Code page → the first bytes of its characters in daily use, which stand before the others.
+_DAILY = {
+    "gb18030": {*range(0xB0, 0xD8)},
+    "big5": {*range(0xA4, 0xC7)},
+    "shift_jis": {0x82, 0x83, *range(0x88, 0x98)},
+    "euc_kr": {*range(0xB0, 0xC9)},
+}
+
+
+def _share_in_daily_use(lines: bytes, name: str) -> float:
+    """Return the share of letters other than ASCII that are in daily use if bytes are in a code page; −1 if not in it.
+
+    A few titles in one code page are often text in another one, too, but then of characters that hardly anyone writes.
+    """
+    try:
+        letters = [char for char in lines.decode(name) if char > "\x7f" and char.isalpha()]
+    except UnicodeDecodeError:
+        return -1.0
+    return sum(char.encode(name)[0] in _DAILY[name] for char in letters) / max(len(letters), 1)
+
+
+def _is_russian(lines: bytes) -> bool:
+    """Return whether bytes are words of Cyrillic letters in Windows-1251: in small letters, but for the first."""
+    try:
+        words = re.findall(r"[^\W\d_]+", lines.decode("cp1251"))
+    except UnicodeDecodeError:
+        return False
+    others = [word for word in words if not word.isascii()]
+    fitting = [word for word in others if re.fullmatch(r"[А-яЁё][а-яё]{2,}|[а-яё]{1,2}", word)]
+    return len("".join(fitting)) >= 5 and len(fitting) >= 0.9 * len(others)

@@ -7,53 +7,37 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from intently.arrays import IntArray, Mask
-from intently.catalog.amounts import Decimals, read_amounts
-from intently.catalog.columns import AD_FIELDS, SCHEMA, clean_ads, concat_ads, split_lists
+from intently.catalog.amounts import UNITS
+from intently.catalog.cleaning import clean_ads
+from intently.catalog.columns import AD_FIELDS, SCHEMA, concat_ads
+from intently.catalog.feed_values import FeedValues
 from intently.catalog.fields import BATCH_ROWS, Field, Rows, fold_name, match_fields
 from intently.catalog.formats import FORMATS, Format, Table
-from intently.catalog.given import BID_MICROS, NEGATIVES, joined, said_in
+from intently.catalog.given import BID_MICROS, MATCH_TYPE, joined, said_in
 from intently.catalog.header_words import english_names, in_english
-from intently.catalog.keywords import joined_negatives, read_keywords
 from intently.catalog.layouts import LAYOUTS, NAMES, PLAIN, Layout, Reshaped, recognized
-from intently.catalog.payload import payload_name, rest_of, with_rest
-from intently.catalog.problems import Errors, Problems, RowCheck, quote
+from intently.catalog.payload import payload_name, with_rest
+from intently.catalog.problems import Errors, Problems, RowCheck
 from intently.catalog.reading import IGNORED, Reading
-from intently.catalog.records import Records, rows_of, to_json
-from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES, status_of
+from intently.catalog.records import Records, rows_of
+from intently.catalog.serving import SERVING_FIELDS, SERVING_NAMES
+from intently.catalog.smells import inside, smells
 from intently.errors import InputError
 
 _MORE_FIELDS = (
     *SERVING_FIELDS,
     Field(BID_MICROS, "number", ("cpc_bid_micros", "max_cpc_micros", "bid_amount_micros", "default_max_cpc_micros")),
+    Field(MATCH_TYPE, "word", ("keyword_match_type", "keyword_type", "criterion_type", "keyword_matching")),
 )
 FEED_FIELDS = (*AD_FIELDS, *_MORE_FIELDS)
-_PRICES = re.compile(r"(^|_)(price|cost|msrp|rrp)($|_amount$|_value$)")
-# Words in the name of a column that nobody read, which may say whether, where or for how much an ad may be served.
-_SMELLS = frozenset(
-    ("status", "state", "stock", "availability", "available", "inventory", "bid", "bids", "cpc", "budget", "negative",
-     "negatives", "exclude", "excluded", "date", "expiry", "expires", "expiration", "start", "end", "country",
-     "countries", "region", "regions", "location", "locations", "geo", "market", "device", "devices", "language",
-     "languages", "locale", "schedule", "paused", "deleted", "archived", "active", "enabled", "disabled", "approval",
-     "approved", "policy", "状态", "库存", "出价", "否定词", "日期", "国家", "地区", "设备", "语言")
-)  # fmt: skip
-_HARMLESS = frozenset(
-    ("created_date", "date_created", "modified_date", "date_modified", "sale_price_effective_date",
-     "date_sale_price_starts", "date_sale_price_ends", "availability_date", "low_stock_amount", "bidding_strategy",
-     "bid_strategy", "bid_strategy_type", "country_of_origin", "stock_keeping_unit")
-)  # fmt: skip
-_NO_VALUE = r"(?i)^(null|\(null\)|\\n|#?n/a|nan|nat|none|undefined|-{2,})$"  # what tables write for nothing
-_NO_TITLE = rf"(?i)^(-+|–+|—+|\.+|\?+|#ref!|#value!|#name\?|#div/0!|#null!|#num!)$|{_NO_VALUE}"
-_ROUNDED_ID = r"^\d(\.\d+)?[eE]\+\d+$"  # as Excel writes long numbers
-_AS_TEXT = r"""^="(.*)"$"""  # as Excel is made to keep leading zeros
+_BECAME = {BID_MICROS: "bid", MATCH_TYPE: "keywords"}  # field of a file → field of ads
+_CURRENCY = re.compile(rf"(_in)?_({'|'.join(UNITS)})$")
 _LOG_FIELDS = (  # of each of which a log of clicks has one
     frozenset(("query", "query_id", "query_text", "search_query", "user_query")),
     frozenset(("ad_id", "doc_id", "product_id", "object_id", "item_id")),
@@ -116,10 +100,13 @@ def read_feed(
         header: Sequence[str] = list(dict.fromkeys(name for record in reshaped.records for name in record))
         matched = _matched_records(header, table, fields)
     else:
-        header, matched = table.header, table.match(fields)
+        header, matched = table.header, _matched(table, fields)
+        if "keywords" not in matched:
+            fields = [each for each in fields if each.name != MATCH_TYPE]
+            matched.pop(MATCH_TYPE, None)
         _check(table, matched)
         batches = table.rows(fields, rest=True)
-    state = _State(table, matched, reading)
+    values = FeedValues(table, matched, reading)
     tables: list[pa.Table] = []
     rests: list[pa.Table] = []
     lines = [np.zeros(0, dtype=np.int64)]
@@ -127,7 +114,7 @@ def read_feed(
     num_rows = num_with_markup = 0
     for rows in batches:
         check = RowCheck(table.place, rows.lines)
-        rest, columns = state.read(rows, check)
+        rest, columns = values.read(rows, check)
         tables.append(clean_ads(columns, check, wanted))
         told = said_in(rows.columns) if partial else dict.fromkeys(columns, check.keep)
         given.append((int(check.keep.sum()), {name: mask[check.keep] for name, mask in told.items()}))
@@ -138,15 +125,15 @@ def read_feed(
         problems.settle(rows.errors + check.errors)
         if progress is not None:
             progress(num_rows)
-    state.check_currencies()
+    values.amounts.check_currencies()
     ads = concat_ads(tables)
-    rests = [rest.select([name for name in rest.column_names if name not in state.unfit]) for rest in rests]
+    rests = [rest.select([name for name in rest.column_names if name not in values.unfit]) for rest in rests]
     typed = table.format in ("jsonl", "json", "parquet") and not reshaped
-    rests = [state.with_prices(rest, in_json=typed) for rest in rests]
+    rests = [values.amounts.with_prices(rest, in_json=typed) for rest in rests]
     payloads = with_rest(ads["payload"], rests, in_json=typed, path=table.place)
     ads = ads.set_column(ads.column_names.index("payload"), SCHEMA.field("payload"), payloads)
     kept = {name for rest in rests for name in rest.column_names if name}
-    became = _became(table, header, matched, kept, reshaped)
+    became = _became(table, header, matched, kept, reshaped, fields)
     return Feed(
         str(table.place),
         table.format,
@@ -155,29 +142,27 @@ def read_feed(
         np.concatenate(lines),
         num_rows,
         became,
-        tuple(
-            name
-            for name, what in became
-            if what in ("payload", "ignored")
-            and smells(table.reading.columns.get(fold_name(name), name))
-            and not _is_mapped(name, reading)
-        ),
-        tuple((*key, count) for key, count in state.held.most_common()),
-        (*_notes(table, layout, reshaped), *state.notes()),
-        (*(reshaped.notes if reshaped else ()), *state.warnings()),
+        _loud(became, rests if typed else (), table, reading),
+        tuple((*key, count) for key, count in values.held.most_common()),
+        (*_notes(table, layout, reshaped), *values.notes()),
+        (*(reshaped.warnings() if reshaped else ()), *values.warnings()),
         num_with_markup,
         joined(given, ads, has_payload=bool(kept), partial=partial),
     )
 
 
-def smells(name: str) -> bool:
-    """Return whether the name of a column says that it may decide whether, where or for how much an ad is served."""
-    folded = fold_name(name)
-    return folded not in _HARMLESS and not _SMELLS.isdisjoint(folded.split("_"))
-
-
-def _is_mapped(name: str, reading: Reading) -> bool:
-    return fold_name(name) in reading.columns
+def _loud(
+    became: Sequence[tuple[str, str]], rests: Sequence[pa.Table], table: Table, reading: Reading
+) -> tuple[str, ...]:
+    """Return the columns, and the names inside their objects, that nobody read and whose names smell."""
+    unread = [
+        name for name, what in became if what in ("payload", "ignored") and fold_name(name) not in reading.columns
+    ]
+    found = [name for name in unread if smells(table.reading.columns.get(fold_name(name), name))]
+    for name in unread:
+        parts = [rest[payload_name(name)] for rest in rests[:1] if payload_name(name) in rest.column_names]
+        found += [each for part in parts for each in inside(name, part)]
+    return tuple(found)
 
 
 def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Table:
@@ -195,7 +180,19 @@ def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Tabl
         said = {column: target for column, target in reading.columns.items() if column not in reading.usual}
         table.reading = replace(reading, columns=said, usual={**english, **reading.usual})
         table.notes.append("columns in another language: " + ", ".join(f"{a} is {b}" for a, b in english.items()))
+    if bid := _bid_with_currency(table):
+        table.reading = replace(table.reading, columns={**table.reading.columns, fold_name(bid): "bid"})
+        table.notes.append(f"'{bid}' is the bid")
     return table
+
+
+def _bid_with_currency(table: Table) -> str:
+    """Return the column whose name is that of a bid and a currency, "" if there is none or several, or a bid beside."""
+    names = {name for field in AD_FIELDS if field.name == "bid" for name in field.columns}
+    if "bid" in table.reading.columns.values() or not names.isdisjoint(map(fold_name, table.header)):
+        return ""
+    found = [name for name in table.header if _CURRENCY.sub("", fold_name(name)) in names]
+    return found[0] if len(found) == 1 and fold_name(found[0]) not in table.reading.columns else ""
 
 
 def _layout_of(table: Table, reading: Reading) -> Layout:
@@ -236,6 +233,16 @@ def _check(table: Table, matched: dict[str, str]) -> None:
         raise InputError(problem, cure=cure, path=table.place, line=table.header_line, field="bid")
 
 
+def _matched(table: Table, fields: Sequence[Field]) -> dict[str, str]:
+    try:
+        return table.match(fields)
+    except InputError as error:
+        if error.field != "title":
+            raise
+        cure = f"{error.cure}; a file that only changes known ads goes to intently update --delta"
+        raise InputError(error.problem, cure=cure, path=table.place, line=error.line, field="title") from None
+
+
 def _matched_records(header: Sequence[str], table: Table, fields: Sequence[Field]) -> dict[str, str]:
     matched = match_fields(header, [field.optional() for field in table.mapped(fields)], table.place)
     if "title" not in matched and header and any(field.name == "title" and field.required for field in fields):
@@ -247,6 +254,10 @@ def _matched_records(header: Sequence[str], table: Table, fields: Sequence[Field
 def _reshaped(table: Table, layout: Layout) -> tuple[Reshaped, Iterator[Rows]]:
     """Return the ads of a whole export, and the same as batches of rows."""
     assert layout.reshape
+    folded = Counter(fold_name(name) for name in table.header if name.strip())
+    if twice := next((name for name, number in folded.items() if number > 1 and smells(name)), None):
+        problem = f"the header names a column twice: {twice}"
+        raise InputError(problem, cure="keep one of them", path=table.place, line=table.header_line, field=twice)
     lines: list[int] = []
     rows: list[dict[str, str]] = []
     errors = Errors()
@@ -257,6 +268,8 @@ def _reshaped(table: Table, layout: Layout) -> tuple[Reshaped, Iterator[Rows]]:
         columns = [["" if cell is None else cell for cell in batch.rest[name].to_pylist()] for name in names]
         rows += [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
     done = layout.reshape(lines, rows)
+    for line, error in done.wrong:
+        errors.append(InputError(error.problem, cure=error.cure, path=table.place, line=line, field=error.field))
     fields = table.mapped(FEED_FIELDS)
 
     def batches() -> Iterator[Rows]:
@@ -268,172 +281,9 @@ def _reshaped(table: Table, layout: Layout) -> tuple[Reshaped, Iterator[Rows]]:
     return done, batches()
 
 
-class _State:
-    """What is known of a file from the batches of it that were read so far."""
-
-    def __init__(self, table: Table, matched: dict[str, str], reading: Reading) -> None:
-        self.matched, self._table, self._today = matched, table, reading.today or date.today()
-        self.unfit: set[str] = set()
-        self.held: Counter[tuple[str, str, str]] = Counter()
-        self._reading = reading
-        self._decimals: dict[str, Decimals] = {}
-        self._match_types: Counter[str] = Counter()
-        self._num_negatives = self._num_unmarked_ids = 0
-        self._no_values: Counter[str] = Counter()
-        self._as_text: set[str] = set()  # prices that stay text
-        self._is_typed = table.format in ("jsonl", "json", "parquet")
-
-    def read(self, rows: Rows, check: RowCheck) -> tuple[pa.Table, dict[str, Any]]:
-        """Return the payload columns and the fields of a batch, whose status, bid and keywords have been read."""
-        columns, rest = self._with_values(rows)
-        self._read_ids(columns, check)
-        if self.matched.get("ad_id") == "_id":
-            columns["title"] = _title_or_text(columns)
-        for name in SERVING_NAMES & columns.keys():
-            column = fold_name(self.matched.get(name, name))
-            rest.setdefault(self._table.reading.columns.get(column, column), self._shown(columns[name]))
-        if "title" in columns:
-            titles = pc.utf8_trim_whitespace(pc.fill_null(columns["title"], ""))
-            wrong = pc.match_substring_regex(titles, _NO_TITLE).to_numpy(zero_copy_only=False)
-            check.reject(
-                wrong, "title", lambda row: f"{quote(titles[row].as_py())} stands for no title", "give every row one"
-            )
-        status_of(columns, check, self._today, self.matched, self.held)
-        self._read_bids(columns, check)
-        negatives = self._read_keywords(columns)
-        if negatives is not None:
-            columns[NEGATIVES] = negatives
-        table, unfit = rest_of(rest, len(rows.lines))
-        self.unfit |= unfit
-        return table, columns
-
-    def _with_values(self, rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the columns of fields and the others, without what stands for no value: NULL, N/A, nan."""
-        columns, rest = dict(rows.columns), dict(rows.rest)
-        others = {"ad_id", "title", "status", *SERVING_NAMES}
-        for kept, names in ((columns, columns.keys() - others), (rest, filter(_PRICES.search, list(rest)))):
-            for name in sorted(names):
-                if not pa.types.is_string(kept[name].type):
-                    continue
-                is_none = pc.match_substring_regex(pc.utf8_trim_whitespace(kept[name]), _NO_VALUE)
-                if number := pc.sum(is_none).as_py():
-                    kept[name] = pc.if_else(is_none, "", kept[name])
-                    self._no_values[self.matched.get(name, name)] += number
-        return columns, rest
-
-    def _read_ids(self, columns: dict[str, Any], check: RowCheck) -> None:
-        """Undo what spreadsheets do to ids, and reject what they destroyed."""
-        if "ad_id" not in columns:
-            return
-        texts = pc.utf8_trim_whitespace(pc.fill_null(columns["ad_id"], ""))
-        plain = pc.replace_substring_regex(texts, _AS_TEXT, r"\1")
-        if len(plain) and pc.all(pc.match_substring_regex(plain, "^'[^']*$")).as_py():
-            plain = pc.utf8_slice_codeunits(plain, 1)
-        if number := pc.sum(pc.not_equal(plain, texts)).as_py():
-            self._num_unmarked_ids += number
-        columns["ad_id"] = plain
-        for pattern, problem, cure in (
-            (_NO_VALUE, "stands for no id", "give every row one"),
-            (_ROUNDED_ID, "is an id that a spreadsheet has rounded", "export ids as text"),
-        ):
-            wrong = pc.match_substring_regex(plain, pattern).to_numpy(zero_copy_only=False)
-            check.reject(wrong, "ad_id", _told(plain, problem), cure)
-
-    def _shown(self, values: Any) -> Any:
-        if not self._is_typed:
-            return values
-        return pa.array(
-            [None if v is None else v if v in ("true", "false") else to_json(v) for v in values.to_pylist()],
-            pa.string(),
-        )
-
-    def _read_bids(self, columns: dict[str, Any], check: RowCheck) -> None:
-        for name in ("bid", BID_MICROS):
-            if name in columns and pa.types.is_string(columns[name].type):
-                columns[name] = read_amounts(columns[name], name, check, self._decimals_of(name))
-        if BID_MICROS in columns:
-            micros = pc.divide(pc.cast(columns.pop(BID_MICROS), pa.float64()), 1e6)
-            columns["bid"] = pc.coalesce(columns["bid"], micros) if "bid" in columns else micros
-
-    def _decimals_of(self, name: str) -> Decimals:
-        mark = {"point": ".", "comma": ",", "": ""}[self._reading.decimal]
-        return self._decimals.setdefault(name, Decimals(mark))
-
-    def _read_keywords(self, columns: dict[str, Any]) -> Any:
-        negatives, own = columns.pop(NEGATIVES, None), None
-        if negatives is not None and pa.types.is_string(negatives.type):
-            negatives = split_lists(negatives, "keywords")
-        if "keywords" in columns:
-            columns["keywords"], own = read_keywords(columns["keywords"], self._match_types)
-        if negatives is None and own is None:
-            return None
-        joined = joined_negatives(negatives, own)
-        self._num_negatives += sum(map(bool, joined.to_pylist()))
-        return joined
-
-    def with_prices(self, rest: pa.Table, *, in_json: bool) -> pa.Table:
-        """Return payload columns whose prices are numbers, with a column of their currency."""
-        for name in rest.column_names:
-            if not _PRICES.search(name):
-                continue
-            texts = rest[name].combine_chunks()
-            if in_json:
-                texts = pc.replace_substring_regex(texts, r'^"(.*)"$', r"\1")
-            state = self._decimals_of(name)
-            check = RowCheck(self._table.place, np.arange(len(texts), dtype=np.int64))
-            numbers = read_amounts(texts, name, check, state)
-            if check.errors or name in self._as_text or len(state.currencies) > 1:
-                self._as_text.add(name)
-                continue
-            shown = [None if v is None else f"{v:.10f}".rstrip("0").rstrip(".") for v in numbers.to_pylist()]
-            rest = rest.set_column(rest.column_names.index(name), name, pa.array(shown, pa.string()))
-            currency = next(iter(state.currencies), "")
-            if len(currency) == 3 and "currency" not in rest.column_names:
-                value = to_json(currency) if in_json else currency
-                rest = rest.append_column("currency", pa.array([value] * rest.num_rows, pa.string()))
-        return rest
-
-    def check_currencies(self) -> None:
-        """Raise `InputError` for bids in several currencies, which cannot be compared."""
-        for name in ("bid", BID_MICROS):
-            if name in self._decimals and len(found := self._decimals[name].currencies) > 1:
-                told = ", ".join(f"{currency} ({number:,})" for currency, number in found.items())
-                problem = f"'{self.matched.get(name, name)}' is in several currencies: {told}"
-                raise InputError(problem, cure="convert bids to one", path=self._table.place, field="bid")
-
-    def notes(self) -> Iterator[str]:
-        """Yield what is worth saying about how values were read."""
-        for name, number in self._no_values.items():
-            yield f"{number:,} cells of '{name}' that stand for no value (NULL, N/A, …) read as empty"
-        if self._num_unmarked_ids:
-            yield f"{self._num_unmarked_ids:,} ids without the mark by which a spreadsheet keeps them text"
-        for name, state in self._decimals.items():
-            if state.was_seen:
-                yield f"'{self.matched.get(name, name)}' has a comma before decimals"
-            if len(state.currencies) == 1:
-                yield f"'{self.matched.get(name, name)}' is in {next(iter(state.currencies))}"
-
-    def warnings(self) -> Iterator[str]:
-        """Yield what is in the file and is not used as its owner may think."""
-        for name, state in self._decimals.items():
-            if len(state.currencies) > 1:
-                yield f"'{self.matched.get(name, name)}' is in several currencies: {', '.join(state.currencies)}"
-        for name in sorted(self._as_text):
-            yield f"'{name}' stays text: not all of its values can be read as numbers in one way"
-        if types := {name: number for name, number in self._match_types.items() if name not in ("", "negative")}:
-            told = ", ".join(f"{number:,} {name}" for name, number in types.items())
-            yield f"match types of keywords: {told}"
-        if self._num_negatives:
-            yield f"negative keywords of {self._num_negatives:,} ads"
-
-
-def _told(texts: Any, problem: str) -> Callable[[int], str]:
-    return lambda row: f"{quote(texts[row].as_py())} {problem}"
-
-
 def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[str]:
     if layout is not PLAIN:
-        yield f"a {layout.title}"
+        yield f"{'an' if layout.title[0] in 'AEIO' else 'a'} {layout.title}"
     yield from table.notes
     if table.num_totals:
         yield f"{table.num_totals:,} rows of totals passed over"
@@ -447,7 +297,12 @@ def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[
 
 
 def _became(
-    table: Table, header: Sequence[str], matched: dict[str, str], kept: set[str], reshaped: Reshaped | None
+    table: Table,
+    header: Sequence[str],
+    matched: dict[str, str],
+    kept: set[str],
+    reshaped: Reshaped | None,
+    fields: Sequence[Field],
 ) -> tuple[tuple[str, str], ...]:
     """Return what each column became."""
     field_of = {column: name for name, column in matched.items()}
@@ -459,9 +314,7 @@ def _became(
         if name == "payload" and reshaped:
             continue
         if name in field_of:
-            field = field_of[name]
-            what = "status" if field in SERVING_NAMES else "bid" if field == BID_MICROS else field
-            found.append((name, "its own payload" if field == "payload" else what))
+            found.append((name, _in_words(field_of[name])))
         elif renamed == IGNORED:
             found.append((name, IGNORED))
         else:
@@ -469,14 +322,11 @@ def _became(
     known = {payload_name(table.reading.columns.get(fold_name(name), name)) for name in header}
     known |= {"currency"}
     later = [] if reshaped else [name for name in sorted(kept) if name not in known]  # of later objects of JSON lines
-    return (*found, *((name, "payload") for name in later))
+    read = {name: _in_words(each.name) for each in fields if each.name not in matched for name in each.columns}
+    return (*found, *((name, read.get(name, "payload")) for name in later))
 
 
-def _title_or_text(columns: dict[str, Any]) -> Any:
-    empty = pa.nulls(len(columns["ad_id"]), pa.string())
-    titles = pc.utf8_trim_whitespace(pc.fill_null(columns.get("title", empty), ""))
-    texts = pc.utf8_trim_whitespace(pc.fill_null(columns.get("description", empty), ""))
-    start = pc.utf8_slice_codeunits(texts, 0, 101)
-    cut = pc.replace_substring_regex(start, r"(?s)^(.{40,100})\s.*$", r"\1")
-    short = pc.less_equal(pc.utf8_length(texts), 100)
-    return pc.if_else(pc.equal(titles, ""), pc.if_else(short, texts, pc.utf8_slice_codeunits(cut, 0, 100)), titles)
+def _in_words(field: str) -> str:
+    return (
+        "its own payload" if field == "payload" else "status" if field in SERVING_NAMES else _BECAME.get(field, field)
+    )

@@ -78,7 +78,8 @@ def match_fields(header: Sequence[str], fields: Iterable[Field], path: object = 
         if column is not None:
             matched[field.name] = column[0]
         elif field.required:
-            cure = f"name a column {' or '.join(field.columns)}; the header has: {quote(', '.join(header), 200)}"
+            names = ", ".join(field.columns[:8]) + (", …" if len(field.columns) > 8 else "")
+            cure = f"name a column {field.name} ({names}); the header has: {quote(', '.join(header), 200)}"
             raise InputError("no such column", cure=cure, path=path, line=1, field=field.name)
     return matched
 

@@ -18,6 +18,7 @@ _BY_SUFFIX = {
 _BY_CONTENT = (
     (rb"PAR1", "Parquet", "name the file .parquet; Parquet cannot be read from a pipe"),
     (rb"%PDF-", "a PDF file", "export TSV, CSV or JSON lines"),
+    (rb"PK\x03\x04", "an archive or Excel workbook inside an archive", "unpack it, or export the sheet as CSV"),
     (rb"\xd0\xcf\x11\xe0", "an old Excel workbook", _SHEET),
     (rb"(?i)(\xef\xbb\xbf)?\s{0,64}<(!doctype html|html)\b", "an HTML page", "download the file itself, not its page"),
 )

@@ -2,7 +2,7 @@
 
 | format | suffix | separator and quoting |
 |---|---|---|
-| `tsv` | `.tsv` | tabs; a quote is a character, unless all rows are quoted as Excel quotes |
+| `tsv` | `.tsv`, `.tab` | tabs; a quote is a character, unless all rows are quoted as Excel quotes |
 | `csv` | `.csv` | commas, semicolons, bars, or tabs when the header line has one (as in WANDS); standard quoting |
 | `jsonl` | `.jsonl`, `.ndjson` | one JSON object a line |
 | `json` | `.json` | one document with a list of objects |
@@ -30,13 +30,13 @@ import pyarrow.compute as pc
 from intently.catalog.delimited import read_delimited
 from intently.catalog.fields import Field, Rows, fold_name, match_fields, num_named, unmatched
 from intently.catalog.foreign import check_path
-from intently.catalog.header import NAMES, IsHeader, find_header, is_quoted
+from intently.catalog.header import NAMES, IsHeader, find_header, header_below_title, is_quoted
 from intently.catalog.json_document import holds_records, json_records
 from intently.catalog.jsonl import jsonl_keys, parse_json, read_jsonl
 from intently.catalog.lines import STANDARD_INPUT, Lines, compression_suffix, place_of, read_lines
 from intently.catalog.parquet import parquet_columns, read_parquet
 from intently.catalog.problems import Errors, quote
-from intently.catalog.quoted import csv_header, read_csv
+from intently.catalog.quoted import are_blanks_before_quotes, csv_header, read_csv
 from intently.catalog.reading import IGNORED, Reading
 from intently.catalog.records import Records, rows_of
 from intently.catalog.xml_feed import xml_records
@@ -46,6 +46,7 @@ Format = Literal["tsv", "csv", "jsonl", "json", "xml", "parquet", "trec"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _BY_SUFFIX: dict[str, Format] = {
     ".tsv": "tsv",
+    ".tab": "tsv",
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -54,11 +55,11 @@ _BY_SUFFIX: dict[str, Format] = {
     ".atom": "xml",
     ".parquet": "parquet",
 }
-_UNSAID = (".txt", ".json", ".zip", "")  # suffixes that may hold several formats
+_UNSAID = (".txt", ".text", ".dat", ".psv", ".feed", ".json", ".zip", "")  # suffixes that may hold several formats
 _REST = "rest:"  # before the name of a column that no field is called
 _FIRST = "first cell"
 _XML = re.compile(r"<(\?xml|rss|feed|rdf:rdf|products|catalog|shop)\b", re.IGNORECASE)
-_TOTAL = (
+TOTAL = (
     r"(?i)^\s*((grand )?totals?( général| general)?\s*(:.*|-.*)?|gesamt(summe)?\s*(:.*|-.*)?|summe|totale(:.*)?|"
     r"(总计|合计|小计|總計|合計|汇总)\s*([:：].*)?)\s*$"
 )
@@ -86,7 +87,8 @@ class Table:
         """Open `path`, whose format is `format`, else what it holds, its suffix or `default` says.
 
         With `is_header`, which tells whether a row names the columns that a reader needs, lines of title before the
-        header are passed over, and short rows whose last fields are empty are taken. Raises InputError for a file that
+        header are passed over. If there is no `default`, rows of totals are, too, and short rows whose last fields are
+        empty are taken. Raises InputError for a file that
         cannot be read, is empty, or is of no known format.
         """
         if not isinstance(path, str | Path):
@@ -96,7 +98,7 @@ class Table:
         self.reading = reading or Reading()
         self.notes: list[str] = []
         self.num_titles = self.num_totals = self.num_headers = self.num_short = 0
-        self._is_lenient = is_header is not None
+        self._is_lenient = is_header is not None and default is None
         check_path(self.path)
         named = format or _named_format(self.path, default)
         if named == "parquet" or (named != "trec" and _is_parquet(self.path)):
@@ -155,13 +157,16 @@ class Table:
             yield rows
 
     def mapped(self, fields: Sequence[Field]) -> list[Field]:
-        """Return the fields with the columns that the user says they are."""
-        column_of = {target: column for column, target in self.reading.columns.items()}
+        """Return the fields with the columns that the user says they are, and without those that are something else."""
+        said = self.reading.columns
+        column_of = {target: column for column, target in said.items()}
 
         def named(field: Field) -> Field:
             column = next((column_of[name] for name in field.columns if name in column_of), None)
             if column is None:
-                return field
+                own = (field.name, *field.aliases, *field.columns)
+                left = tuple(name for name in field.columns if said.get(name, name) in own)
+                return field if len(left) == len(field.columns) else replace(field, names=left)
             return replace(field, names=(column, *(field.columns if column in self.reading.usual else ())))
 
         return [named(field) for field in fields]
@@ -202,7 +207,7 @@ class Table:
         self, rows: Rows, found: dict[str, Any], left: dict[str, Any]
     ) -> tuple[Rows, dict[str, Any], dict[str, Any]]:
         """Return rows without those of totals: the first cell says so, and there is no title."""
-        is_total = pc.match_substring_regex(found.pop(_FIRST), _TOTAL)
+        is_total = pc.match_substring_regex(found.pop(_FIRST), TOTAL)
         if not pc.any(is_total).as_py():
             return rows, found, left
         if "title" in found:
@@ -240,7 +245,10 @@ class Table:
     ) -> Iterator[Rows]:
         num_fields = num_named(names)
         if self.format == "csv":
-            yield from read_csv(batches, columns, num_fields, self._delimiter, self.place, num_needed=num_needed)
+            yield from read_csv(
+                batches, columns, num_fields, self._delimiter, self.place,
+                num_needed=num_needed, skip_blanks=self._has_blanks,
+            )  # fmt: skip
         else:
             assert self.format in ("tsv", "trec")
             yield from read_delimited(
@@ -274,7 +282,8 @@ class Table:
         is_text = bool(default) and self.path.suffix.lower() in (".txt", ".tsv", ".trec")  # of queries, such as "[a"
         if named == "xml" or _XML.match(line):
             return "xml"
-        if not is_text and re.match(r"\[\s*(\{|$|\])", line):
+        begins = r"\[" if self.path.suffix.lower() in (".json", ".jsonl") else r"\[\s*(\{|$|\]|\[)"
+        if not is_text and re.match(begins, line):
             return "json"
         if not is_text and line.startswith("{") and named != "trec":
             return self._json_format(line)
@@ -303,6 +312,8 @@ class Table:
         lines = self._first.text[self._start :]
         expected = "\t" if self.format == "tsv" else ""
         found = find_header(lines[:64].to_pylist(), expected, is_header)
+        if self._is_lenient and not found.was_found:
+            found = header_below_title(lines[:64].to_pylist(), found)
         self._delimiter = found.delimiter
         if found.at:
             at, first = self._start + found.at, self._first
@@ -319,6 +330,8 @@ class Table:
             if pc.any(starts).as_py() and is_quoted(texts.to_pylist(), texts[0].as_py().count("\t") + 1):
                 self.format = "csv"
                 self.notes.append("fields in quotes, as Excel writes them")
+        texts = self._first.text[self._start : self._start + _MAX_QUOTED_LINES]
+        self._has_blanks = self.format == "csv" and are_blanks_before_quotes(texts.to_pylist(), found.delimiter)
 
     def _read_header(self) -> tuple[str, ...]:
         if self.format == "jsonl":
@@ -330,7 +343,8 @@ class Table:
             self._records = chain([first], records)
             return tuple(dict.fromkeys(name for value in first.values[:1000] for name in value))
         if self.format == "csv":
-            return csv_header(self._first.text[self._start :].to_pylist(), self.place, self._delimiter)
+            lines = self._first.text[self._start :].to_pylist()
+            return csv_header(lines, self.place, self._delimiter, skip_blanks=self._has_blanks)
         line = self._line()
         return tuple(line.split("\t") if self.format == "tsv" else line.split())
 
@@ -374,6 +388,8 @@ def _named_format(path: Path, default: Format | None) -> Format | None:
     if suffix == ".zip":
         suffix = Path(path.stem).suffix.lower()
         return _BY_SUFFIX.get(suffix)
+    if suffix == ".tar":
+        check_path(path.with_suffix(""))  # raises
     found = _BY_SUFFIX.get(suffix)
     if found == "parquet" and compression:
         raise InputError("Parquet inside a compressed file", cure="decompress it", path=path)

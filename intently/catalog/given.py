@@ -12,12 +12,15 @@ from intently.catalog.serving import SERVING_NAMES, says_nothing
 
 NEGATIVES = "negative_keywords"
 BID_MICROS = "bid_micros"
+MATCH_TYPE = "match_type"
 
 
 def said_in(columns: Mapping[str, Any]) -> dict[str, Mask]:
     """Return for each field of ads which rows (N,) of a partial feed say something of it; several columns may."""
     said: dict[str, Mask] = {}
     for name, values in columns.items():
+        if name == MATCH_TYPE:  # of keywords, which say it themselves
+            continue
         is_status = name in SERVING_NAMES or name == "status"
         field = "status" if is_status else "bid" if name == BID_MICROS else name
         found = _is_filled(values)

@@ -42,6 +42,17 @@ def find_header(lines: Sequence[str], expected: str, is_header: IsHeader | None)
     return Header(first, expected or csv_delimiter(lines[first]), False)
 
 
+def header_below_title(lines: Sequence[str], found: Header) -> Header:
+    """Return the first line with several fields, where the line that was taken for a header has one: a title.
+
+    No line has the columns that are looked for, and a message about it should tell what the table has.
+    """
+    if any(mark in lines[found.at] for mark in NAMES):
+        return found
+    at = next((at for at, line in enumerate(lines[:MAX_TITLE_LINES]) if any(mark in line for mark in NAMES)), found.at)
+    return Header(at, csv_delimiter(lines[at]), False)
+
+
 def _fields(line: str, delimiter: str) -> list[str]:
     if '"' not in line:
         return line.split(delimiter)

@@ -5,7 +5,7 @@ from typing import Any
 
 from intently.catalog.fields import BATCH_ROWS
 from intently.catalog.jsonl import parse_json
-from intently.catalog.records import Records, unwrapped
+from intently.catalog.records import Records, json_type, unwrapped
 from intently.errors import InputError
 
 _CURE = "write a list of objects, or one JSON object a line"
@@ -21,7 +21,7 @@ def json_records(text: str, place: object) -> Iterator[Records]:
     records = _list_in(value, place)
     for number, record in enumerate(records, start=1):
         if not isinstance(record, dict):
-            problem = f"the element {number} of the list is no object"
+            problem = f"the element {number} of the list is a JSON {json_type(record)}, where an object is expected"
             raise InputError(problem, cure=_CURE, path=place)
     for start in range(0, len(records), BATCH_ROWS):
         part = [unwrapped(record) for record in records[start : start + BATCH_ROWS]]
@@ -30,7 +30,9 @@ def json_records(text: str, place: object) -> Iterator[Records]:
 
 def holds_records(value: dict[str, Any]) -> bool:
     """Return whether an object is no record itself, but holds a list of records."""
-    return not _is_record(value) and (next(_lists(value, 0), None) is not None or bool(_by_id(value)))
+    if _is_record(value):
+        return False
+    return next(_lists(value, 0), None) is not None or bool(_by_id(value)) or _is_empty(value)
 
 
 def _list_in(value: Any, place: object) -> list[Any]:
@@ -44,7 +46,14 @@ def _list_in(value: Any, place: object) -> list[Any]:
         raise InputError(f"several lists of objects: {names}", cure="keep the one of ads", path=place)
     if _is_record(value):
         return [value]
+    if not found and _is_empty(value):
+        return []
     return found[0][1] if found else _by_id(value) or [value]
+
+
+def _is_empty(value: dict[str, Any]) -> bool:
+    """Return whether an object is an answer of an interface that has no records."""
+    return any(value.get(name) == [] for name in ("products", "items", "ads", "resources", "entries", "records"))
 
 
 def _by_id(value: dict[str, Any]) -> list[dict[str, Any]]:

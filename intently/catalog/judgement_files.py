@@ -28,9 +28,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import clean_number, clean_text
+from intently.catalog.cleaning import clean_number, clean_text
 from intently.catalog.fields import Field, fold_name, match_fields
 from intently.catalog.formats import Table
+from intently.catalog.header_words import in_english
+from intently.catalog.ids import read_ids
 from intently.catalog.judgement_names import AD_ID, CLICKS, RELEVANCE, Names
 from intently.catalog.logs.columns import Layout, layout_of
 from intently.catalog.logs.flat import are_searches, events_of_searches, read_flat
@@ -50,7 +52,8 @@ _GRADES |= {"true": "1", "false": "0"}
 
 def is_judgements(header: Sequence[str]) -> bool:
     """Return whether a file with the column names `header` holds judgements, with query texts or without."""
-    names = {fold_name(name) for name in header}  # of what may be no header, so nothing is wrong with it yet
+    # Of what may be no header, so nothing is wrong with it yet.
+    names = {each for name in header for each in (fold_name(name), in_english(name))}
     return not (names.isdisjoint(AD_ID.columns) or names.isdisjoint(QUERY.columns + QUERY_ID.columns))
 
 
@@ -71,7 +74,9 @@ def read_judgements(
     not a finite number, clicks other than a whole number of at least 0, a query that is not in `queries`, and every
     other fault of a row. With `skip_bad` wrong rows are left out, counted and reported instead.
     """
-    pairs = read_pairs(Table(path, "tsv"), skip_bad=skip_bad, queries=queries, columns=columns, logs=logs)
+    pairs = read_pairs(
+        Table(path, "tsv", is_header=is_judgements), skip_bad=skip_bad, queries=queries, columns=columns, logs=logs
+    )
     if pairs.texts is None:
         cure = "give their texts too: queries=read_queries(...), on the command line --queries"
         raise InputError("names queries by id only", cure=cure, path=path, field="query")
@@ -80,7 +85,7 @@ def read_judgements(
 
 def read_qrels(path: str | Path, *, columns: Mapping[str, str] | None = None, skip_bad: bool = False) -> Qrels:
     """Read judgements for measuring, for which query ids are enough; otherwise as `read_judgements`."""
-    return read_pairs(Table(path, "tsv"), skip_bad=skip_bad, columns=columns).qrels
+    return read_pairs(Table(path, "tsv", is_header=is_judgements), skip_bad=skip_bad, columns=columns).qrels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,8 +120,9 @@ def read_pairs(
     fields = [names.field(field) for field in (QUERY_ID.optional(), QUERY.optional(), AD_ID)]
     matched = table.match(fields)
     if value is None:
-        cure = "give one of the two columns"
-        raise InputError("the header has neither relevance nor clicks", cure=cure, path=table.place, line=1)
+        cure = 'say which column it is: --map-clicks "COLUMN=clicks", or relevance, or event (in Python columns={...})'
+        problem = f"the header has neither relevance nor clicks: {', '.join(names.header)[:200]}"
+        raise InputError(problem, cure=cure, path=table.place, line=1)
     if "query" not in matched and "query_id" not in matched:
         match_fields(table.header, [QUERY], table.place)  # raises
     wanted = [*(field for field in fields if field.name in matched), names.field(value)]
@@ -139,6 +145,8 @@ def _read_judged(
     for rows in table.rows(fields, header):
         check = RowCheck(table.place, rows.lines)
         given = unescape_ids(rows.columns) if header else rows.columns
+        if not header and "ad_id" in given and pa.types.is_string(given["ad_id"].type):
+            given = {**given, "ad_id": read_ids(given["ad_id"], "ad_id", check)[0]}
         cleaned = {field.name: _clean(given.get(field.name), field, check) for field in fields}
         if known is not None:
             unknown = ~pc.is_in(cleaned[key], known).to_numpy(zero_copy_only=False)

@@ -5,19 +5,26 @@ from dataclasses import dataclass, replace
 
 from intently.catalog.columns import AD_FIELDS
 from intently.catalog.fields import Field, fold_name
-from intently.catalog.logs.columns import CONVERSIONS, EVENT, IMPRESSIONS, POSITION, SESSION
+from intently.catalog.header_words import english_names
+from intently.catalog.logs.columns import BOT, CONVERSIONS, COUNT, EVENT, IMPRESSIONS, POSITION, SESSION, TIMES
 from intently.catalog.queries import QUERY, QUERY_ID
 from intently.errors import InputError
 
 AD_ID = Field(
     "ad_id",
     aliases=(
-        "corpus_id", *AD_FIELDS[0].aliases[:3], "adid", "object_id", "merchantproductid", "merchant_product_id",
-        "advertised_asin", "advertised_sku", "asin", "sku", "创意id", "广告id",
+        "corpus_id", *AD_FIELDS[0].aliases[:3], "adid", "docid", "document_id", "objectid", "object_id",
+        "merchantproductid", "merchant_product_id", "advertised_asin", "advertised_sku", "asin", "sku", "product_sku",
+        "item_sku", "event_attributes_object_object_id", "创意id", "广告id",
     ),
     required=True,
 )  # fmt: skip
-RELEVANCE = Field("relevance", kind="number", aliases=("grade", "score", "esci_label", "label"))
+_RATING = "rating"  # of products by their buyers, where there are clicks too
+RELEVANCE = Field(
+    "relevance",
+    kind="number",
+    aliases=("grade", "score", "esci_label", "label", "judgment", "judgement", "gain", "rel", _RATING),
+)
 CLICKS = Field(
     "clicks",
     kind="number",
@@ -25,7 +32,8 @@ CLICKS = Field(
 )
 _VALUES = (RELEVANCE, CLICKS, EVENT)  # which say in three ways how good a pair is: a file has one of them
 _FIELDS = {
-    field.name: field for field in (QUERY, QUERY_ID, AD_ID, *_VALUES, SESSION, POSITION, IMPRESSIONS, CONVERSIONS)
+    field.name: field
+    for field in (QUERY, QUERY_ID, AD_ID, *_VALUES, SESSION, POSITION, IMPRESSIONS, CONVERSIONS, BOT, COUNT)
 }
 
 
@@ -36,6 +44,7 @@ class Names:
     header: tuple[str, ...]
     chosen: Mapping[str, str]
     place: object
+    english: Mapping[str, str]  # folded names in other languages → those that stand for them
 
     @classmethod
     def of(cls, header: Sequence[str], columns: Mapping[str, str] | None, place: object) -> "Names":
@@ -53,7 +62,8 @@ class Names:
             if fold_name(target) in chosen.values():
                 raise InputError(f"two columns are to be the {target}", cure="name one", path=place, field="columns")
             chosen[fold_name(column)] = fold_name(target)
-        return cls(names, chosen, place)
+        english = english_names((name for name in names if fold_name(name) not in chosen), _FIELDS.values())
+        return cls(names, chosen, place, english)
 
     @property
     def seen(self) -> list[str]:
@@ -62,7 +72,7 @@ class Names:
         overruled: set[str] = set()
         if given & {value.name for value in _VALUES}:
             overruled = {name for value in _VALUES if value.name not in given for name in value.columns}
-        found = [(fold_name(name), self.chosen.get(fold_name(name))) for name in self.header]
+        found = [(self._folded(name), self.chosen.get(fold_name(name))) for name in self.header]
         taken = {name for target in given for name in _FIELDS[target].columns}
         return [target or name for name, target in found if target or name not in overruled | taken]
 
@@ -71,7 +81,13 @@ class Names:
         column = next((column for column, target in self.chosen.items() if target == field.name), None)
         if column:
             return replace(field, names=(column,))
-        return replace(field, names=tuple(name for name in field.columns if name not in self.chosen))
+        others = [name for name, english in self.english.items() if english in field.columns]
+        return replace(field, names=(*(name for name in field.columns if name not in self.chosen), *others))
+
+    def unread(self) -> list[str]:
+        """Return the columns that no field of logs is called."""
+        known = {name for field in _FIELDS.values() for name in self.field(field).columns} | TIMES
+        return [name for name in self.header if fold_name(name) not in known and self._folded(name) not in known]
 
     def value(self) -> Field | None:
         """Return how the file says how good a pair is, None if it does not.
@@ -80,6 +96,8 @@ class Names:
         """
         seen = set(self.seen)
         there = {value.name: [name for name in self.header if self._is(name, value, seen)] for value in _VALUES}
+        if there["clicks"] or there["event"]:
+            there["relevance"] = [name for name in there["relevance"] if self._folded(name) != _RATING]
         kinds = [(value, there[value.name]) for value in _VALUES if there[value.name]]
         if not kinds:
             return None
@@ -90,15 +108,19 @@ class Names:
             problem, cure = f"the header has both {told}: {columns}", _choice(choices)
             raise InputError(problem, cure=cure, path=self.place, line=1)
         value, names = kinds[0]
-        if len(names) > 1 and value.name not in map(fold_name, names):
+        if len(names) > 1 and value.name not in map(self._folded, names):
             problem = f"'{names[0]}' and '{names[1]}' may both be the {value.name}"
             cure = _choice([f'"{name}={value.name}"' for name in names[:2]])
             raise InputError(problem, cure=cure, path=self.place, line=1)
         return value
 
     def _is(self, name: str, value: Field, seen: set[str]) -> bool:
+        folded = self._folded(name)
+        return self.chosen.get(fold_name(name), folded if folded in seen else "") in value.columns
+
+    def _folded(self, name: str) -> str:
         folded = fold_name(name)
-        return self.chosen.get(folded, folded if folded in seen else "") in value.columns
+        return self.english.get(folded, folded)
 
 
 def _choice(choices: Sequence[str]) -> str:

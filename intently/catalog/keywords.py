@@ -3,11 +3,14 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import split_lists
-from intently.rules.keyword import without_minus
+from intently.catalog.lists import split_lists
+from intently.catalog.problems import RowCheck, quote
+from intently.errors import InputError
+from intently.rules.keyword import is_negative, with_match_type, without_minus
 
 _MARKED = r"""^\s*([\["+]|-[^\s\d-])|\s\+\S"""
 
@@ -36,6 +39,31 @@ def read_keywords(values: Any, found: Counter[str]) -> tuple[Any, Any]:
             positive[-1].append(text)
     types = pa.list_(pa.string())
     return pa.array(positive, types), pa.array(negative, types) if any(negative) else None
+
+
+def with_types(keywords: Any, types: Any, check: RowCheck) -> Any:
+    """Return keywords (N,), texts or lists, as lists with the marks of the match types (N,) that a column names.
+
+    Negative ones get a minus. Rows whose match type is not understood are rejected.
+    """
+    lists = split_lists(keywords, "keywords") if pa.types.is_string(keywords.type) else keywords
+    told = pc.utf8_trim_whitespace(pc.fill_null(types, "")).to_pylist()
+    marked: list[list[str]] = []
+    unknown = np.zeros(len(told), dtype=np.bool_)
+    for row, (items, match_type) in enumerate(zip(lists.to_pylist(), told, strict=True)):
+        texts = [text for item in items or () if (text := (item or "").strip())]
+        if match_type and texts:
+            try:
+                texts = [with_match_type(text, match_type) for text in texts]
+            except InputError:
+                unknown[row] = True
+            if is_negative(match_type):
+                texts = [f"-{text}" for text in texts]
+        marked.append(texts)
+    check.reject(
+        unknown, "match_type", lambda row: f"{quote(told[row])} is not a match type", "write exact, phrase or broad"
+    )
+    return pa.array(marked, pa.list_(pa.string()))
 
 
 def joined_negatives(first: Any, second: Any) -> Any:

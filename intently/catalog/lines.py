@@ -16,7 +16,7 @@ import lzma
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +72,23 @@ class Lines:
     errors: Errors
 
 
+_CALLED: dict[Path, str] = {}  # copies of what is no local file → what the user called it
+
+
 def place_of(path: Path) -> object:
     """Return what messages call a file."""
-    return "standard input" if path == STANDARD_INPUT else path
+    return "standard input" if path == STANDARD_INPUT else _CALLED.get(path, path)
+
+
+@contextmanager
+def called(names: Mapping[Path, str]) -> Iterator[None]:
+    """Let messages call copies what the user called the originals, such as an address."""
+    _CALLED.update(names)
+    try:
+        yield
+    finally:
+        for path in names:
+            _CALLED.pop(path, None)
 
 
 class _KeptOpen(io.RawIOBase):

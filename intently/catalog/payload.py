@@ -29,7 +29,8 @@ MAX_VALUE_LENGTH = 10_000  # characters of a value in such a column; one that ho
 _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$"
 _CODE = r"^(0[0-9]+|[0-9]{16,})$"
 _MIN_NUMBERS = 0.9  # share of a text column's values; the others, such as "on request", stay texts
-_ALIASES = {"item_group_id": "group_id", "itemgroup_id": "group_id"}  # a feed's name → the name here
+# Feeds' names → the name here; of several columns the first of these has it.
+_GROUPS = ("group_id", "item_group_id", "itemgroup_id", "parent_sku", "parent_asin")
 _NAME_CURE = f"use names of up to {MAX_NAME_LENGTH} characters that no field has"
 _LENGTH_CURE = "leave columns out"
 _NO_ROWS = pa.array([], PAYLOAD_TYPE)
@@ -99,7 +100,7 @@ def clean_payload(values: Any, field: Field, check: RowCheck) -> pa.Array:
 def payload_name(column: str) -> str:
     """Return the name in the payload of a file's column."""
     folded = fold_name(column)
-    return _ALIASES.get(folded, folded)
+    return "group_id" if folded in _GROUPS else folded
 
 
 def is_name(name: str) -> bool:
@@ -124,8 +125,10 @@ def rest_of(rest: Mapping[str, Any], num_rows: int) -> tuple[pa.Table, set[str]]
     """
     trimmed: dict[str, Any] = {"": pa.nulls(num_rows, pa.string())}
     unfit = set()
+    groups = sorted((fold_name(column) for column in rest if fold_name(column) in _GROUPS), key=_GROUPS.index)
     for column, values in rest.items():
-        name, texts = payload_name(column), pc.utf8_trim_whitespace(values)
+        folded, texts = fold_name(column), pc.utf8_trim_whitespace(values)
+        name = folded if folded in groups[1:] else payload_name(column)
         if is_name(name) and (pc.max(pc.utf8_length(texts)).as_py() or 0) <= MAX_VALUE_LENGTH:
             trimmed[name] = pc.if_else(pc.equal(texts, ""), None, texts)
         else:

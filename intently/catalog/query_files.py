@@ -7,6 +7,7 @@
   one holds several words, is read as one query a line, without the counts;
 - TSV, CSV, JSON lines or Parquet with a column `query` (or `text`, as in BEIR's `queries.jsonl`) and, if wanted,
   `query_id` (or `qid`, `_id`, `id`); without an id column the id is the number of the line;
+- reports of search terms and keywords, as ad platforms, search consoles and keyword planners export them;
 - a file of judgements (one with a column of ad ids): its distinct queries in order of first appearance, with the ids
   that `read_judgements` gives them.
 
@@ -22,17 +23,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intently.catalog.columns import clean_text
+from intently.catalog.cleaning import clean_text
 from intently.catalog.fields import Field, fold_name
 from intently.catalog.formats import Table
+from intently.catalog.header_words import english_names, in_english
 from intently.catalog.judgement_files import is_judgements, read_pairs
 from intently.catalog.problems import Problems, RowCheck
 from intently.catalog.queries import MAX_QUERY_LENGTH, QUERY, QUERY_ID, Queries
+from intently.catalog.reading import Reading
 from intently.errors import InputError
 
 # In a file of queries alone these names can mean nothing else.
 _QUERY_ID = replace(QUERY_ID, aliases=(*QUERY_ID.aliases, "_id", "id"))
-_QUERY = replace(QUERY, aliases=(*QUERY.aliases, "text", "q", "search_term", "search_query", "keyword"))
+_QUERY = replace(
+    QUERY,
+    aliases=(
+        *QUERY.aliases, "text", "q", "search_query", "keyword", "queries", "top_queries", "search_terms",
+        "searched_for",
+    ),
+)  # fmt: skip
+# Columns that reports have beside queries, by which their header is told from a query.
+_OF_REPORTS = frozenset(
+    ("clicks", "impressions", "impr", "position", "ctr", "match_type", "campaign", "ad_group", "currency", "cost",
+     "avg_monthly_searches", "competition", "conversions", "search_volume", "count")
+)  # fmt: skip
+_TOTAL = r"(?i)^(totals?|gesamt|summe|total général|总计|合计|小计)\s*[:：]"
 _QUERY_ID_NAMES = frozenset(_QUERY_ID.columns)
 _LINES_LOOKED_AT = 100
 
@@ -43,7 +58,7 @@ def read_queries(path: str | Path, *, skip_bad: bool = False) -> Queries:
     Raises InputError for an empty query, a repeated id, and a file that cannot be read or does not have any query;
     with `skip_bad` wrong rows are left out, counted and reported instead. `-` is standard input.
     """
-    table = Table(path, "tsv")
+    table = Table(path, "tsv", is_header=_is_header)
     if is_judgements(table.header):
         pairs = read_pairs(table, skip_bad=skip_bad, queries=None)
         ids, texts = pairs.all_queries
@@ -51,13 +66,29 @@ def read_queries(path: str | Path, *, skip_bad: bool = False) -> Queries:
             cure = "name a file with their texts"
             raise InputError("names queries by id only", cure=cure, path=table.place, field="query")
         return Queries(ids, texts, pairs.qrels.num_skipped, pairs.qrels.problems)
+    table.reading = Reading(usual=_english(table.header))
     columns = None if table.format != "tsv" or _has_header(table.header) else _columns_without_header(table)
     has_id = not _QUERY_ID_NAMES.isdisjoint(map(fold_name, columns or table.header))
     return _read(table, columns, [_QUERY_ID, _QUERY] if has_id else [_QUERY], Problems(skip_bad=skip_bad))
 
 
+def _is_header(names: Sequence[str]) -> bool:
+    return is_judgements(names) or (_has_header(names) and _is_report(names))
+
+
 def _has_header(first_line: Sequence[str]) -> bool:
-    return not {fold_name(name) for name in first_line}.isdisjoint(_QUERY.columns)
+    return not {*map(fold_name, first_line), *_english(first_line).values()}.isdisjoint(_QUERY.columns)
+
+
+def _is_report(names: Sequence[str]) -> bool:
+    return not _OF_REPORTS.isdisjoint(map(in_english, names))
+
+
+def _english(names: Sequence[str]) -> dict[str, str]:
+    """Return folded name → English name of columns in other languages; reports of keywords are of queries."""
+    found = dict(english_names(names, [_QUERY_ID, _QUERY]))
+    keywords = [fold_name(name) for name in names if in_english(name) == "keywords"] if _is_report(names) else []
+    return found | dict.fromkeys(keywords, "keyword")
 
 
 def _columns_without_header(table: Table) -> tuple[str, ...]:
@@ -84,6 +115,14 @@ def _read(table: Table, header: tuple[str, ...] | None, fields: list[Field], pro
             filled = pc.not_equal(pc.utf8_trim_whitespace(rows.columns["query"]), "")
             lines = rows.lines[filled.to_numpy(zero_copy_only=False)]
             rows = replace(rows, lines=lines, columns={"query": rows.columns["query"].filter(filled)})
+        elif "query" in rows.columns and pa.types.is_string(rows.columns["query"].type):
+            is_total = pc.match_substring_regex(pc.fill_null(rows.columns["query"], ""), _TOTAL)
+            keep = pc.invert(is_total)
+            rows = replace(
+                rows,
+                lines=rows.lines[keep.to_numpy(zero_copy_only=False)],
+                columns={name: values.filter(keep) for name, values in rows.columns.items()},
+            )
         check = RowCheck(table.place, rows.lines)
         num_rows = len(rows.lines)
         texts = clean_text(rows.columns.get("query", pa.nulls(num_rows, pa.string())), _QUERY, check, MAX_QUERY_LENGTH)

@@ -1,6 +1,7 @@
 """Rows out of CSV: commas, semicolons or tabs, standard quoting, rows that may run over lines."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -61,12 +62,22 @@ def csv_delimiter(header_line: str) -> str:
     return ";" if header_line.count(";") > header_line.count(",") else ","
 
 
-def csv_header(lines: Sequence[str], path: object, delimiter: str = "") -> tuple[str, ...]:
+def are_blanks_before_quotes(lines: Iterable[str], delimiter: str) -> bool:
+    """Return whether lines have fields in quotes with blanks between them and the separator: `1, "Kettle, red"`."""
+    mark = re.escape(delimiter)
+    return any(re.search(rf'{mark} +"[^"]*" *({mark}|$)', line) for line in lines)
+
+
+def csv_header(
+    lines: Sequence[str], path: object, delimiter: str = "", *, skip_blanks: bool = False
+) -> tuple[str, ...]:
     """Return the fields of the first row that is not empty. Raises InputError when it is not valid CSV."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     try:
         delimiter = delimiter or csv_delimiter(lines[0])
-        fields = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
+        fields = csv.reader(
+            (f"{line}\n" for line in lines), delimiter=delimiter, strict=True, skipinitialspace=skip_blanks
+        )
         return tuple(next((record for record in fields if record), ()))
     except csv.Error as error:
         raise InputError(f"the header is not valid CSV: {error}", cure=_CURE, path=path, line=1) from None
@@ -80,16 +91,18 @@ def read_csv(
     path: object,
     *,
     num_needed: int | None = None,
+    skip_blanks: bool = False,
 ) -> Iterator[Rows]:
     """Read rows out of CSV: `columns` gives the place of each field among the `num_fields` of a row.
 
+    With `skip_blanks`, blanks after a separator may come before a quote (see `are_blanks_before_quotes`).
     Empty fields after them do not matter. Rows with the first `num_needed` only are taken where all rows look as if
     empty fields at their ends had been left out. The size limit of Python's csv module, which holds for the whole
     process, is raised if it is lower than 16 million characters.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     lines = _Feed(batches)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=skip_blanks)
     next(record for record in reader if record)  # the header
     numbers: list[int] = []
     records: list[list[str]] = []

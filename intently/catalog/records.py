@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from intently.catalog.fields import PAYLOAD_TYPE, SPANS_TYPE, Field, Rows, match_fields, unmatched
 from intently.catalog.problems import Errors, RowCheck
+from intently.catalog.shopify_records import is_product, with_variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,10 @@ def rows_of(records: Records, fields: Sequence[Field], path: object, *, rest: bo
     columns = {}
     for each in fields:
         if each.name in matched:
-            column = matched[each.name]
-            columns[each.name] = _column([_flat(record.get(column)) for record in values], each, check)
+            cells = [_flat(record.get(matched[each.name])) for record in values]
+            if not in_json and each.kind != "list" and each.name not in _IN_WORDS:
+                cells = [_text(cell) if isinstance(cell, list) else cell for cell in cells]
+            columns[each.name] = _column(cells, each, check)
     others = {}
     for name, column in unmatched(header, matched).items() if rest else ():
         cells = [_flat(record.get(column)) for record in values]
@@ -69,8 +73,17 @@ _WRAPPING = frozenset(("_index", "_type", "_score", "_version", "_seq_no", "_pri
 def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
     """Return what a record of JSON wraps, as search engines and interfaces of shops do, with the values beside it.
 
-    A record that has a title wraps nothing.
+    A record that has a title wraps nothing but what it is offered for (schema.org's `offers`).
     """
+    if is_product(record):
+        return with_variants(record)
+    offer = record.get("offers")
+    offer = offer[0] if isinstance(offer, list) and len(offer) == 1 else offer
+    if isinstance(offer, dict) and not {"price", "availability"}.isdisjoint(offer):
+        found = {name: value for name, value in offer.items() if not name.startswith("@") and name not in record}
+        if "priceCurrency" in found and "price" in found:
+            found["price"] = f"{found['price']} {found.pop('priceCurrency')}"
+        record = {name: value for name, value in record.items() if name != "offers"} | found
     if "title" in record:
         return record
     inside = next((record[name] for name in _INSIDE if isinstance(record.get(name), dict)), None)
@@ -80,8 +93,14 @@ def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
     return {**beside, **inside}
 
 
+_TYPED = ("$oid", "$date", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal")
+
+
 def _flat(value: Any) -> Any:
-    """Return an amount of money as text, "9.9 USD": interfaces write an object of it."""
+    """Return what an object stands for: an amount of money as text, "9.9 USD"; a value with its type, as of MongoDB."""
+    if isinstance(value, dict) and len(value) == 1 and (name := next(iter(value))) in _TYPED:
+        inside = value[name]
+        return _flat(inside) if isinstance(inside, dict) else inside
     if not isinstance(value, dict) or len(value) != 2:
         return value
     currency = value.get("currency", value.get("currencyCode", value.get("currency_code")))
@@ -92,16 +111,31 @@ def _flat(value: Any) -> Any:
     return value if currency is None or amount is None else f"{amount} {currency}"
 
 
+def as_amounts(texts: pa.StringArray) -> pa.Array:
+    """Return texts in JSON (N,), of which objects that are amounts of money are texts such as "9.9 USD"."""
+    if not pc.any(pc.starts_with(texts, "{")).as_py():
+        return texts
+    told = [to_json(_flat(json.loads(text))) if text and text[0] == "{" else text for text in texts.to_pylist()]
+    return pa.array(told, pa.string())
+
+
+_IN_WORDS = ("category", "advertiser", "description", "landing_text")
+
+
 def _in_words(value: Any, field: Field) -> Any:
     """Return the name of an object, and of a list of texts the first as category or brand, else all of them."""
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         return value["name"]
+    if isinstance(value, list) and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in value):
+        value = [each["name"] for each in value] or None
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
         return value[0] if field.name in ("category", "advertiser") else "\n".join(value)
     return value
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):  # an element that XML repeats
+        return ",".join(value)
     return value if value is None or isinstance(value, str) else to_json(value)
 
 
@@ -110,7 +144,9 @@ def _column(values: list[Any], field: Field, check: RowCheck) -> pa.Array:
         values = [int(value) if isinstance(value, bool) else value for value in values]
     elif field.kind == "word" or field.name == "status":
         values = [str(value).lower() if isinstance(value, bool) else value for value in values]
-    elif field.name in ("category", "advertiser", "description", "landing_text"):
+        values = [",".join(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else value
+                  for value in values]  # fmt: skip
+    elif field.name in _IN_WORDS:
         values = [_in_words(value, field) for value in values]
     fits, wanted, arrow_type = _KINDS[field.kind]
     is_text = field.kind in ("number", "list") and any(isinstance(value, str) for value in values)

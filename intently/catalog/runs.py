@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.catalog.amounts import NUMBER
-from intently.catalog.columns import clean_text
+from intently.catalog.cleaning import clean_text
 from intently.catalog.fields import Field
 from intently.catalog.formats import Table
 from intently.catalog.lines import open_output

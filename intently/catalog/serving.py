@@ -8,7 +8,7 @@ before `active`. An empty value says nothing. A value that is not understood is 
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intently.arrays import IntArray
+from intently.catalog.dates import date_order, read_date
 from intently.catalog.fields import Field
 from intently.catalog.problems import RowCheck, quote
 from intently.catalog.serving_words import (
@@ -31,6 +32,7 @@ from intently.catalog.serving_words import (
     STOCK_WORDS,
     UNKNOWN,
 )
+from intently.text.normalize import has_han, normalize
 
 STATUS_ALIASES = (
     "state", "ad_status", "ad_state", "item_status", "product_status", "listing_status", "effective_status",
@@ -46,6 +48,7 @@ _ROLES = {
     "review": (
         "approval_status", "ad_approval_status", "approval", "policy_approval_status", "editorial_status",
         "review_status", "ad_review_status", "moderation_status", "ad_policy_status", "policy_status",
+        "eligibility_status",
     ),
     "stock": (
         "availability", "stock_status", "in_stock", "stock_availability", "is_in_stock", "availability_status",
@@ -55,24 +58,27 @@ _ROLES = {
         "quantity", "stock", "inventory", "quantity_to_sell_on_facebook", "stock_quantity", "inventory_quantity",
         "variant_inventory_qty", "qty", "stock_level", "quantity_available", "available_quantity", "stock_qty",
     ),
-    "visibility": ("visibility", "visibility_in_catalog"),
+    "visibility": ("visibility", "visibility_in_catalog", "catalog_visibility", "product_visibility"),
+    "online": ("product_online",),  # of Magento
     "published": (
         "published", "is_published", "active", "is_active", "enabled", "is_enabled", "visible", "is_visible",
-        "published_on_online_store",
+        "published_on_online_store", "product_visible", "is_online", "online", "allow_purchases", "purchasable",
+        "is_purchasable", "buyable", "is_buyable", "sellable", "is_sellable", "is_for_sale", "is_live", "live",
     ),
     "deleted": ("deleted", "is_deleted", "archived", "is_archived", "removed", "is_removed", "discontinued"),
     "paused": (
-        "paused", "is_paused", "disabled", "is_disabled", "hidden", "is_hidden", "suspended", "out_of_stock",
+        "paused", "is_paused", "pause", "disabled", "is_disabled", "hidden", "is_hidden", "suspended", "out_of_stock",
         "sold_out",
     ),
     "start": (
         "start_date", "ad_start_date", "start_time", "starts_at", "valid_from", "start", "from_date", "begin_date",
-        "ad_group_start_date", "campaign_start_date",
+        "ad_group_start_date", "campaign_start_date", "ad_set_time_start", "ad_set_start_time", "campaign_start_time",
     ),
     "end": (
         "end_date", "ad_end_date", "end_time", "ends_at", "expiration_date", "expiry_date", "expiration", "expires",
         "expires_at", "valid_until", "valid_to", "valid_through", "to_date", "expire_date", "ad_group_end_date",
-        "campaign_end_date", "expiry",
+        "campaign_end_date", "expiry", "ad_set_time_stop", "ad_set_end_time", "campaign_stop_time", "campaign_end_time",
+        "stop_time", "stop_date",
     ),
     "excluded": ("excluded_destination", "excluded_destinations"),
     "included": ("included_destination", "included_destinations"),
@@ -105,7 +111,8 @@ def status_of(
         if (found == UNKNOWN).any():
             told_name = "status" if name == "status" else named.get(name, name)
             problems = [f"unknown {told_name} {quote(value)}" for value in values]
-            check.reject(found == UNKNOWN, name, _at(problems, indices), _cure(_ROLE_OF[name]))
+            cure = f'{_cure(_ROLE_OF[name])}; if the column says something else, --map "{named.get(name, name)}=ignore"'
+            check.reject(found == UNKNOWN, name, _at(problems, indices), cure)
         held_codes, counts = np.unique(indices[found > ACTIVE], return_counts=True)
         for code, count in zip(held_codes.tolist(), counts.tolist(), strict=True):
             held[(named.get(name, name), values[code], STATUSES[told[code]])] += count
@@ -119,11 +126,33 @@ def _at(problems: list[str], indices: IntArray) -> Callable[[int], str]:
 
 def read_status(value: str) -> int:
     """Return what a word says about the status of an ad, `UNKNOWN` if nobody says so."""
-    return STATUS_WORDS.get(_folded(value), UNKNOWN)
+    return _look_up(STATUS_WORDS, value)
+
+
+def _look_up(words: Mapping[str, int], value: str) -> int:
+    """Return what a word says, `UNKNOWN` if nobody says so.
+
+    Details in brackets do not matter to an ad that is not served, nor do numbers and limits to one that is. What is so
+    for the moment is so. Traditional Chinese characters may stand for simplified ones.
+    """
+    folded = _folded(value)
+    for text in dict.fromkeys((folded, normalize(folded)) if has_han(folded) else (folded,)):
+        for each in (text, re.sub(_FOR_THE_MOMENT, "", text)):
+            if each in words:
+                return words[each]
+        if match := re.fullmatch(r"(.+?)\s*[(（](.+)[)）]", text):
+            found = words.get(match[1], UNKNOWN)
+            return UNKNOWN if found == ACTIVE and not re.match(_HARMLESS, match[2]) else found
+    return UNKNOWN
+
+
+_FOR_THE_MOMENT = r"^(temporarily|currently|derzeit|momentan|zurzeit|zur zeit|aktuell|暂时|目前|当前|temporairement) ?"
+_HARMLESS = r"\d+\b|limited|learning|misconfigured|by |eingeschränkt|lernphase|limité|受限|学习"
 
 
 def _folded(value: str) -> str:
-    return " ".join(re.sub(r"[\s_-]+", " ", value.lower()).split()) if value not in ("-1",) else value
+    words = re.sub(r"[\s_-]+", " ", value.lower()).split() if value != "-1" else [value]
+    return " ".join(words).rstrip(".!。！")
 
 
 def says_nothing(value: str) -> bool:
@@ -133,13 +162,15 @@ def says_nothing(value: str) -> bool:
 
 def _reader(role: str, values: list[str], today: date) -> Callable[[str], int]:
     if role == "review":
-        return lambda value: REVIEW_WORDS.get(_folded(value), UNKNOWN)
+        return lambda value: _look_up(REVIEW_WORDS, value)
     if role == "stock":
-        return lambda value: STOCK_WORDS.get(_folded(re.sub(r"^https?://schema\.org/", "", value.strip())), UNKNOWN)
+        return lambda value: _look_up(STOCK_WORDS, re.sub(r"^https?://schema\.org/", "", value.strip()))
     if role == "quantity":
         return _quantity
     if role == "visibility":
-        return lambda value: STATUS_WORDS.get(_folded(value), ACTIVE if _folded(value) in _SEEN else UNKNOWN)
+        return _visible
+    if role == "online":
+        return lambda value: _MAGENTO.get(value.strip(), UNKNOWN)
     if role in ("published", "deleted", "paused"):
         return lambda value: _flag(role, value)
     if role in ("excluded", "included"):
@@ -150,14 +181,26 @@ def _reader(role: str, values: list[str], today: date) -> Callable[[str], int]:
     return read_status
 
 
-_SEEN = ("visible", "catalog", "search", "catalog search", "both", "public", "shown", "everyone", "published")
+_SEEN = (
+    "visible", "catalog", "search", "catalog search", "catalog, search", "both", "public", "shown", "everyone",
+    "published",
+)  # fmt: skip
+_UNSEEN = ("not visible individually", "not visible", "nowhere", "none", "nicht sichtbar", "einzeln nicht sichtbar")
+_MAGENTO = {"1": ACTIVE, "2": PAUSED, "0": PAUSED}  # 2 is disabled
+
+
+def _visible(value: str) -> int:
+    folded = _folded(value)
+    return ACTIVE if folded in _SEEN else PAUSED if folded in _UNSEEN else read_status(value)
 
 
 def _quantity(value: str) -> int:
+    plain = re.sub(r"^[><≥~≈]=?\s*|\s*\+$|^(mehr als|more than|over|über) ", "", value.strip().lower())
+    plain = re.sub(r"\s*(pcs|pieces|units|stück|stk|st|件|个|個|台|pz|pièces)\.?$", "", plain)
     try:
-        return PAUSED if float(value.replace(",", "")) <= 0 else ACTIVE
+        return PAUSED if float(plain.replace(",", "")) <= 0 else ACTIVE
     except ValueError:
-        return STOCK_WORDS.get(_folded(value), UNKNOWN)
+        return _look_up(STOCK_WORDS, value)
 
 
 def _flag(role: str, value: str) -> int:
@@ -173,62 +216,6 @@ def _destinations(value: str, *, excluded: bool) -> int:
     names = [_folded(each) for each in re.split(r"[,;|]", value) if each.strip()]
     with_ads = any("ads" in each.split() or each in ("shopping", "display", "all") for each in names)
     return PAUSED if with_ads == excluded else ACTIVE
-
-
-_SHORT_DATE = r"(\d{1,2})([/-])(\d{1,2})\2(\d{4}|\d\d)(?:[ T,].*)?"
-_MONTHS = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y")  # after commas, points and hyphens
-_MS_FROM = 10**11  # a larger number of an epoch counts milliseconds
-
-
-def date_order(values: list[str]) -> str:
-    """Return whether dates such as 1/2/2026 have the day or the month first: "dmy", "mdy", or "" if it does not show.
-
-    "same" if day and month are equal in all of them.
-    """
-    pairs = [match for value in values if (match := re.fullmatch(_SHORT_DATE, value.strip()))]
-    day_first, month_first = any(int(pair[1]) > 12 for pair in pairs), any(int(pair[3]) > 12 for pair in pairs)
-    if day_first == month_first:
-        return "same" if pairs and all(pair[1] == pair[3] for pair in pairs) else ""
-    return "dmy" if day_first else "mdy"
-
-
-def read_date(value: str, order: str) -> date | None:
-    """Return a date, None for what is none.
-
-    It may be written in ISO 8601, with points (`31.12.2025`), with the name of the month, as seconds or milliseconds
-    since 1970, or with slashes or hyphens in `order`.
-    """
-    text = value.strip().partition("/")[0] if re.match(r"\s*\d{4}-\d", value) else value.strip()
-    if re.fullmatch(r"\d{10}|\d{13}", text):
-        return datetime.fromtimestamp(int(text) / (1000 if int(text) > _MS_FROM else 1), UTC).date()
-    try:
-        return datetime.fromisoformat(text).date()
-    except ValueError:
-        pass
-    if match := re.fullmatch(r"(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?:[ T].*)?|(\d{4})年(\d{1,2})月(\d{1,2})日", text):
-        year, month, day = (int(part) for part in match.groups() if part)
-    elif match := re.fullmatch(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d\d)(?:[ T,].*)?", text):
-        day, month, year = map(int, match.groups())
-    elif order and (match := re.fullmatch(_SHORT_DATE, text)):
-        day, month, year = int(match[1]), int(match[3]), int(match[4])
-        day, month = (month, day) if order == "mdy" else (day, month)
-    else:
-        return _with_month_name(text)
-    try:
-        return date(year if year > 99 else 2000 + year, month, day)
-    except ValueError:
-        return None
-
-
-def _with_month_name(text: str) -> date | None:
-    plain = " ".join(re.sub(r"[,.-]", " ", re.sub(r"(?i)\bsept\b", "Sep", text)).split())
-    plain = re.sub(r"( \d{1,2}:\d{2}(:\d{2})?( ?[AaPp][Mm])?)$", "", plain)
-    for form in _MONTHS:
-        try:
-            return datetime.strptime(plain, form).date()
-        except ValueError:
-            continue
-    return None
 
 
 def _dated(value: str, order: str, today: date, *, is_start: bool) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from intently.catalog.lines import called
 from intently.errors import InputError, MissingDependencyError, install_hint
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -27,7 +28,11 @@ def local_files(names: Sequence[str]) -> Iterator[list[Path]]:
     matches and an address that cannot be fetched, MissingDependencyError for one that needs a package.
     """
     with tempfile.TemporaryDirectory(prefix="intently-") as folder:
-        yield [path for number, name in enumerate(names) for path in _local(name, Path(folder) / str(number))]
+        found = [(name, path) for at, name in enumerate(names) for path in _local(name, Path(folder) / str(at))]
+        copies = {path: "standard input" if name == "-" else name for name, path in found
+                  if path.is_relative_to(folder)}  # fmt: skip
+        with called(copies):
+            yield [path for _, path in found]
 
 
 def _local(name: str, folder: Path) -> list[Path]:

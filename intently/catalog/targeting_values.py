@@ -37,7 +37,7 @@ _LANGUAGE_CURE = "use a language tag of BCP 47, such as zh or en-US"
 _DEVICE_CURE = f"use one of {', '.join(DEVICES)}"
 _ZONE_CURE = "name a time zone of the IANA database, such as Europe/Berlin"
 
-# English names in use that ISO 3166 writes otherwise. XK is not assigned, but every ad platform uses it for Kosovo.
+# Names in use that ISO 3166 writes otherwise. XK is not assigned, but every ad platform uses it for Kosovo.
 _COUNTRY_NAMES = {
     "uk": "GB", "united kingdom": "GB", "great britain": "GB", "united states": "US", "u.s.a.": "US", "u.s.": "US",
     "south korea": "KR", "korea": "KR", "north korea": "KP", "russia": "RU", "vietnam": "VN", "turkey": "TR",
@@ -47,6 +47,8 @@ _COUNTRY_NAMES = {
     "east timor": "TL", "brunei": "BN", "micronesia": "FM", "falkland islands": "FK", "vatican city": "VA",
     "democratic republic of the congo": "CD", "republic of the congo": "CG", "kosovo": "XK",
     "british virgin islands": "VG", "u.s. virgin islands": "VI", "reunion": "RE", "curacao": "CW",
+    "u.k.": "GB", "uae": "AE", "ksa": "SA", "hong kong sar": "HK", "macau sar": "MO", "cote d'ivoire": "CI",
+    "bosnia": "BA", "the bahamas": "BS", "republic of ireland": "IE", "香港": "HK", "澳门": "MO", "澳門": "MO",
 }  # fmt: skip
 # Codes that cover several countries, with the cure for each.
 # What stands for no restriction.
@@ -69,10 +71,22 @@ _DEVICE_NAMES = {
     "watch": "watch", "smartwatch": "watch", "smart watch": "watch", "wearable": "watch",
     "手机": "mobile", "移动设备": "mobile", "移动端": "mobile", "电脑": "desktop", "计算机": "desktop",
     "平板": "tablet", "平板电脑": "tablet", "电视": "tv",
+    "移动": "mobile", "手机端": "mobile", "无线端": "mobile", "pc端": "desktop",
+    "电脑端": "desktop", "電腦": "desktop", "桌面": "desktop", "桌面端": "desktop", "平板端": "tablet",
+    "mobile web": "mobile", "mobilgerät": "mobile", "mobilgeräte": "mobile", "handy": "mobile", "rechner": "desktop",
+    "fernseher": "tv", "ordinateur": "desktop", "téléphone": "mobile", "tablette": "tablet", "ordenador": "desktop",
+    "móvil": "mobile", "teléfono": "mobile", "tableta": "tablet", "スマートフォン": "mobile", "スマホ": "mobile",
+    "パソコン": "desktop",
+    "タブレット": "tablet",
     "car": "car", "automotive": "car", "speaker": "speaker", "smart speaker": "speaker",
 }  # fmt: skip
 # Words by which a base language is written in two ways that meet nowhere else: browsers say nb, catalogs say no.
 _SAME_LANGUAGE = {"nb": "no"}
+# Names in use that name a language with its script or country, or that CLDR does not have.
+_LANGUAGE_NAMES = {
+    "simplified chinese": "zh", "traditional chinese": "zh", "mandarin": "zh", "简体中文": "zh", "繁体中文": "zh",
+    "繁體中文": "zh", "汉语": "zh", "漢語": "zh", "brazilian portuguese": "pt", "castilian": "es", "farsi": "fa",
+}  # fmt: skip
 _NO_LANGUAGE = frozenset(("und", "mul", "mis", "zxx", "art"))
 
 
@@ -192,6 +206,8 @@ def language(text: str) -> str:
     problem = f"{_quoted(text)} is not a language"
     if len(tag) > 100:
         raise InputError(problem, cure=_LANGUAGE_CURE, field="language")
+    if named := _LANGUAGE_NAMES.get(" ".join(text.split()).casefold()):
+        return named
     try:
         base = langcodes.Language.get(langcodes.standardize_tag(tag, macro=True)).language
     except LanguageTagError:

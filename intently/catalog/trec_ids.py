@@ -1,6 +1,6 @@
 """Ids in TREC files, whose fields are separated by white space: `␣` stands for a blank inside an id.
 
-No id holds that sign itself (see `intently.catalog.columns`), so that what is written is what is read.
+No id holds that sign itself (see `intently.catalog.cleaning`), so that what is written is what is read.
 """
 
 from collections.abc import Mapping

@@ -2,9 +2,12 @@
 
 defusedxml parses, so that entities and document types are refused. A child element is a column by its local name;
 where the same name is there in two name spaces, that of Google's (`g:id`) wins. Elements inside a child are joined by
-colons, as Google writes them in a line (`US:::5.95 USD`), and children of one name by commas.
+colons, as Google writes them in a line (`US:::5.95 USD`). Children of one name are a list. An attribute of a child is
+a column `child_attribute`; but the currency of an amount is read with it, the `name` of a child that has a text names
+the column (`<param name="Color">`), and the only attribute of a child without a text is what it holds.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -17,7 +20,12 @@ from intently.catalog.lines import Lines
 from intently.catalog.records import Records
 from intently.errors import InputError
 
-RECORDS = ("item", "entry", "product", "offer", "shopitem", "ad", "listing", "row", "record")
+RECORDS = (
+    "item", "entry", "product", "offer", "shopitem", "ad", "listing", "row", "record", "article", "artikel", "produkt",
+    "produit", "producto", "prodotto", "doc", "o",
+)  # fmt: skip
+_ADDRESSES = ("href", "url", "src")  # attributes that stand for what a link or a picture holds
+_UNSAID = ("isPermaLink", "rel", "type", "lang", "space", "medium", "scheme")  # attributes that say nothing of an ad
 _GOOGLE = "{http://base.google.com/ns/1.0}"
 _MAX_DEPTH = 20
 _CURE = "send a feed in RSS 2.0 or Atom, or export TSV, CSV or JSON lines"
@@ -27,13 +35,14 @@ class _Items:
     """Gather the items of a document while it is parsed, each with the line of its first tag."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[int, dict[str, str]]] = []
+        self.found: list[tuple[int, dict[str, str | list[str]]]] = []
         self.parser: Any = None
         self.names: list[str] = []  # of the elements seen, for a message
         self._depth = 0
         self._item: dict[str, tuple[bool, list[str]]] | None = None  # name → is Google's, values
         self._item_depth = self._line = 0
         self._child: tuple[str, bool] | None = None
+        self._attributes: dict[str, str] = {}  # of the child
         self._parts: list[list[str]] = []
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -51,8 +60,8 @@ class _Items:
                     self._add(key.rpartition("}")[2], False, value)
         elif self._depth == self._item_depth + 1:
             self._child, self._parts = (name, tag.startswith(_GOOGLE)), [[]]
-            if attributes.get("href"):  # a link of Atom
-                self._parts[-1].append(attributes["href"])
+            told = {key.rpartition("}")[2]: value for key, value in attributes.items()}
+            self._attributes = {key: value for key, value in told.items() if key not in _UNSAID}
         elif self._child:
             self._parts.append([])
 
@@ -62,17 +71,30 @@ class _Items:
 
     def end(self, tag: str) -> None:
         if self._item is not None and self._depth == self._item_depth:
-            self.found.append((self._line, {name: ",".join(values) for name, (_, values) in self._item.items()}))
+            item = {name: values[0] if len(values) == 1 else values for name, (_, values) in self._item.items()}
+            self.found.append((self._line, item))
             self._item = None
         elif self._item is not None and self._depth == self._item_depth + 1 and self._child:
             texts = ["".join(part).strip() for part in self._parts]
             whole = texts[0] if len(texts) == 1 else ":".join(texts[1:] if not texts[0] else texts)
-            self._add(*self._child, whole)
+            self._add_child(*self._child, whole)
             self._child = None
         self._depth -= 1
 
     def close(self) -> None:
         pass
+
+    def _add_child(self, name: str, is_google: bool, text: str) -> None:
+        told = dict(self._attributes)
+        if text and "name" in told:
+            name = told.pop("name")
+        address = next((told.pop(key) for key in _ADDRESSES if key in told), "") if not text else ""
+        if not text and not address and len(told) == 1:
+            text = told.popitem()[1]
+        currency = told.pop("currency", "") if re.fullmatch(r"[\d.,\s]+", text) else ""
+        self._add(name, is_google, f"{text} {currency}".strip() or address)
+        for key, value in told.items():
+            self._add(f"{name}_{key}", False, value)
 
     def _add(self, name: str, is_google: bool, value: str) -> None:
         assert self._item is not None
@@ -80,7 +102,7 @@ class _Items:
         if known is None or (is_google and not known[0]):
             self._item[name] = (is_google, [value])
         elif known[0] == is_google and value:
-            known[1].append(value)
+            known[1][:] = [*filter(None, known[1]), value]
 
 
 def xml_records(batches: Iterable[Lines], place: object) -> Iterator[Records]:
@@ -117,7 +139,7 @@ def xml_records(batches: Iterable[Lines], place: object) -> Iterator[Records]:
         raise InputError(problem, cure=_CURE, path=place)
 
 
-def _batch(found: list[tuple[int, dict[str, str]]]) -> Records:
+def _batch(found: list[tuple[int, dict[str, str | list[str]]]]) -> Records:
     return Records([line for line, _ in found], [item for _, item in found])
 
 

@@ -10,8 +10,23 @@ from intently.rules.variants import NO_VARIANTS, read
 _PLUS = re.compile(r"(^|\s)\+(?=\S)")
 _QUOTES = {'"': '"', "“": "”", "「": "」"}
 _BRACKETS = {"[": "]", "［": "］", "【": "】"}
-_NAMES = {"exact": "exact", "exact match": "exact", "phrase": "phrase", "phrase match": "phrase"}
-_NAMES |= {"broad": "broad", "broad match": "broad"}
+# What exports write in a column of match types, in lower case: English, German, French, Spanish, Italian, Chinese, …
+_NAMES = {
+    "exact": "exact, exact match, genau passend, genau, genaue übereinstimmung, exakt, exakte übereinstimmung, exacte, "
+    "mot clé exact, requête exacte, exacta, concordancia exacta, esatta, corrispondenza esatta, exata, "
+    "correspondência exata, 精确, 精确匹配, 完全匹配, 完全一致",
+    "phrase": "phrase, phrase match, passende wortgruppe, wortgruppe, expression, expression exacte, "
+    "de frase, frase, concordancia de frase, a frase, corrispondenza a frase, correspondência de frase, "
+    "词组, 词组匹配, 短语, 短语匹配, フレーズ一致",
+    "broad": "broad, broad match, broad match modifier, broad match modified, weitgehend passend, weitgehend, "
+    "large, requête large, amplia, concordancia amplia, generica, corrispondenza generica, ampla, "
+    "correspondência ampla, 广泛, 广泛匹配, 智能匹配, 部分一致",
+}
+_MATCH_OF = {name: match for match, names in _NAMES.items() for name in names.split(", ")}
+_NEGATIVE = re.compile(
+    r"(campaign |account |ad group )?negativ\w*( keyword)?|auszuschließend\w*|ausgeschlossen\w*|à exclure|a exclure|"
+    r"négatif|negativ[oa]|esclus[oa]|否定(关键词)?|除外(キーワード)?"
+)
 
 
 class Match(StrEnum):
@@ -66,11 +81,21 @@ def without_minus(written: str) -> str:
 
 def with_match_type(text: str, match_type: str) -> str:
     """Return a keyword with the marks of a match type that a column names: "Exact", "phrase match"."""
-    name = re.sub(r"^(campaign )?(negative ?)?", "", " ".join(match_type.replace("_", " ").lower().split()))
-    if name not in _NAMES:
+    name = " ".join(re.sub(r"[\s_–—:()（）-]+", " ", _NEGATIVE.sub(" ", _in_words(match_type))).split())
+    if name not in _MATCH_OF:
         problem = f"{match_type!r} is not a match type"
         raise InputError(problem, cure="write exact, phrase or broad", field="match_type")
-    return str(Keyword(bare(text), Match(_NAMES[name])))
+    return str(Keyword(bare(text), Match(_MATCH_OF[name])))
+
+
+def is_negative(match_type: str) -> bool:
+    """Return whether a match type that a column names is one of negative keywords: "Negative Exact", "否定"."""
+    return _NEGATIVE.search(_in_words(match_type)) is not None
+
+
+def _in_words(match_type: str) -> str:
+    """Return a match type in lower case, with blanks between its words: `negativeExact` is "negative exact"."""
+    return " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match_type.replace("_", " ")).lower().split())
 
 
 def bare(written: str) -> str:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from intently.catalog import lines, read_ads
 from intently.catalog.amounts import Decimals, read_amounts
+from intently.catalog.dates import date_order, read_date
 from intently.catalog.problems import RowCheck
 from intently.catalog.reading import Reading
-from intently.catalog.serving import date_order, read_date
 from intently.catalog.sources import local_files
 from intently.cli.shared import parse_map
 from intently.errors import InputError
@@ -207,6 +207,8 @@ def test_sources(tmp_path, monkeypatch):
     with local_files([str(tmp_path / "*.tsv"), (tmp_path / "a.tsv").as_uri()]) as paths:
         assert [path.name for path in paths] == ["a.tsv", "b.tsv", "a.tsv"]
         assert paths[2].read_text(encoding="utf-8") == "ad_id\ttitle\n" and paths[2].parent != tmp_path
+        with pytest.raises(InputError, match=r"^file:///.*/a\.tsv: no ads"):
+            read_ads(paths[2])
     assert not paths[2].exists()
     with pytest.raises(InputError, match="no file matches"), local_files([str(tmp_path / "*.csv")]):
         pass

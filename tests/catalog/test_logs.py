@@ -134,7 +134,11 @@ def test_a_search_term_report(tmp_path):
     )
     judged = read_judgements(write(tmp_path / "report.csv", report))
     assert pairs_of(judged) == {("electric kettle", "k1"): 1204}
-    assert judged.notes == ("1 rows of totals left out", "1 queries of the log had no click")
+    assert judged.notes == (
+        "1 rows of totals left out",
+        "columns not used: Match type, Campaign, Ad group, Cost",
+        "1 queries of the log had no click",
+    )
     without = write(tmp_path / "groups.csv", report.replace("Ad ID", "Labels"))
     with pytest.raises(InputError, match=r"names no ad, only 'Ad group'; add the column 'Ad ID'.*\"Ad group=ad_id\""):
         read_judgements(without)

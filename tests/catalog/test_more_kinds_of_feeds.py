@@ -9,11 +9,11 @@ import pytest
 
 from intently.catalog import read_ads
 from intently.catalog.ads import ReadResult
+from intently.catalog.dates import read_date
 from intently.catalog.feed import FEED_FIELDS
 from intently.catalog.fields import fold_name
 from intently.catalog.header_words import _ENGLISH, english_names, in_english
 from intently.catalog.reading import Reading
-from intently.catalog.serving import read_date
 from intently.errors import InputError
 from intently.types import Ad
 

@@ -81,3 +81,31 @@ def test_wrong_files(tmp_path, name, text, problem):
 def test_ids_and_texts_belong_together():
     with pytest.raises(InputError, match="2 ids for 1 queries"):
         Queries(("1", "2"), ("pan",))
+
+
+REPORTS = {
+    "search console": "Top queries,Clicks,Impressions,CTR,Position\nkettle,5,100,5%,1.2\n电热水壶,1,10,10%,4\n",
+    "search terms": "Search terms report\n1 May\nSearch term,CTR,Clicks\nkettle,1,5\n电热水壶,1,1\nTotal: All,,6\n",
+    "German": "Häufigste Suchanfragen;Klicks\nkettle;5\n电热水壶;1\n",
+    "Chinese": "关键词,搜索量\nkettle,900\n电热水壶,10\n",
+    "planner": 'Keyword Stats\n"1 Jan"\nKeyword\tCurrency\tAvg. monthly searches\nkettle\tEUR\t9\n电热水壶\tEUR\t1\n',
+    "one column": "查询词\nkettle\n电热水壶\n",
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_reports_of_queries(tmp_path, name, encoding):
+    (tmp_path / "queries.csv").write_bytes(REPORTS[name].encode(encoding))
+    assert read_queries(tmp_path / "queries.csv").texts == ("kettle", "电热水壶")
+
+
+def test_ads_and_lists_of_texts_are_no_queries(tmp_path):
+    for text, problem in (
+        ("id,title,keywords\n1,A,kettle\n", "no such column"),
+        ('["kettle"]', "element 1 of the list is"),
+    ):
+        path = tmp_path / ("queries.json" if text[0] == "[" else "queries.csv")
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=problem):
+            read_queries(path)

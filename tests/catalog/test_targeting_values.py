@@ -12,16 +12,19 @@ from intently.types import Ad, UserContext
 COUNTRIES = {
     "DE": "DE", "de ": "DE", "UK": "GB", "gb": "GB", "USA": "US", "Germany": "DE", " germany": "DE",
     "United  Kingdom": "GB", "United States": "US", "Taiwan": "TW", "South Korea": "KR", "DEU": "DE", "XK": "XK",
-    "Côte d'Ivoire": "CI", "ivory coast": "CI",
+    "Côte d'Ivoire": "CI", "ivory coast": "CI", "UAE": "AE", "U.K.": "GB", "香港": "HK", "美國": "US",
 }  # fmt: skip
 LANGUAGES = {
     "en": "en", "en-US": "en", "zh-Hans-CN": "zh", "DE ": "de", "de_DE.UTF-8": "de", "deu": "de", "pt-BR": "pt",
-    "iw": "he", "nb-NO": "no", "cmn": "zh", "fil": "fil",
+    "iw": "he", "nb-NO": "no", "cmn": "zh", "fil": "fil", "Simplified Chinese": "zh", "繁體中文": "zh",
+    "简体中文": "zh", "Brazilian Portuguese": "pt", "Farsi": "fa",
 }  # fmt: skip
 DEVICE_NAMES = {
     "mobile": "mobile", "phone": "mobile", "Phones": "mobile", "Mobile devices": "mobile", "smart-phones": "mobile",
     "mobile_devices_with_full_browsers": "mobile", "computers": "desktop", "Desktop": "desktop", "PC": "desktop",
     "tablets with full browsers": "tablet", "TV screens": "tv", "Connected TV": "tv", "watches": "watch",
+    "手机端": "mobile", "PC端": "desktop", "Mobilgeräte": "mobile", "Ordinateurs": "desktop", "ordenadores": "desktop",
+    "スマートフォン": "mobile",
 }  # fmt: skip
 READ = [
     *(("country", "countries", text, code) for text, code in COUNTRIES.items()),

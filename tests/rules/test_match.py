@@ -7,7 +7,7 @@ import pytest
 
 from intently.errors import InputError
 from intently.rules import PRESETS, Keyword, Match, find, matches, parse_keyword
-from intently.rules.keyword import bare, checked_negative, has_match_type, with_match_type
+from intently.rules.keyword import bare, checked_negative, has_match_type, is_negative, with_match_type
 from intently.rules.presets import rules_of
 
 Row = tuple[str, str, str | None]
@@ -262,13 +262,25 @@ def test_marks(written: str, text: str, match: Match) -> None:
     assert parse_keyword(str(Keyword(text, match))) == Keyword(text, match)
 
 
+@pytest.mark.parametrize(("match_type", "written", "negative"), [
+    ("Genau passend", "[hose]", False), ("Passende Wortgruppe", '"hose"', False), ("Weitgehend passend", "hose", False),
+    ("Auszuschließend – Genau passend", "[hose]", True), ("Campaign Negative Phrase", '"hose"', True),
+    ("negativePhrase", '"hose"', True), ("NEGATIVE_EXACT", "[hose]", True), ("Broad match modifier", "hose", False),
+    ("完全匹配", "[hose]", False), ("词组匹配", '"hose"', False), ("否定广泛匹配", "hose", True),
+    ("BROAD", "hose", False), ("concordancia exacta", "[hose]", False), ("フレーズ一致", '"hose"', False),
+])  # fmt: skip
+def test_match_types_in_the_words_of_exports(match_type: str, written: str, negative: bool) -> None:
+    assert with_match_type("hose", match_type) == written
+    assert is_negative(match_type) == negative
+
+
 def test_a_column_names_the_match_type() -> None:
     assert with_match_type("garden hose", "Exact") == "[garden hose]"
     assert with_match_type("[garden hose]", "Phrase match") == '"garden hose"'
     assert with_match_type("水管", "Negative Broad") == "水管"
     assert with_match_type("水管", "Campaign Negative Exact") == with_match_type("水管", "negativeExact") == "[水管]"
     with pytest.raises(InputError, match="not a match type"):
-        with_match_type("hose", "exakt")
+        with_match_type("hose", "irgendwie")
 
 
 @pytest.mark.parametrize("written", ["[]", '""', "[ ]", "!!!", ""])

@@ -30,6 +30,20 @@ LAYOUTS = (
         refusal=("a report of keywords, which has no ads", "export the ads: Google Ads Editor, or a report of ads"),
     ),
     Layout(
+        "negative-list", "list of negative keywords",
+        marks("negative_keyword match_type level", "negative_keyword keyword_or_list"),
+        refusal=("a list of negative keywords, which has no ads", "give them to the ads, as negative_keywords"),
+    ),
+    Layout(
+        "assets", "report of assets", marks("asset asset_type", "asset_id asset_type"),
+        refusal=("a report of assets, which has no ads", "export the ads: Google Ads Editor, or a report of ads"),
+    ),
+    Layout(
+        "local-inventory", "local inventory feed",
+        marks("store_code id", "store_code itemid", "store_code item_id", "store_code offer_id"),
+        refusal=("a feed of stock by shop, which has no ads", "pass the feed of products"),
+    ),
+    Layout(
         "shopify", "Shopify product export",
         marks("handle title variant_sku", "handle title option1_name", "id title variant_sku option1_name",
               "handle title body_html", "url_handle title sku", "url_handle title option1_name"),
@@ -60,5 +74,6 @@ __all__ = ["LAYOUTS", "NAMES", "PLAIN", "Layout", "Reshaped", "recognized"]
 
 
 def recognized(names: frozenset[str]) -> Layout:
-    """Return the layout of a header with these folded names."""
-    return next((layout for layout in LAYOUTS if layout.fits(names)), PLAIN)
+    """Return the layout of a header with these folded names; one that has ids and titles is of ads."""
+    has_ads = "title" in names and not names.isdisjoint(("id", "ad_id", "sku", "product_id", "offer_id"))
+    return next((each for each in LAYOUTS if each.fits(names) and not (has_ads and each.refusal)), PLAIN)

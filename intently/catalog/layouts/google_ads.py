@@ -12,12 +12,25 @@ from dataclasses import dataclass, field
 
 from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
 from intently.catalog.serving import read_status
-from intently.catalog.serving_words import ACTIVE
+from intently.catalog.serving_words import ACTIVE, ENDED
 from intently.catalog.targeting_values import country
 from intently.errors import InputError
-from intently.rules.keyword import with_match_type
+from intently.rules.keyword import is_negative
 
 _MAX_ID = 200
+# Columns of campaigns and ad groups that ads inherit, and those that decide nothing for them.
+_USED = {
+    "campaign_status", "ad_group_status", "status", "start_date", "campaign_start_date", "end_date",
+    "campaign_end_date", "languages", "language", "max_cpc", "default_max_cpc", "location", "budget", "budget_type",
+    "bid_strategy_type", "bid_strategy_name", "maximum_cpc_bid_limit", "approval_status", "max_cpm", "target_cpc",
+}  # fmt: skip
+# What tells a row of an asset or of targeting from that of a campaign or ad group, which has statuses and dates, too.
+_OTHERS = (
+    "link_text", "sitelink_text", "callout_text", "callout", "promotion_target", "structured_snippet", "snippet_values",
+    "phone_number", "price_type", "lead_form", "app_id", "asset_name", "image_name", "business_name", "audience",
+    "audience_segment", "user_list", "placement", "topic", "age", "gender", "household_income", "parental_status",
+    "user_interest", "product_group", "dynamic_ad_target", "youtube_channel", "video_id", "ip_address",
+)  # fmt: skip
 
 
 @dataclass
@@ -31,35 +44,50 @@ class Group:
     places: list[str] = field(default_factory=list)
     not_places: list[str] = field(default_factory=list)
     own: dict[str, str] = field(default_factory=dict)  # column → cell of rows of the campaign or group itself
+    lists: list[str] = field(default_factory=list)  # shared lists of negative keywords
 
 
 def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
     """Return the ads of an export."""
     done = Reshaped()
     groups: dict[tuple[str, str], Group] = {}
+    shared: dict[str, list[str]] = {}  # list → its negative keywords
     ads: list[tuple[int, Row]] = []
     for line, row in zip(lines, rows, strict=True):
         group = groups.setdefault(_key(row), Group())
-        criterion = first_of(row, "criterion_type", "match_type", "type").lower()
+        criterion = first_of(row, "criterion_type", "match_type", "type")
         if first_of(row, "headline_1", "headline", "long_headline"):
             ads.append((line, row))
-        elif keyword := first_of(row, "keyword", "search_keyword"):
-            if "negative" in criterion:
-                group.negatives.append(typed(keyword, criterion))
+        elif keyword := first_of(row, "keyword", "search_keyword", "keywords"):
+            shared_name = first_of(row, "shared_set_name")
+            status = read_status(first_of(row, "status", "keyword_status") or "enabled")
+            if is_negative(criterion) and status == ENDED:
+                done.others["negative keywords that are removed, passed over"] += 1
+            elif is_negative(criterion):
+                negatives = shared.setdefault(shared_name, []) if shared_name else group.negatives
+                negatives += done.typed(line, keyword, criterion)
                 done.others["negative keywords"] += 1
-            elif read_status(first_of(row, "status", "keyword_status") or "enabled") == ACTIVE:
-                group.keywords.append(typed(keyword, criterion))
+            elif status == ACTIVE:
+                group.keywords += done.typed(line, keyword, criterion)
                 group.num_bids += bool(first_of(row, "max_cpc"))
                 done.others["keywords"] += 1
             else:
                 done.others["keywords that are not enabled, passed over"] += 1
         elif place := first_of(row, "location"):
-            (group.not_places if "negative" in criterion else group.places).append(place)
+            (group.not_places if is_negative(criterion) else group.places).append(place)
             done.others["locations"] += 1
+        elif name := first_of(row, "shared_set_name"):
+            group.lists.append(name)
+            done.others["shared lists of a campaign"] += 1
+        elif kind := next((name for name in _OTHERS if first_of(row, name)), ""):
+            done.others[f"rows of {kind.replace('_', ' ')}, not used"] += 1
         else:
+            done.pass_over(row, _USED)
             group.bid = first_of(row, "max_cpc", "default_max_cpc") or group.bid
             group.own |= {name: cell for name, cell in row.items() if cell.strip() not in ("", "--", "[]")}
             done.others["ad groups" if row.get("ad_group", "").strip() else "campaigns and other rows"] += 1
+    for group in groups.values():
+        group.negatives += [text for name in dict.fromkeys(group.lists) for text in shared.get(name, ())]
     for line, row in ads:
         campaign, group = groups.get((_key(row)[0], ""), Group()), groups[_key(row)]
         done.add(line, _ad(row, group, campaign))
@@ -104,7 +132,8 @@ def _ad(row: Row, group: Group, campaign: Group) -> dict[str, object]:
     texts = _numbered(row, "description") + _numbered(row, "description_line") or [first_of(row, "description")]
     used = {name for name in row if re.fullmatch(r"(headline|description|description_line)(_\d+)?", name)}
     others = {name: cell for name, cell in row.items() if name not in used and cell.strip() not in ("", "--")}
-    others.pop("keyword", None)
+    for name in ("keyword", "keywords", "criterion_type", "match_type"):
+        others.pop(name, None)
     own_id = first_of(row, "ad_id", "id")
     negatives = campaign.negatives if campaign is not group else []
     ad: dict[str, object] = {
@@ -132,11 +161,3 @@ def _made_id(row: Row, texts: list[str]) -> str:
     digest = hashlib.sha256(written.encode()).hexdigest()[:12]
     place = re.sub(r"\s+", " ", " / ".join(_key(row)))
     return f"{place} / {digest}" if len(place) <= _MAX_ID else digest
-
-
-def typed(keyword: str, match_type: str) -> str:
-    """Return a keyword with the marks of the match type that a column names, as it is where that names none."""
-    try:
-        return with_match_type(keyword, match_type)
-    except InputError:
-        return keyword

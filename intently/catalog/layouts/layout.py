@@ -1,9 +1,13 @@
 """What a layout is: an export of one of the trade's systems, known by its columns."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from intently.catalog.smells import smells
+from intently.errors import InputError
+from intently.rules.keyword import with_match_type
 
 Row = dict[str, str]  # folded column → cell, "" for none
 Record = dict[str, Any]
@@ -17,11 +21,40 @@ class Reshaped:
     records: list[Record] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)  # kind of row → how many are no ads of their own
     notes: list[str] = field(default_factory=list)
+    wrong: list[tuple[int, InputError]] = field(default_factory=list)  # rows that are not understood, by line
+    unused: Counter[str] = field(default_factory=Counter)  # columns of campaigns and ad groups that decide something
 
     def add(self, line: int, record: Record) -> None:
         """Add an ad."""
         self.lines.append(line)
         self.records.append(record)
+
+    def pass_over(self, row: Row, used: Container[str]) -> None:
+        """Note the columns of a campaign's or ad group's row that smell as if they decided something for its ads."""
+        told = [name for name, cell in row.items() if name not in used and smells(name) and _says_something(cell)]
+        self.unused.update(told)
+
+    def warnings(self) -> list[str]:
+        """Return what is in the export and is not used as its owner may think."""
+        if not self.unused:
+            return self.notes
+        told = ", ".join(self.unused)
+        return [*self.notes, f"columns of campaigns and ad groups that are not used: {told}"]
+
+    def typed(self, line: int, keyword: str, match_type: str) -> list[str]:
+        """Return a keyword with the marks of the match type that a column names, as it is where that names none.
+
+        The list is empty for a match type that is not understood: a guess would serve the ad too widely.
+        """
+        try:
+            return [with_match_type(keyword, match_type) if match_type.strip() else keyword.strip()]
+        except InputError as error:
+            self.wrong.append((line, error))
+            return []
+
+
+def _says_something(cell: str) -> bool:
+    return cell.strip().lower() not in ("", "--", "[]", "0", "0%", "0.00", "0.0", "all", "none", "default")
 
 
 @dataclass(frozen=True)

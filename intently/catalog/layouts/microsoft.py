@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from intently.catalog.layouts.google_ads import Group, typed
+from intently.catalog.layouts.google_ads import Group
 from intently.catalog.layouts.layout import Reshaped, Row, first_of, sentences
 from intently.catalog.serving import read_status
 from intently.catalog.serving_words import ACTIVE
@@ -12,6 +12,10 @@ from intently.catalog.serving_words import ACTIVE
 _TEXTS = {
     "type", "status", "id", "title", "title_part_1", "title_part_2", "title_part_3", "text", "text_part_2", "headline",
     "description", "keyword", "match_type", "bid", "name",
+}  # fmt: skip
+_USED = {
+    "status", "start_date", "end_date", "language", "bid", "search_bid", "cpc_bid", "budget", "budget_type",
+    "bid_strategy_type", "campaign_status", "ad_group_status", "editorial_status", "time_zone", "country_code",
 }  # fmt: skip
 
 
@@ -26,19 +30,28 @@ def reshape(lines: Sequence[int], rows: Sequence[Row]) -> Reshaped:
         group = groups.setdefault(parent, Group())
         if kind.endswith(" ad") or kind == "ad":
             ads.append((line, row))
+        elif "negative" in kind and read_status(first_of(row, "status") or "active") != ACTIVE:
+            done.others["negative keywords that are not active, passed over"] += 1
+        elif kind.endswith("negative keyword list association"):
+            group.lists.append(row.get("id", "").strip())
+            done.others["shared lists of a campaign"] += 1
         elif "negative" in kind and row.get("keyword", "").strip():
-            group.negatives.append(typed(row["keyword"], row.get("match_type", "")))
+            group.negatives += done.typed(line, row["keyword"], row.get("match_type", ""))
             done.others["negative keywords"] += 1
         elif kind == "keyword":
             is_active = read_status(first_of(row, "status") or "active") == ACTIVE
             if is_active:
-                group.keywords.append(typed(row.get("keyword", ""), row.get("match_type", "")))
+                group.keywords += done.typed(line, row.get("keyword", ""), row.get("match_type", ""))
                 group.num_bids += bool(first_of(row, "bid"))
             done.others["keywords" if is_active else "keywords that are not active, passed over"] += 1
         else:
             if kind in ("campaign", "ad group"):
+                done.pass_over(row, _USED)
                 parents[row.get("id", "").strip()] = row
             done.others[f"rows of {row.get('type', '').strip() or 'no type'}"] += 1
+    shared = {name: group.negatives for name, group in groups.items()}
+    for group in groups.values():
+        group.negatives = [*group.negatives, *(text for name in group.lists for text in shared.get(name, ()))]
     for line, row in ads:
         group_row = parents.get(row.get("parent_id", "").strip(), {})
         campaign = parents.get(group_row.get("parent_id", "").strip(), {})

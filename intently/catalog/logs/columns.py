@@ -4,7 +4,7 @@ A log has a row an event or a row a pair and period. Which it is, its columns sa
 
 | layout | columns beside query and ad | a row |
 |---|---|---|
-| events | `event` (impression, click, conversion) | an event |
+| events | `event` (impression, click, conversion), and `count` | an event, or `count` of them |
 | counts | `clicks`, and `impressions`, `conversions`, `session`, `position` or a time | how often clicked |
 | report | as counts, the query called search term | a search term and its clicks |
 | UBI | `action_name` and `event_attributes`, or `user_query` and `query_response_hit_ids` | see `ubi` |
@@ -24,7 +24,11 @@ SESSION = Field(
         "visitor_id", "visitorid", "client_id", "anonymous_id", "cookie_id", "device_id", "会话", "会话id", "用户id",
     ),
 )  # fmt: skip
-POSITION = Field("position", kind="number", aliases=("pos", "slot", "ad_position", "rank", "ordinal", "位置"))
+POSITION = Field(
+    "position",
+    kind="number",
+    aliases=("pos", "slot", "ad_position", "rank", "ordinal", "event_attributes_position_ordinal", "位置"),
+)
 IMPRESSIONS = Field(
     "impressions",
     kind="number",
@@ -54,21 +58,35 @@ CONVERSIONS = Field(
         "转化量",
     ),
 )
+# How many events a row of counted events stands for.
+COUNT = Field("count", kind="number", aliases=("event_count", "events", "num_events", "total_events", "次数", "事件数"))
+BOT = Field(
+    "bot",
+    kind="word",
+    aliases=(
+        "is_bot", "is_robot", "robot", "is_crawler", "crawler", "is_spam", "spam", "is_fraud", "fraud", "is_invalid",
+        "invalid_click", "invalid_traffic", "is_internal", "is_test", "is_test_traffic",
+    ),
+)  # fmt: skip
 TIMES = frozenset(
     ("timestamp", "ts", "time", "datetime", "event_time", "event_timestamp", "date", "created_at", "时间")
 )
 SEARCH_TERMS = ("search_term", "customer_search_term", "search_query", "searchquery", "matched_search_term", "搜索词")
 
 _CLICK = """
-click clicks clicked ad_click product_click item_click result_click click_through clickthrough tap open select_item 点击
+click clicks clicked ad_click product_click item_click result_click click_through clickthrough tap open select_item
+ad_clicked product_clicked item_clicked result_clicked click_event
+search_result_click search_click clickout click_out 点击
 """
 _IMPRESSION = """
 impression impressions impress ad_impression shown show show_ad display displayed served exposure view viewed
-view_item_list render 曝光 展示 展现
+view_item_list product_list_viewed product_impression product_impressions ad_shown ad_served result_impression render
+曝光 展示 展现
 """
 _CONVERSION = """
 conversion conversions converted purchase purchased order ordered buy bought checkout transaction sale add_to_cart
-addtocart cart atc 转化 购买 下单 加购
+addtocart cart atc product_added added_to_cart product_added_to_cart order_completed order_placed checkout_completed
+转化 购买 下单 加购
 """
 Happened = Literal["click", "impression", "conversion"]
 _WORDS: dict[Happened, str] = {"click": _CLICK, "impression": _IMPRESSION, "conversion": _CONVERSION}
@@ -87,6 +105,10 @@ class Layout:
 
     kind: Literal["events", "counts", "ubi"]
     is_report: bool = False  # of an advertising platform: with totals, counts with separators, and no sessions
+
+
+# What reports write for queries that they keep back, and dumps of databases for none; "null" may be a user's word.
+NO_QUERIES = ("(not set)", "(not provided)", "(other)", "(none)", "NULL", "\\N", "<null>")
 
 
 def layout_of(header: Sequence[str], clicks: Iterable[str]) -> Layout | None:
