@@ -4,6 +4,9 @@ A query makes a model read tens of megabytes, a training step touches gigabytes.
 good part of that on finding the pages: half of it, measured on a virtual machine. Most kernels give pages of 2 MB to
 those who ask, and glibc's malloc asks if the environment says so before a process starts.
 
+The threads of a service take turns at large arrays. If each has a heap of its own, as glibc gives it, then what one has
+freed is of no use to the next: answers take longer, and memory grows by the number of heaps.
+
 NumPy's OpenBLAS has threads that spin for some 30 ms after each product in which they helped: on two cores, twenty
 queries a second kept one of them busy with nothing. Told so, they sleep at once.
 """
@@ -15,6 +18,7 @@ from pathlib import Path
 
 _TUNABLE = "glibc.malloc.hugetlb"
 _ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_M_ARENA_MAX = -8  # of glibc's mallopt
 
 
 def prepare_process() -> None:
@@ -41,6 +45,16 @@ def give_back_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def share_one_heap() -> None:
+    """Let all threads of this process take memory from one heap, unless the environment says how many there may be.
+
+    Heaps that threads have already remain. Another C library than glibc is left as it is.
+    """
+    told = "arena_max" in os.environ.get("GLIBC_TUNABLES", "") or "MALLOC_ARENA_MAX" in os.environ
+    if sys.platform == "linux" and not told and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _are_given_on_request() -> bool:

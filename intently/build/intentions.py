@@ -42,6 +42,8 @@ from intently.text.analyze import Analyzer
 from intently.types import Progress
 
 _GAIN = "gain.json"  # what training gained, beside the student
+# Intentions, and ads, whose mean embeddings a start that nobody trained subtracts: at most, and at least.
+_MOST_CENTERED, _LEAST_CENTERED = 256, 64
 _CHUNK = 4096  # ads that are read between two saves
 
 
@@ -122,7 +124,7 @@ def build_intentions(
     """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`.
 
     Without a checkpoint there is no student. Without clicks nothing is trained, and a student that training made worse
-    on the queries of `aside` is left as it began.
+    on the queries of `aside` is left as it began: pretrained, with its embeddings centered.
     """
     show("Finding intentions", 0, 0, "")
     draft = choose_vocabulary(catalog, interactions, settings)
@@ -143,8 +145,8 @@ def build_intentions(
     if not is_finished(directory):
         begin(directory)
         gain = None
+        student = start = _start(copy.deepcopy(backbone), tokenizer, vocabulary.texts, texts, settings)
         if wanted:
-            start = _reader(copy.deepcopy(backbone), tokenizer, settings)
             backbone = train_student(
                 backbone.to(torch.device(settings.device)),
                 tokenizer,
@@ -154,12 +156,11 @@ def build_intentions(
                 checkpoint=work / "checkpoint.pt",
                 progress=show,
             ).backbone
-            trained = _reader(copy.deepcopy(backbone).cpu(), tokenizer, settings)
+            trained = _reader(backbone.cpu(), tokenizer, settings)
             max_tokens = settings.postings.max_ad_tokens
             gain = training_gain(start, trained, aside, texts, max_tokens, settings.training.seed, show)
-            if gain and gain.trained < gain.start:
-                backbone = start.backbone.cpu()
-        Student(backbone, tokenizer).save(directory)
+            student = start if gain and gain.trained < gain.start else trained
+        student.save(directory)
         write_text(directory / _GAIN, json.dumps(asdict(gain) if gain else None))
         finish(directory)
     student = Student.load(directory).use(settings.runtime, torch.get_num_threads())
@@ -174,6 +175,21 @@ def build_intentions(
 def _reader(backbone: Backbone, tokenizer: StudentTokenizer, settings: BuildSettings) -> Student:
     """Return a student that reads as the published one will."""
     return Student(backbone, tokenizer).use(settings.runtime, torch.get_num_threads()).on(settings.device)
+
+
+def _start(
+    backbone: Backbone,
+    tokenizer: StudentTokenizer,
+    intentions: Sequence[str],
+    texts: Sequence[str],
+    settings: BuildSettings,
+) -> Student:
+    """Return the pretrained student as it serves if nothing is trained: what all texts share is no part of meaning."""
+    reader = _reader(backbone, tokenizer, settings)
+    if min(len(intentions), len(texts)) < _LEAST_CENTERED:
+        return reader  # a mean of so few is what they say
+    intentions, texts = (each[:: len(each) // _MOST_CENTERED + 1] for each in (intentions, texts))
+    return reader.centered(intentions, texts, settings.postings.max_ad_tokens)
 
 
 def _told(

@@ -14,7 +14,7 @@ result is published as a generation, which does not disturb processes that have 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from intently.build.calibration import LearnedRelevance
@@ -26,7 +26,7 @@ from intently.build.limits import check_devices, check_models
 from intently.build.parts import Parts, guided, learn_from_answers, make_parts
 from intently.build.report import BuildReport
 from intently.build.settings import BuildSettings
-from intently.build.start import choose_start
+from intently.build.start import decide, is_open
 from intently.build.teacher import fill_query_cache
 from intently.build.work import ENCODER, STUDENT, Work, is_finished, prepare
 from intently.catalog import ReadResult
@@ -37,7 +37,6 @@ from intently.generation import KEEP, About, Draft, build_lock, digest_of_ids
 from intently.index.intentions import IntentionIndex
 from intently.index.keywords import KeywordIndex
 from intently.intentions.vocabulary import coverage
-from intently.models.pretrained import AUTO
 from intently.rules.presets import rules_of
 from intently.text.rules import TEXT_RULES_VERSION
 from intently.types import Progress
@@ -81,10 +80,9 @@ def build_engine(
     show("Reading", 0, 0, "")
     read: ReadResult | None = None
     chosen: tuple[str, ...] = ()
-    if settings.checkpoint == AUTO:
+    if is_open(settings):
         read = inputs.read_ads(settings, show)
-        start = choose_start(read.catalog.strings("title"))
-        settings, chosen = replace(settings, checkpoint=start.checkpoint), (start.why,)
+        settings, chosen = decide(settings, read.catalog.strings("title"))
     check_models(settings)
     fingerprints = inputs.fingerprints(settings)
     done = finished_before(out, fingerprints, settings, keep)

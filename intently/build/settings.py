@@ -24,6 +24,7 @@ from intently.models.encoder.settings import EncoderSettings
 from intently.models.pretrained import AUTO
 from intently.models.student import Runtime
 from intently.settings import check_choice, check_range
+from intently.text import language
 from intently.text.chunk import ChunkSettings
 from intently.text.ocr_cleaning import OcrSettings
 
@@ -120,7 +121,7 @@ class BuildSettings:
     postings: PostingSettings = field(default_factory=PostingSettings)
     ocr: OcrSettings = field(default_factory=OcrSettings)
     ocr_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)  # repairs what the lexicon cannot
-    lexical: LexicalSettings = field(default_factory=LexicalSettings)
+    lexical: LexicalSettings = field(default_factory=lambda: LexicalSettings(stemmer=language.AUTO))
     coarse: CoarseSettings = field(default_factory=CoarseSettings)
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)

@@ -1,12 +1,15 @@
-"""Which of the known encoders a build starts from, as its catalog's titles need it."""
+"""What a build decides by the titles of its catalog: the encoder that it starts from, and the stemmer."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from intently.models.pretrained import ENGLISH, MULTILINGUAL, open_checkpoint
+from intently.build.settings import BuildSettings
+from intently.index.lexical import LexicalSettings
+from intently.models.pretrained import AUTO, ENGLISH, MULTILINGUAL, open_checkpoint
+from intently.text import language
 from intently.text.normalize import normalize
 
 _SAMPLE = 10_000  # titles that are looked at, evenly spread
@@ -21,6 +24,28 @@ class Start:
 
     checkpoint: str
     why: str
+
+
+def is_open(settings: BuildSettings) -> bool:
+    """Return whether the settings leave something to the titles."""
+    return settings.checkpoint == AUTO or settings.lexical.stemmer == language.AUTO
+
+
+def decide(settings: BuildSettings, titles: Sequence[str]) -> tuple[BuildSettings, tuple[str, ...]]:
+    """Return the settings with what they leave to the titles, and sentences that say why.
+
+    Raises `MissingDependencyError` as `choose_start` does.
+    """
+    reasons = []
+    if settings.checkpoint == AUTO:
+        start = choose_start(titles)
+        settings, reasons = replace(settings, checkpoint=start.checkpoint), [start.why]
+    if settings.lexical.stemmer == language.AUTO:
+        stemmer, share = language.stemmer_of(titles)
+        settings = replace(settings, lexical=replace(settings.lexical, stemmer=stemmer))
+        if stemmer != LexicalSettings.stemmer:
+            reasons.append(f"words are stemmed as {stemmer.title()} ones, the language of {share:.0%} of the titles")
+    return settings, tuple(reasons)
 
 
 def choose_start(titles: Sequence[str]) -> Start:

@@ -21,6 +21,7 @@ from intently.cli.shared import (
     out,
 )
 from intently.errors import InputError, MissingDependencyError, install_hint
+from intently.process import share_one_heap
 from intently.types import Ad
 
 
@@ -54,6 +55,7 @@ def serve(
     settings: SettingsFile = None,
 ) -> None:
     """Serve an engine over HTTP until a signal comes: for people at /, for programs as /docs tells."""
+    share_one_heap()
     need_engine()
     _need_service()
     from intently.serve.server import serve as run_server

@@ -9,6 +9,7 @@ query ─ read once ┬─ student reads ─┬─ decode intentions → posting
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -261,16 +262,20 @@ class Answerer:
 
     def _ranked(self, searched: Searched, channel: Channel, learned: bool = True) -> tuple[IntArray, Float64Array]:
         """Return all rows found and their scores, best first."""
+        if channel is Channel.FUSED and learned and self.fusion is not None:
+            assert self.lexical.statistics is not None  # as `check_parts` has made sure
+            return searched.reranked(self.fusion, self.lexical.statistics)
         if channel is Channel.FUSED:
-            return searched.fused(self.fusion if learned else None, self.lexical.statistics)
+            return searched.by_reciprocal_ranks(partial(self._told_relevance, searched) if self.calibrator else None)
         hits = searched.found[channel].hits
         return hits.rows, hits.scores.astype(np.float64)
 
     def _relevance(self, searched: Searched, ad_rows: IntArray) -> Float64Array | None:
         """Return the probabilities (C,) that some ads are relevant, None if the engine cannot tell."""
-        if self.calibrator is None:
-            return None
-        assert self.lexical.statistics is not None  # as `check_parts` has made sure
+        return None if self.calibrator is None else self._told_relevance(searched, ad_rows)
+
+    def _told_relevance(self, searched: Searched, ad_rows: IntArray) -> Float64Array:
+        assert self.calibrator is not None and self.lexical.statistics is not None  # as `check_parts` has made sure
         return self.calibrator.relevance(searched, ad_rows, self.lexical.statistics)
 
     def _relevant(

@@ -1,19 +1,26 @@
 """Reciprocal rank fusion: one ranking from several, without comparing their scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from intently.arrays import IntArray
+from intently.arrays import Float64Array, IntArray
+
+Judge = Callable[[IntArray], Float64Array]
+"""Tells of rows (C,) how good each is, whichever ranking it comes from."""
 
 
 def reciprocal_rank_fusion(
-    rankings: Sequence[IntArray], weights: Sequence[float], constant: float
-) -> tuple[IntArray, NDArray[np.float64]]:
+    rankings: Sequence[IntArray],
+    weights: Sequence[float],
+    constant: float,
+    judge: Judge | None = None,
+    judge_weight: float = 0.0,
+) -> tuple[IntArray, Float64Array]:
     """Return rows and scores, best first: Σ weight / (constant + rank) over the rankings a row is in, rank from 1.
 
-    Rows within one ranking are distinct. Ties are ordered by row. Source: Cormack, Clarke & Büttcher (SIGIR 2009).
+    Rows within one ranking are distinct. A `judge` ranks all rows, those that it takes for equally good at the same
+    place. Ties are ordered by row. Source: Cormack, Clarke & Büttcher (SIGIR 2009).
     """
     rows = np.concatenate([np.empty(0, dtype=np.int64), *rankings])
     shares = [
@@ -22,6 +29,15 @@ def reciprocal_rank_fusion(
     distinct, inverse = np.unique(rows, return_inverse=True)
     scores = np.zeros(len(distinct))
     np.add.at(scores, inverse, np.concatenate([np.empty(0), *shares]))
+    if judge is not None and judge_weight:
+        scores += judge_weight / (constant + _places(judge(distinct)))
     scores = scores.round(12)  # equal sums of unequal fractions are ties, whatever their last bits say
     order = np.lexsort((distinct, -scores))
     return distinct[order], scores[order]
+
+
+def _places(goodness: Float64Array) -> IntArray:
+    """Return the place of each value (C,), 1 for the highest; equal ones share the better place."""
+    _, group, sizes = np.unique(-goodness, return_inverse=True, return_counts=True)
+    places: IntArray = (np.cumsum(sizes) - sizes + 1)[group]
+    return places

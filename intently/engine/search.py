@@ -10,7 +10,7 @@ from intently.engine.channels.base import ChannelHits, ChannelSearch, Question
 from intently.engine.channels.lexical import LexicalHits
 from intently.engine.fusion_features import Candidates, QueryFacts
 from intently.engine.learned_fusion import LearnedFusion
-from intently.engine.reciprocal_ranks import reciprocal_rank_fusion
+from intently.engine.reciprocal_ranks import Judge, reciprocal_rank_fusion
 from intently.index.bm25 import Statistics
 from intently.index.title_terms import Codes
 from intently.types import Channel, Reason
@@ -43,12 +43,15 @@ class Searched:
         """Whether a channel found as many ads as it was asked for, so that there may be more."""
         return any(len(rows) >= self.depth for rows in self.best.values())
 
-    def by_reciprocal_ranks(self) -> tuple[IntArray, Float64Array]:
-        """Return all rows found and their scores by reciprocal rank fusion, best first."""
+    def by_reciprocal_ranks(self, relevance: Judge | None = None) -> tuple[IntArray, Float64Array]:
+        """Return all rows found and their scores by reciprocal rank fusion, best first.
+
+        `relevance` tells of rows how relevant they are: that order is one more ranking of all that the channels found.
+        """
         settings = self.question.settings
         weights = [channel.weight(settings) for channel in self.channels]
         rankings = [self.found[channel.name].hits.rows for channel in self.channels]
-        return reciprocal_rank_fusion(rankings, weights, settings.fusion_constant)
+        return reciprocal_rank_fusion(rankings, weights, settings.fusion_constant, relevance, settings.relevance_weight)
 
     def candidates(self, rows: IntArray, scores: Float64Array) -> Candidates:
         """Return some of the rows that reciprocal rank fusion scored, with their scores and ranks in each channel."""
@@ -64,13 +67,10 @@ class Searched:
         """Return the first terms of some ads' titles, as `TitleTerms.of` does."""
         return self.question.snapshot.gather(ad_rows, lambda part, rows: part.titles.of(rows))
 
-    def fused(self, fusion: LearnedFusion | None, statistics: Statistics | None) -> tuple[IntArray, Float64Array]:
+    def reranked(self, fusion: LearnedFusion, statistics: Statistics) -> tuple[IntArray, Float64Array]:
         """Return all rows found and their scores, best first: by reciprocal ranks, then as learned."""
         rows, scores = self.by_reciprocal_ranks()
-        if fusion is None or statistics is None:
-            return rows, scores
         best = {name: self.best[name] for name in fusion.channels}
-
         return fusion.rank(rows, scores, best, self._scores_of, self.facts(statistics), self.title_terms)
 
     def _scores_of(self, name: Channel, ad_rows: IntArray) -> Float32Array:

@@ -19,6 +19,7 @@ class RetrievalSettings:
     intention_weight: float = 0.5  # of the channel's reciprocal ranks
     dense_weight: float = 1.0  # of the channel's reciprocal ranks
     lexical_weight: float = 1.0  # of the channel's reciprocal ranks
+    relevance_weight: float = 0.5  # of the reciprocal ranks by relevance, where the engine tells it, none was learned
     keyword_weight: float = 1.0  # of the channel's reciprocal ranks, where any ad has a keyword with a match type
     match_rules: Preset = Preset.GOOGLE  # what keywords match: by the rules of google, microsoft or amazon, or strict
     intention_power: float = 0.5  # below 1 evens out the decoded intentions' probabilities
@@ -36,7 +37,7 @@ class RetrievalSettings:
         check_range(self, "num_feedback_ads", low=1)
         check_range(self, "feedback_weight", "late_weight")
         check_range(self, "fusion_constant", "intention_weight", "dense_weight", "lexical_weight")
-        check_range(self, "keyword_weight")
+        check_range(self, "relevance_weight", "keyword_weight")
         check_choice(self, "match_rules", Preset)
         check_range(self, "intention_power", "literal_weight")
         check_range(self, "max_query_tokens", low=3)  # one between [CLS] and [SEP]

@@ -22,6 +22,7 @@ from intently.index.postings import Postings
 from intently.settings import check_range, from_mapping
 from intently.text.analyze import Analyzer, Kind
 from intently.text.fold import fold
+from intently.text.language import AUTO
 from intently.text.query_text import QueryReader, QueryText
 from intently.text.spelling import Speller, WordTable
 
@@ -32,13 +33,14 @@ class LexicalSettings:
 
     k1: float = 0.9  # of BM25: how soon more of the same word stops counting
     b: float = 0.4  # of BM25: how much long texts are discounted, 0 to 1
-    stemmer: str = "english"  # language of the stemmer, such as english, german, french
+    stemmer: str = "english"  # language of the stemmer, such as english, german, french; auto, in a build: the titles'
     correct_spelling: bool = True  # whether unknown words are also searched as their closest known one
 
     def __post_init__(self) -> None:
         check_range(self, "k1")
         check_range(self, "b", high=1)
-        Analyzer(self.stemmer)  # which refuses an unknown one
+        if self.stemmer != AUTO:
+            Analyzer(self.stemmer)  # which refuses an unknown one
 
 
 @dataclass(frozen=True)

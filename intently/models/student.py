@@ -8,7 +8,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from intently.errors import ArtifactError, SettingsError
 from intently.files import atomic_write, write_text
 from intently.intentions.decode import ConstrainedDecoder, States
 from intently.intentions.trie import Trie
+from intently.models.centers import Centers
 from intently.models.files import read_prefixes
 from intently.models.network import Network, Past, need_torch
 from intently.models.prompt import Ancestry
@@ -30,6 +31,8 @@ from intently.models.weights import BackboneConfig, BackboneWeights
 
 if TYPE_CHECKING:
     from intently.models.backbone import Backbone
+
+CENTERS = "centers.npy"
 
 
 class Runtime(StrEnum):
@@ -74,10 +77,12 @@ class Student:
         runtime: Runtime = Runtime.TORCH,
         num_threads: int = 1,
         int8_layers: Path | None = None,
+        centers: Centers | None = None,
     ) -> None:
         """Weights alone become a backbone when PyTorch is to run them. `num_threads` are ONNX Runtime's.
 
-        `int8_layers` is a file that `save_int8_layers` wrote on a CPU with the same `int8_levels`.
+        `int8_layers` is a file that `save_int8_layers` wrote on a CPU with the same `int8_levels`. `centers` are
+        subtracted from embeddings.
         """
         if backbone.config.vocab_size != tokenizer.vocab_size:
             raise ArtifactError(
@@ -86,7 +91,7 @@ class Student:
         self._held, self._num_threads, self._int8_layers = backbone, num_threads, int8_layers
         if not isinstance(backbone, BackboneWeights):
             backbone.eval()
-        self.tokenizer, self.runtime = tokenizer, runtime
+        self.tokenizer, self.runtime, self.centers = tokenizer, runtime, centers
 
     @property
     def config(self) -> BackboneConfig:
@@ -135,7 +140,7 @@ class Student:
             raise SettingsError(f"runtime '{runtime}' is for CPUs and the student is on {self.device}; use 'torch'")
         if runtime is Runtime.TORCH:
             self.backbone  # noqa: B018  # opened here, so that both share it
-        student = Student(self._held, self.tokenizer, runtime, num_threads, self._int8_layers)
+        student = Student(self._held, self.tokenizer, runtime, num_threads, self._int8_layers, self.centers)
         student._network  # noqa: B018  # made now, and not while a query waits
         return student
 
@@ -143,7 +148,19 @@ class Student:
         """Return this student for reading on a device: itself if it is on such a one, else a copy run by PyTorch."""
         if device.partition(":")[0] == self.device:
             return self
-        return Student(copy.deepcopy(self.backbone).to(device), self.tokenizer)
+        return Student(copy.deepcopy(self.backbone).to(device), self.tokenizer, centers=self.centers)
+
+    def centered(self, queries: Sequence[str], passages: Sequence[str], max_tokens: int) -> "Student":
+        """Return this student, its layers shared, with the mean embeddings of these texts as its centers."""
+        plain = copy.copy(self)
+        plain.centers = None
+        means = (
+            plain.embed(texts, max_tokens, kind=kind).mean(axis=0)
+            for texts, kind in ((queries, TextKind.QUERY), (passages, TextKind.PASSAGE))
+        )
+        centered = copy.copy(self)
+        centered.centers = Centers(*means)
+        return centered
 
     @property
     def dimension(self) -> int:
@@ -163,7 +180,10 @@ class Student:
     def read(self, texts: Sequence[str], max_tokens: int, kind: TextKind = TextKind.QUERY) -> Reading:
         """Read texts of a kind once, bidirectionally; longer ones are cut at `max_tokens`, the kind's prefix aside."""
         token_ids, lengths = self.tokenizer.encode(texts, max_tokens, kind)
-        return read_tokens(self._network, token_ids, lengths)
+        reading = read_tokens(self._network, token_ids, lengths)
+        if self.centers is None:
+            return reading
+        return replace(reading, embeddings=self.centers.subtract(reading.embeddings, kind))
 
     def batches(
         self,
@@ -213,10 +233,13 @@ class Student:
         return ConstrainedDecoder(trie, self._network.output(), self.tokenizer.sep_id, values, like=like)
 
     def save(self, directory: Path) -> None:
-        """Write config.json, tokenizer.json and model.safetensors into `directory`."""
+        """Write config.json, tokenizer.json, model.safetensors and, if it has centers, centers.npy into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        prefixes = {f"{kind}_prefix": text for kind, text in asdict(self.tokenizer.prefixes).items()}
-        write_text(directory / "config.json", json.dumps(asdict(self.config) | prefixes, indent=1))
+        told: dict[str, object] = {f"{kind}_prefix": text for kind, text in asdict(self.tokenizer.prefixes).items()}
+        if self.centers is not None:
+            self.centers.save(directory / CENTERS)
+            told["centered"] = True
+        write_text(directory / "config.json", json.dumps(asdict(self.config) | told, indent=1))
         write_text(directory / "tokenizer.json", self.tokenizer.definition)
         self.weights.save(directory / "model.safetensors")
 
@@ -233,8 +256,11 @@ class Student:
         config = BackboneConfig.read(directory / "config.json")
         weights = BackboneWeights.load(config, directory / "model.safetensors")
         tokenizer = StudentTokenizer.load(directory / "tokenizer.json", read_prefixes(directory))
+        centers = None
+        if json.loads((directory / "config.json").read_text(encoding="utf-8")).get("centered"):
+            centers = Centers.load(directory / CENTERS, config.hidden_size)
         try:
-            return cls(weights, tokenizer, int8_layers=int8_layers)
+            return cls(weights, tokenizer, int8_layers=int8_layers, centers=centers)
         except ArtifactError as error:
             raise ArtifactError(f"{directory}: {error}") from error
 

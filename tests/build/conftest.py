@@ -20,6 +20,7 @@ from intently.build.training.bridge import BridgeTrainingSettings
 from intently.build.training.calibration import CalibrationSettings
 from intently.build.training.student import TrainingSettings
 from intently.engine.settings import RetrievalSettings
+from intently.index.lexical import LexicalSettings
 from intently.index.posting_weights import PostingSettings
 from intently.models.encoder.settings import EncoderSettings
 from intently.models.student import Runtime
@@ -57,6 +58,7 @@ def chosen(world: World) -> BuildSettings:
     )
     return BuildSettings(
         checkpoint=str(world.folder / "checkpoint"),
+        lexical=LexicalSettings(),
         runtime=Runtime.TORCH,
         training=TrainingSettings(min_steps=6, max_steps=6, batch_size=8, checkpoint_steps=4),
         postings=PostingSettings(num_beams=3),

@@ -28,6 +28,7 @@ from intently.build.training.student import TrainingSettings
 from intently.engine.engine import Engine
 from intently.engine.layout import CACHE_FILE
 from intently.generation import MANIFEST
+from intently.index.lexical import LexicalSettings
 from intently.index.posting_weights import PostingSettings
 from intently.index.postings import Postings
 from intently.models.causal_lm import LanguageModelSettings
@@ -83,6 +84,7 @@ def chosen(inputs: Path) -> BuildSettings:
         cache_beams=5,
     )
     return BuildSettings(
+        lexical=LexicalSettings(),
         checkpoint=str(inputs / "checkpoint"),
         teacher=teacher,
         runtime=Runtime.TORCH,

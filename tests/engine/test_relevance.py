@@ -95,6 +95,25 @@ def test_relevance_depends_on_nothing_else(engine, shallow, query):
             assert relevance == pytest.approx(alone[ad_id], abs=1e-6)
 
 
+@pytest.mark.parametrize("query", ASKED)
+def test_relevance_is_one_more_ranking_of_what_the_channels_found(engine, make_student, query):
+    plain = {ad.ad_id: ad.score for ad in make_engine(make_student(3), SETTINGS).retrieve(query, 99)}
+    ranking, settings = engine.retrieve(query, 99), engine.settings
+    chances = told(ranking)
+    assert chances.keys() == plain.keys()
+    for ad in ranking:
+        place = 1 + sum(chance > ad.relevance for chance in chances.values())
+        added = settings.relevance_weight / (settings.fusion_constant + place)
+        assert ad.score == pytest.approx(plain[ad.ad_id] + added, abs=1e-9)
+    assert [ad.score for ad in ranking] == sorted((ad.score for ad in ranking), reverse=True)
+
+
+def test_relevance_without_weight_orders_nothing(make_student):
+    engine, plain = calibrated(make_student(3), relevance_weight=0.0), make_engine(make_student(3), SETTINGS)
+    for query in ASKED:
+        assert ids(engine.retrieve(query, 99)) == ids(plain.retrieve(query, 99))
+
+
 @pytest.mark.parametrize("channel", [*Channel])
 def test_every_channel_tells_relevance(engine, channel):
     """From what it has: one channel alone has less evidence, and a deadline may leave only words."""

@@ -11,7 +11,7 @@ deleted.
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.intentions.candidates import CandidateSettings, mine_candidates
 from intently.intentions.vocabulary import VocabularySettings, select_vocabulary
 from intently.settings import check_range
+from intently.text import language
 from intently.text.analyze import Analyzer
 from intently.types import Progress
 
@@ -54,7 +55,7 @@ class AugmentSettings:
     min_relevance: float | None = None  # from which a judged pair is a positive; None: the upper third of the scale
     held_out_share: float = 0.1  # of the queries, not looked at: those of the learned fusion, as in its settings
     seed: int = 0  # of which ones these are, as there
-    stemmer: str = "english"
+    stemmer: str = language.AUTO  # language of the stemmer, such as english, german, french; auto: the titles'
     complexity: ComplexitySettings = field(default_factory=ComplexitySettings)
     importance: ImportanceSettings = field(default_factory=ImportanceSettings)
     queries: QuerySettings = field(default_factory=QuerySettings)
@@ -62,7 +63,8 @@ class AugmentSettings:
     keyword_model: KeywordModelSettings = field(default_factory=KeywordModelSettings)  # if named: instead of `keywords`
 
     def __post_init__(self) -> None:
-        Analyzer(self.stemmer)  # which refuses an unknown one
+        if self.stemmer != language.AUTO:
+            Analyzer(self.stemmer)  # which refuses an unknown one
         check_range(self, "held_out_share", high=0.5)
         check_range(self, "seed", high=2**31 - 1)
         if self.min_relevance is not None:
@@ -151,6 +153,8 @@ def augment(
     The clean texts that the models read are those of `data`, and so are the queries that they have not seen.
     """
     work = out.with_name(out.name + ".work")
+    if settings.stemmer == language.AUTO:
+        settings = replace(settings, stemmer=language.stemmer_of(data.titles)[0])
     analyzer = Analyzer(settings.stemmer)
     writing = _write_queries(catalog, data, settings, analyzer, work, progress)
     queries = writing.sifted.queries

@@ -35,7 +35,7 @@ from intently.catalog import read_qrels, read_queries
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import Engine
 from intently.errors import SettingsError
-from intently.index.lexical import LexicalIndex
+from intently.index.lexical import LexicalIndex, LexicalSettings
 from intently.index.postings import top_rows
 from intently.intentions.vocabulary import Vocabulary
 from intently.lab.baselines.registry import ALL, BRIDGE
@@ -71,6 +71,7 @@ class BridgeExperimentSettings:
     build: BuildSettings = field(
         default_factory=lambda: BuildSettings(
             checkpoint=ENGLISH,
+            lexical=LexicalSettings(),
             bridge=BridgeSettings(enabled=True, training=BridgeTrainingSettings(num_steps=300, batch_size=64)),
         )
     )

@@ -23,6 +23,7 @@ from intently.catalog import read_judgements, read_qrels, read_queries
 from intently.catalog.texts import ad_texts
 from intently.engine.engine import Engine
 from intently.errors import SettingsError
+from intently.index.lexical import LexicalSettings
 from intently.intentions.decode import ScoreMode
 from intently.lab.baselines.registry import ALL, RARE
 from intently.lab.baselines.task import Budget, Task
@@ -46,6 +47,7 @@ class RareSettings:
         # Nothing is held out for a learned fusion: all systems learn from the same clicks.
         default_factory=lambda: BuildSettings(
             checkpoint=ENGLISH,
+            lexical=LexicalSettings(),
             teacher=TeacherSettings(LanguageModelSettings("smollm2")),
             fusion=FusionSettings(held_out_share=0),
         )
