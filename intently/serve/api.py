@@ -109,7 +109,7 @@ ENDPOINTS = (
         parameters=(_ID, _KEY, _MATCH), example={"bid": 0.5, "status": "paused"},
     ),
     Endpoint(
-        "DELETE", "/v1/ads/{ad_id}", ads.delete_ad, Role.WRITE, {200: Changed}, (400, 409, 412, 422, 503, 507),
+        "DELETE", "/v1/ads/{ad_id}", ads.delete_ad, Role.WRITE, {200: Changed}, (400, 404, 409, 412, 422, 503, 507),
         parameters=(_ID, _KEY, _MATCH),
     ),
     Endpoint(
@@ -122,12 +122,12 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/lists/{name}", lists.get_list, Role.READ, {200: ListTold}, (400, 404), parameters=(_NAME,)),
     Endpoint(
         "PUT", "/v1/lists/{name}", lists.put_list, Role.WRITE, {200: ListChanged, 201: ListChanged},
-        (400, 408, 409, 412, 413, 415, 422, 503, 507), body=ListBody, parameters=(_NAME, _KEY, _MATCH),
+        (400, 404, 408, 409, 412, 413, 415, 422, 503, 507), body=ListBody, parameters=(_NAME, _KEY, _MATCH),
         example={"values": ["free", '"for rent"', "[二手]"]},
     ),
     Endpoint(
-        "DELETE", "/v1/lists/{name}", lists.delete_list, Role.WRITE, {200: ListChanged}, (400, 409, 412, 422, 503, 507),
-        parameters=(_NAME, _KEY, _MATCH),
+        "DELETE", "/v1/lists/{name}", lists.delete_list, Role.WRITE, {200: ListChanged},
+        (400, 404, 409, 412, 422, 503, 507), parameters=(_NAME, _KEY, _MATCH),
     ),
     Endpoint("GET", "/v1/generations", operation.generations, Role.READ, {200: Generations}),
     Endpoint(

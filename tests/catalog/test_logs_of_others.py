@@ -34,6 +34,11 @@ LOGS: dict[str, tuple[str | bytes, dict[tuple[str, str], float]]] = {
         {("total war game", "k1"): 3, ("total", "k2"): 1},
     ),
     "Chinese names": ("查询词,商品ID,点击次数,展示次数\n电热水壶,k1,3,90\n", {("电热水壶", "k1"): 3}),
+    "commas of thousands in Chinese": ('查询词,商品ID,点击次数,展示次数\n水壶,k1,"1,204","18,330"\n', {("水壶", "k1"): 1204}),
+    "thousands and decimals in German": (
+        "Suchbegriff;Anzeigen-ID;Klicks;Impressionen;Conversions\nkessel;k1;1.204;1.018.330;1.204,50\ntopf;k1;2;9;0,50\n",
+        {("kessel", "k1"): 1204, ("topf", "k1"): 2},
+    ),
     "traditional Chinese names": ("搜索詞,商品編號,點擊次數\n電熱水壺,k1,3\n", {("電熱水壺", "k1"): 3}),
     "Chinese events": ("用户ID,搜索词,广告ID,行为,位置\nu1,电热水壶,k1,曝光,1\nu1,电热水壶,k1,点击,1\n", {("电热水壶", "k1"): 1}),
     "events of Analytics, flattened": (

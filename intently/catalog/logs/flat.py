@@ -61,7 +61,8 @@ def read_flat(table: Table, layout: Layout, names: Names, *, skip_bad: bool) -> 
     parts: dict[str, list[Any]] = {}
     others: Counter[str] = Counter()
     num_totals = num_without_ad = num_bots = num_kept_back = num_ids = num_contradicting = 0
-    has_comma = bool(names.english)  # before decimals, so that points part thousands
+    # Names in a European language: a comma comes before decimals, and points may part thousands.
+    has_comma = any(name.isascii() or max(name) < "\u2e80" for name in names.english)
     for rows in table.rows([field.optional() for field in wanted]):
         num_rows = len(rows.lines)
         check = RowCheck(table.place, rows.lines)
@@ -249,11 +250,11 @@ def _numbers(values: Any, field: Field, check: RowCheck, missing: float, *, has_
     if pa.types.is_string(values.type):
         texts = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(values, "")))
         texts = pc.if_else(pc.is_in(texts, pa.array(_NONE)), None, texts)
-        parting, mark = ("[.'\u00a0\u202f ]", ",") if has_comma else ("[,'\u00a0\u202f ]", ".")
-        is_parted = pc.fill_null(
-            pc.match_substring_regex(texts, rf"^\d{{1,3}}({parting}\d{{3}})+(\{mark}\d+)?$"), False
-        )
-        texts = pc.if_else(is_parted, pc.replace_substring_regex(texts, parting, ""), texts)
+        parting = "[.,'\u00a0\u202f ]" if has_comma else "[,'\u00a0\u202f ]"
+        decimals = r"(,\d{1,2})?" if has_comma else r"(\.\d+)?"
+        is_parted = pc.match_substring_regex(texts, rf"^\d{{1,3}}({parting}\d{{3}})+{decimals}$")
+        plain = pc.replace_substring_regex(texts, rf"{parting}(\d{{3}})", r"\1")
+        texts = pc.if_else(pc.fill_null(is_parted, False), plain, texts)
         values = pc.replace_substring(texts, ",", ".") if has_comma else texts
     numbers = clean_number(values, field, check)
     found: Float64Array = pc.fill_null(numbers.cast(pa.float64()), missing).to_numpy(zero_copy_only=False)
