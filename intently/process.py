@@ -57,16 +57,6 @@ def give_back_memory() -> None:
             trim(0)
 
 
-def share_one_heap() -> None:
-    """Let all threads of this process take memory from one heap, unless the environment says how many there may be.
-
-    Heaps that threads have already remain. Another C library than glibc is left as it is.
-    """
-    told = "arena_max" in os.environ.get("GLIBC_TUNABLES", "") or "MALLOC_ARENA_MAX" in os.environ
-    if sys.platform == "linux" and not told and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
-        libc.mallopt(_M_ARENA_MAX, 1)
-
-
 def _are_given_on_request() -> bool:
     try:
         return "[madvise]" in _ENABLED.read_text(encoding="ascii")

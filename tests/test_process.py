@@ -106,37 +106,3 @@ print(before - held())
     env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
     told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
     assert int(told) > 50_000
-
-
-HEAPS = """
-import ctypes, sys, threading
-from intently.process import share_one_heap
-if sys.argv[1:] == ["one"]:
-    share_one_heap()
-together = threading.Barrier(4)
-def work():
-    together.wait()
-    kept = [bytes(1_000) for _ in range(1_000)]
-    together.wait()
-threads = [threading.Thread(target=work) for _ in range(4)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-libc = ctypes.CDLL(None)
-libc.fdopen.restype = ctypes.c_void_p
-out = ctypes.c_void_p(libc.fdopen(1, b"w"))
-libc.malloc_info(0, out)
-libc.fflush(out)
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="the C library is not glibc")
-@pytest.mark.parametrize(
-    ("words", "told", "is_one"), [([], {}, False), (["one"], {}, True), (["one"], {"MALLOC_ARENA_MAX": "8"}, False)]
-)
-def test_threads_share_one_heap(words, told, is_one):
-    env = {name: value for name, value in os.environ.items() if name not in ("GLIBC_TUNABLES", "MALLOC_ARENA_MAX")}
-    env |= {"PYTHONMALLOC": "malloc"} | told
-    found = subprocess.run(
-        [sys.executable, "-c", HEAPS, *words], env=env, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert (found.stdout.count("<heap nr=") == 1) is is_one
