@@ -339,3 +339,12 @@ def test_values_that_nobody_can_use_are_told(tmp_path):
         "bids are compared as numbers, and 'currency' has EUR, USD",
     )
     assert warnings("id,title,bid,currency\n1,Ärmel à la Âge,1,EUR\n2,B,1,EUR\n") == ()
+
+
+@pytest.mark.parametrize(
+    "second", ["item_sku,item_name,price", "Required,Required,Optional", "必填,必填,选填", "SKU,Product name,5"]
+)
+def test_templates_with_a_second_header(tmp_path, second):
+    ads, feed = read(tmp_path / "template.csv", f"SKU,Product Name,Price\n{second}\n1,Kettle,5\n2,Title,6\n")
+    assert [ad.title for ad in ads.values()] == ["Kettle", "Title"]
+    assert "1 rows that repeat the header, or are a second one, passed over" in feed.notes
