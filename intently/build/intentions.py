@@ -42,7 +42,7 @@ from intently.text.analyze import Analyzer
 from intently.types import Progress
 
 _GAIN = "gain.json"  # what training gained, beside the student
-# Intentions, and ads, whose mean embeddings a start that nobody trained subtracts: at most, and at least.
+# Intentions, and ads, that show what embeddings of a start that nobody trained share: at most, and at least.
 _MOST_CENTERED, _LEAST_CENTERED = 256, 64
 _CHUNK = 4096  # ads that are read between two saves
 

@@ -151,15 +151,11 @@ class Student:
         return Student(copy.deepcopy(self.backbone).to(device), self.tokenizer, centers=self.centers)
 
     def centered(self, queries: Sequence[str], passages: Sequence[str], max_tokens: int) -> "Student":
-        """Return this student, its layers shared, with the mean embeddings of these texts as its centers."""
-        plain = copy.copy(self)
-        plain.centers = None
-        means = (
-            plain.embed(texts, max_tokens, kind=kind).mean(axis=0)
-            for texts, kind in ((queries, TextKind.QUERY), (passages, TextKind.PASSAGE))
-        )
+        """Return this student, its layers shared, without what the embeddings of these texts share (`Centers`)."""
         centered = copy.copy(self)
-        centered.centers = Centers(*means)
+        centered.centers = None
+        kinds = ((queries, TextKind.QUERY), (passages, TextKind.PASSAGE))
+        centered.centers = Centers.of(*(centered.embed(texts, max_tokens, kind=kind) for texts, kind in kinds))
         return centered
 
     @property
