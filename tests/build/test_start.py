@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from test_cli import write_checkpoint
 
-from intently.build import pipeline, start
+from intently.build import intentions, pipeline, start
 from intently.build.pipeline import build_engine
 from intently.build.settings import BridgeSettings, BuildSettings
 from intently.build.start import Start, choose_start, decide, is_open
@@ -124,6 +124,22 @@ def test_queries_and_ads_are_read_with_their_own_prefixes(world, settings, tmp_p
     ):
         own, others = (student.embed(texts, plain.postings.max_ad_tokens, kind=each) for each in (kind, other))
         assert (found * own).sum(axis=1).min() > 0.99 > (found * others).sum(axis=1).mean()  # read with int8 weights
+
+
+def test_only_what_nobody_trained_is_centered(world, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(intentions, "_LEAST_CENTERED", 10)
+    plain = replace(settings, bridge=BridgeSettings())
+    untrained = replace(plain, training=TrainingSettings(min_steps=0, max_steps=0))
+    for chosen, clicks, is_centered in ((untrained, None, True), (plain, world.clicks, False)):
+        build_engine(world.ads, clicks, tmp_path / str(is_centered), chosen)
+        with open_generation(tmp_path / str(is_centered)) as found:
+            student = Student.load(found.path("student/config.json").parent)
+        assert (student.centers is not None) is is_centered
+        engine = Engine.load(tmp_path / str(is_centered), num_threads=1)
+        titles = [engine.ad(ad_id).title for ad_id in engine.catalog.strings("ad_id")]
+        own = student.embed(titles, plain.postings.max_ad_tokens, kind=TextKind.PASSAGE)
+        assert (engine.vectors.embeddings * own).sum(axis=1).min() > 0.95  # read with int8 weights
+        assert bool(np.linalg.norm(own.mean(axis=0)) < 0.3) is is_centered
 
 
 def test_a_chosen_start_is_told_and_is_the_same_as_a_named_one(world, settings, tmp_path, monkeypatch):

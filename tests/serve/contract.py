@@ -37,7 +37,7 @@ def main() -> int:
         secret = new_secret()
         keys, settings, hooks = Path(folder, "keys.toml"), Path(folder, "serve.toml"), Path(folder, "hooks.py")
         keys.write_text(f'[[key]]\nname = "contract"\nsha256 = "{digest_of(secret)}"\nrole = "admin"\n')
-        settings.write_text("deadline_ms = 10000.0\ndrain_delay_s = 0.0\n")
+        settings.write_text("deadline_ms = 5000.0\nmax_deadline_ms = 5000.0\ndrain_delay_s = 0.0\n")
         hooks.write_text(_HOOKS)
         environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": str(hooks)}
         command = [sys.executable, "-m", "intently", "serve", f"{folder}/engine", "--port", "0"]
