@@ -288,7 +288,7 @@ def _notes(table: Table, layout: Layout, reshaped: Reshaped | None) -> Iterator[
     if table.num_totals:
         yield f"{table.num_totals:,} rows of totals passed over"
     if table.num_headers:
-        yield f"{table.num_headers:,} rows that repeat the header passed over"
+        yield f"{table.num_headers:,} rows that repeat the header, or are a second one, passed over"
     if table.num_short:
         yield f"{table.num_short:,} rows without their last fields, which were read as empty"
     if reshaped:

@@ -63,6 +63,15 @@ TOTAL = (
     r"(?i)^\s*((grand )?totals?( général| general)?\s*(:.*|-.*)?|gesamt(summe)?\s*(:.*|-.*)?|summe|totale(:.*)?|"
     r"(总计|合计|小计|總計|合計|汇总)\s*([:：].*)?)\s*$"
 )
+_HINTS = (
+    "required",
+    "optional",
+    "conditional",
+    "recommended",
+    "mandatory",
+    "必填",
+    "选填",
+)  # below a template's header
 _MAX_QUOTED_LINES = 20_000  # looked at to see whether a TSV file is quoted
 
 
@@ -200,7 +209,7 @@ class Table:
                 (left if name.startswith(_REST) else found)[name.removeprefix(_REST)] = values
             if _FIRST in found:
                 rows, found, left = self._without_totals(rows, found, left)
-                rows, found, left = self._without_headers(rows, found, left, matched, others)
+                rows, found, left = self._without_headers(rows, found, left, matched, others, fields)
             yield replace(rows, columns=found, rest=left)
 
     def _without_totals(
@@ -222,13 +231,26 @@ class Table:
         left: dict[str, Any],
         matched: Mapping[str, str],
         others: Mapping[str, str],
+        fields: Sequence[Field],
     ) -> tuple[Rows, dict[str, Any], dict[str, Any]]:
-        """Return rows without those that repeat the header, as files that were put together have them."""
+        """Return rows without those that repeat the header, as files that were put together have them.
+
+        Nor with those of a second header, as templates have it: other names of the fields that every row needs, or
+        "Required" and "Optional".
+        """
         pairs = [(found[name], matched[name]) for name in found] + [(left[name], others[name]) for name in left]
         again = np.full(len(rows.lines), len(pairs) > 1)
         for values, name in pairs:
             if again.any():
                 again &= pc.equal(pc.utf8_trim_whitespace(values), name.strip()).to_numpy(zero_copy_only=False)
+        needed = [field for field in fields if field.required and field.name in found]
+        second = np.full(len(rows.lines), len(needed) > 1)
+        for field in needed:
+            if second.any():
+                names = pa.array([*field.columns, *_HINTS])
+                told = pc.replace_substring(pc.utf8_lower(pc.utf8_trim_whitespace(found[field.name])), " ", "_")
+                second &= pc.is_in(told, names).to_numpy(zero_copy_only=False)
+        again |= second
         if not again.any():
             return rows, found, left
         self.num_headers += int(again.sum())

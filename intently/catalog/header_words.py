@@ -15,11 +15,11 @@ _NAMES = {
     "ad_id": "artikelnummer artikel_nr artikelnr artikel_id produktnummer produkt_id anzeigen_id identifiant "
     "id_produit référence_produit id_de_l_annonce référence identificador id_producto id_de_producto id_del_anuncio "
     "referencia id_prodotto codice_prodotto id_do_produto 商品id 商品编号 商品编码 产品id 产品编号 广告id 创意id "
-    "货号 编号 广告编号 创意编号 商品コード 商品番号 広告id 상품코드 상품번호 상품_id 광고_id",
+    "货号 编号 sku编号 宝贝id 宝贝编号 广告编号 创意编号 商品コード 商品番号 広告id 상품코드 상품번호 상품_id 광고_id",
     "title": "titel produkttitel produktname artikelname produktbezeichnung artikelbezeichnung bezeichnung titre "
     "titre_du_produit nom_du_produit désignation libellé nom título titulo título_del_producto nombre_del_producto "
-    "nombre titolo nome_prodotto nome_do_produto 标题 商品标题 商品名称 产品标题 产品名称 广告标题 创意标题 名称 "
-    "商品名 タイトル 商品タイトル 広告タイトル 상품명 제목",
+    "nombre titolo nome_prodotto nome_do_produto 标题 商品标题 商品名称 产品标题 产品名称 广告标题 创意标题 "
+    "宝贝标题 名称 商品名 タイトル 商品タイトル 広告タイトル 상품명 제목",
     "description": "beschreibung produktbeschreibung artikelbeschreibung description_du_produit descriptif "
     "descripción descripcion descripción_del_producto descrizione descrição 描述 商品描述 产品描述 广告描述 广告文案 "
     "商品详情 详情 简介 説明 商品説明 説明文 상품설명",
@@ -36,7 +36,8 @@ _NAMES = {
     "入札価格",
     "max_cpc": "maximaler_cpc cpc_max cpc_máx cpc_máximo 最高每次点击费用 上限クリック単価",
     "criterion_type": "kriteriumstyp type_de_critère tipo_de_criterio 条件类型",
-    "status": "statut état estado stato 状态 商品状态 投放状态 推广状态 启用状态 ステータス 상태 판매상태",
+    "status": "statut état estado stato 状态 商品状态 宝贝状态 上下架状态 "
+    "上架状态 投放状态 推广状态 启用状态 ステータス 상태 판매상태",
     "ad_status": "anzeigenstatus état_de_l_annonce statut_de_l_annonce estado_del_anuncio stato_annuncio 广告状态 "
     "创意状态 広告の状態",
     "campaign_status": "kampagnenstatus état_de_la_campagne estado_de_la_campaña 计划状态 广告系列状态",
@@ -46,8 +47,11 @@ _NAMES = {
     "availability": "verfügbarkeit lieferbarkeit lagerstatus disponibilité disponibilite disponibilidad "
     "disponibilità disponibilidade 库存状态 是否有货 在庫状況",
     "quantity": "bestand lagerbestand stückzahl quantité_en_stock existencias inventario estoque giacenza 库存 "
-    "库存数量 库存量 在庫 在庫数 재고 재고수량",
-    "published": "veröffentlicht publié publiée publicado publicada 是否上架",
+    "库存数量 宝贝数量 库存量 在庫 在庫数 재고 재고수량",
+    "published": "veröffentlicht aktiv aktiviert sichtbar freigegeben publié publiée actif publicado publicada activo "
+    "attivo ativo 是否上架 是否启用 启用_暂停 是否在售",
+    "deleted": "gelöscht supprimé eliminado 是否删除",
+    "paused": "pausiert gesperrt 是否暂停",
     "start_date": "startdatum gültig_ab date_de_début fecha_de_inicio data_inizio 开始日期 开始时间 投放开始日期 "
     "開始日",
     "end_date": "enddatum gültig_bis ablaufdatum date_de_fin date_d_expiration fecha_de_finalización fecha_de_fin "
@@ -58,7 +62,7 @@ _NAMES = {
     "country": "land pays país 国家",
     "language": "sprache langue idioma 语言 言語",
     "device": "gerät appareil dispositivo 设备 デバイス",
-    "price": "preis prix precio prezzo preço 价格 售价 单价 商品价格 単価 価格 販売価格 가격 판매가",
+    "price": "preis prix precio prezzo preço 价格 售价 单价 商品价格 一口价 京东价 単価 価格 販売価格 가격 판매가",
     "sale_price": "angebotspreis sonderpreis prix_soldé prix_promotionnel precio_de_oferta prezzo_scontato 促销价 "
     "促销价格 セール価格",
     "link": "produktlink lien enlace 链接 商品链接 リンク",

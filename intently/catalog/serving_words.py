@@ -18,7 +18,7 @@ STATUS_WORDS = _each(
         "learning limited, eligible (limited by budget), bid strategy learning, open, visible, 启用, 已启用, "
         "有效, 投放中, 上架, 已上架, 在售, 正常, 推广中, 有効, 配信中, aktiv, aktiviert, activé, activée, actif, "
         "activo, activa, habilitado, habilitada, attivo, attiva, ativo, ativado, freigeschaltet, läuft, "
-        "eingeschaltet, ein, veröffentlicht, 正在投放, 正常投放, 启动, 已启动, 开启, 已开启, 开, 生效, 生效中, "
+        "eingeschaltet, ein, veröffentlicht, 正在投放, 正常投放, 出售中, 启动, 已启动, 开启, 已开启, 开, 生效, 生效中, "
         "已生效, 上线, 已上线, 销售中, 审核通过, ad is serving, ok, normal, activated, on sale, for sale, "
         "available, 판매중, 활성, 사용, publié, publiée, publicado, publicada, diffusion en cours, en línea, "
         "en ligne",
@@ -33,7 +33,8 @@ STATUS_WORDS = _each(
         "deshabilitado, borrador, in pausa, inattivo, inativo, -1, angehalten, ausgeschaltet, aus, in prüfung, "
         "wird geprüft, ausgesetzt, gesperrt, abgelehnt, offline, unveröffentlicht, nicht aktiv, versteckt, "
         "未投放, 审核不通过, 审核拒绝, 已拒绝, 未审核, 待投放, 下线, 已下线, 关闭, 已关闭, 关, 禁用, 已禁用, "
-        "停用中, 未上架, 待上架, 仓库中, account suspended, payment failed, budget exhausted, 预算不足, "
+        "停用中, 暂停推广, 暂停投放, 计划暂停, 单元暂停, 不宜推广, 未上架, 待上架, 仓库中, "
+        "account suspended, payment failed, budget exhausted, 预算不足, "
         "余额不足, needs review, unapproved, not active, limited by policy, inactive (not published), "
         "pausado por el usuario, en revisión, 판매중지, 비활성, 일시중지, 품절, not serving, not live, "
         "deactivated, switched off, no longer running, unavailable, out of stock, sold out, 缺货, 售罄",

@@ -20,8 +20,9 @@ _WORDS = frozenset(
 )  # fmt: skip
 # Where words are not parted by blanks, or are parts of longer ones.
 _PARTS = re.compile(
-    r"status|bestand|verf(ü|ue)gbar|disponib|gebot|ablauf|enddatum|"
-    r"状态|库存|出价|否定|日期|国家|地区|设备|语言|有效期|上架|下架|在庫|ステータス|재고|상태"
+    r"status|bestand|verf(ü|ue)gbar|disponib|gebot|ablauf|enddatum|startdatum|"
+    r"\baktiv|_aktiv|sichtbar|gesperrt|pausiert|\bactif|\bactivo|\battivo|"
+    r"状态|库存|出价|否定|日期|国家|地区|设备|语言|有效期|上架|下架|启用|暂停|在庫|ステータス|재고|상태"
 )
 _HARMLESS = frozenset(
     ("created_date", "date_created", "modified_date", "date_modified", "sale_price_effective_date",

@@ -180,6 +180,11 @@ def test_names_that_come_late_in_json_are_what_they_are_read_as(tmp_path):
     assert (dict(feed.columns)["deleted"], feed.loud) == ("status", ())
 
 
+def test_names_in_other_languages_that_smell_are_told(tmp_path):
+    _, feed = read(tmp_path / "a.csv", "id,title,Lieferstatus,Aktiv seit,启用时间,Farbe\n1,A,x,y,z,rot\n")
+    assert feed.loud == ("Lieferstatus", "Aktiv seit", "启用时间")
+
+
 def test_products_of_an_interface_of_shopify(tmp_path):
     def product(at: int, variants: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         return {"id": at, "title": "A", "handle": f"a{at}", "vendor": "B", "variants": variants, **more}
@@ -235,6 +240,8 @@ def test_what_xml_says_more_than_once_or_in_an_attribute(tmp_path):
 HEADERS = {
     "traditional Chinese": "商品編號,商品名稱,價格,庫存,商品狀態,品牌\n1,熱水壺,NT$1290,3,上架,美的\n2,跑鞋,NT$990,0,上架,美的\n3,水杯,NT$99,4,已下架,美的\n",
     "Korean": "상품코드,상품명,가격,재고,상태,브랜드\n1,주전자,₩39000,3,판매중,B\n2,운동화,₩99000,0,판매중,B\n3,컵,₩9000,1,판매중지,B\n",
+    "flags in German": "SKU;Produktname;Marke;Verkaufspreis;Preis;Aktiv\n1;Kessel;B;9,90 €;9,90 €;ja\n2;Topf;B;9,90 €;9,90 €;nein\n3;Tasse;B;9,90 €;9,90 €;nein\n",
+    "a shop in Chinese": "宝贝ID,宝贝标题,一口价,宝贝数量,宝贝状态,品牌\n1,热水壶,99,3,出售中,B\n2,水杯,9,0,出售中,B\n3,锅,9,3,仓库中,B\n",
     "German without umlauts": "Artikelnummer;Titel;Preis;Stueckzahl;Verfuegbarkeit;Marke\n1;Kessel;9,90 €;3;auf Lager;B\n2;Tasse;9,90 €;0;auf Lager;B\n3;Topf;9,90 €;3;derzeit nicht lieferbar;B\n",
 }  # fmt: skip
 
@@ -339,3 +346,12 @@ def test_values_that_nobody_can_use_are_told(tmp_path):
         "bids are compared as numbers, and 'currency' has EUR, USD",
     )
     assert warnings("id,title,bid,currency\n1,Ärmel à la Âge,1,EUR\n2,B,1,EUR\n") == ()
+
+
+@pytest.mark.parametrize(
+    "second", ["item_sku,item_name,price", "Required,Required,Optional", "必填,必填,选填", "SKU,Product name,5"]
+)
+def test_templates_with_a_second_header(tmp_path, second):
+    ads, feed = read(tmp_path / "template.csv", f"SKU,Product Name,Price\n{second}\n1,Kettle,5\n2,Title,6\n")
+    assert [ad.title for ad in ads.values()] == ["Kettle", "Title"]
+    assert "1 rows that repeat the header, or are a second one, passed over" in feed.notes
