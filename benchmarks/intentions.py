@@ -37,7 +37,8 @@ by hand: of the world's held-out queries every n-th, and five in German, a langu
 - **After**: as the engine is built: guided by what is near, 8 beams, or by nearness alone if the build found on
   held-out queries that the student has nothing to add yet.
 
-Each shows its five most probable intentions. **Bold** ones are sensible by one of these rules:
+Each shows the five intentions that count most for its answer, those that the query has word by word among them.
+**Bold** ones are sensible by one of these rules:
 
 1. The query has it word by word, as typed or corrected.
 2. At least half of the ads that name it themselves (title or bid keywords) are relevant to the query, by the world's
@@ -118,7 +119,7 @@ def _carriers(engine: Engine) -> dict[int, list[str]]:
 
 
 def _intentions(engine: Engine, texts: Sequence[str]) -> list[IntArray]:
-    """Return the most probable intentions of each query."""
+    """Return the intentions that count most for each query."""
     place = {text: at for at, text in enumerate(engine.intentions.texts)}
     return [
         np.array([place[each.text] for each in ranking.intentions[:NUM_SHOWN]], dtype=np.int64)

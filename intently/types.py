@@ -273,7 +273,11 @@ class BlockList(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intention:
-    """A short phrase naming what is wanted or offered, with its log-probability for one query."""
+    """A short phrase naming what is wanted or offered.
+
+    `log_prob` is the log of how much it counts among all that stand for one query: those that were decoded or are near,
+    and those that the query has word by word.
+    """
 
     text: str
     log_prob: float

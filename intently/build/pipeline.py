@@ -37,6 +37,7 @@ from intently.generation import KEEP, About, Draft, build_lock, digest_of_ids
 from intently.index.intentions import IntentionIndex
 from intently.index.keywords import KeywordIndex
 from intently.intentions.vocabulary import coverage
+from intently.models.pretrained import AUTO
 from intently.rules.presets import rules_of
 from intently.text.rules import TEXT_RULES_VERSION
 from intently.types import Progress
@@ -80,10 +81,13 @@ def build_engine(
     show("Reading", 0, 0, "")
     read: ReadResult | None = None
     chosen: tuple[str, ...] = ()
+    if settings.checkpoint != AUTO:
+        check_models(settings)  # before anything is read
     if is_open(settings):
         read = inputs.read_ads(settings, show)
-        settings, chosen = decide(settings, read.catalog.strings("title"))
-    check_models(settings)
+        named, (settings, chosen) = settings, decide(settings, read.catalog.strings("title"))
+        if settings.checkpoint != named.checkpoint:
+            check_models(settings)
     fingerprints = inputs.fingerprints(settings)
     done = finished_before(out, fingerprints, settings, keep)
     if done:

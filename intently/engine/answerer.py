@@ -19,6 +19,7 @@ from intently.engine.cache import QueryCache
 from intently.engine.caps import Caps
 from intently.engine.channels import ALL_CHANNELS, KEYWORD_CHANNEL
 from intently.engine.channels.base import Question
+from intently.engine.channels.intention import weighted
 from intently.engine.fusion_features import features
 from intently.engine.learned_fusion import Features, LearnedFusion
 from intently.engine.pace import Clock, Pace
@@ -290,12 +291,13 @@ class Answerer:
         return rows[keep], scores[keep]
 
     def _told(self, understood: Understood) -> tuple[Intention, ...]:
-        """Return a query's most probable intentions as they are shown."""
-        found = understood.intentions
-        if found is None:
+        """Return the intentions that count most for a query, each with the log of its share of what they all count."""
+        if understood.intentions is None:
             return ()
-        best = np.lexsort((found.intention_ids, -found.log_probs))[:NUM_INTENTIONS]
-        pairs = zip(found.intention_ids[best].tolist(), found.log_probs[best].tolist(), strict=True)
+        ids, weights = weighted(understood.intentions, understood.literal, self.settings)
+        log_shares = np.log(weights.astype(np.float64) / weights.sum(dtype=np.float64))
+        best = np.lexsort((ids, -log_shares))[:NUM_INTENTIONS]
+        pairs = zip(ids[best].tolist(), log_shares[best].tolist(), strict=True)
         return tuple(Intention(self.intentions.texts[intention_id], log_prob) for intention_id, log_prob in pairs)
 
     def _verdicts(self, request: Request, ad_ids: Sequence[str], snapshot: Snapshot) -> tuple[Verdict, ...]:

@@ -37,7 +37,10 @@ def reciprocal_rank_fusion(
 
 
 def _places(goodness: Float64Array) -> IntArray:
-    """Return the place of each value (C,), 1 for the highest; equal ones share the better place."""
-    _, group, sizes = np.unique(-goodness, return_inverse=True, return_counts=True)
+    """Return the place of each value (C,), 1 for the highest; equal ones, to four digits, share the better place.
+
+    More digits would order ads that are alike by how a processor rounds.
+    """
+    _, group, sizes = np.unique(-goodness.round(4), return_inverse=True, return_counts=True)
     places: IntArray = (np.cumsum(sizes) - sizes + 1)[group]
     return places

@@ -21,6 +21,7 @@ from intently.build.settings import BackboneKind, BuildSettings
 from intently.build.teacher import TeacherSettings
 from intently.build.training.student import count_steps
 from intently.catalog import Catalog, read_ads, read_judgements
+from intently.index.lexical import LexicalSettings
 from intently.models.causal_lm import LanguageModelSettings
 
 
@@ -43,7 +44,7 @@ MANY = Amounts(num_ads=48_000, num_distinct=47_000, num_clicks=100_000, num_asid
 
 
 def test_without_a_model_all_grows_with_the_ads(given):
-    estimate = told(given, BuildSettings.preset("lexical"), MANY)
+    estimate = told(given, replace(BuildSettings.preset("lexical"), lexical=LexicalSettings()), MANY)
     num_sampled = min(given[0].num_ads, _NUM_ADS)
     assert dict(estimate.seconds) == {
         "finding intentions, cleaning pages and indexing": pytest.approx(48_000 / num_sampled)

@@ -102,7 +102,7 @@ def test_relevance_is_one_more_ranking_of_what_the_channels_found(engine, make_s
     chances = told(ranking)
     assert chances.keys() == plain.keys()
     for ad in ranking:
-        place = 1 + sum(chance > ad.relevance for chance in chances.values())
+        place = 1 + sum(round(chance, 4) > round(ad.relevance, 4) for chance in chances.values())
         added = settings.relevance_weight / (settings.fusion_constant + place)
         assert ad.score == pytest.approx(plain[ad.ad_id] + added, abs=1e-9)
     assert [ad.score for ad in ranking] == sorted((ad.score for ad in ranking), reverse=True)

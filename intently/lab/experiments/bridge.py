@@ -35,7 +35,7 @@ from intently.catalog import read_qrels, read_queries
 from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.engine import Engine
 from intently.errors import SettingsError
-from intently.index.lexical import LexicalIndex, LexicalSettings
+from intently.index.lexical import LexicalIndex
 from intently.index.postings import top_rows
 from intently.intentions.vocabulary import Vocabulary
 from intently.lab.baselines.registry import ALL, BRIDGE
@@ -71,7 +71,6 @@ class BridgeExperimentSettings:
     build: BuildSettings = field(
         default_factory=lambda: BuildSettings(
             checkpoint=ENGLISH,
-            lexical=LexicalSettings(),
             bridge=BridgeSettings(enabled=True, training=BridgeTrainingSettings(num_steps=300, batch_size=64)),
         )
     )
@@ -106,6 +105,7 @@ def run_bridge(
     inputs = {name: path for name, path in vars(files).items() if path is not None}
     experiment = Experiment(out / "all", fingerprint_of(inputs, settings), queries.ids)
     every = Data.read(files, settings.build, queries)
+    settings = replace(settings, build=every.stemmed(settings.build))
     require(names(settings.baselines), [settings.augment.queries.model.name])
     aside = held_out_queries(every.interactions, settings.build.fusion)
     data = replace(every, interactions=every.interactions.of_queries(~aside))

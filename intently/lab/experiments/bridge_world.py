@@ -8,7 +8,6 @@ from intently.build.training.fusion import FusionSettings
 from intently.build.training.language_model import FineTuningSettings
 from intently.build.training.negatives import NegativeSettings
 from intently.build.training.student import TrainingSettings
-from intently.index.lexical import LexicalSettings
 from intently.lab.baselines.registry import BRIDGE
 from intently.lab.baselines.task import Budget
 from intently.lab.experiments.bridge import BridgeExperimentSettings
@@ -22,7 +21,6 @@ _NUM_STEPS, _BATCH_SIZE, _AD_TOKENS, _HELD_OUT = 40, 32, 48, 0.15
 SETTINGS = BridgeExperimentSettings(
     build=BuildSettings(
         checkpoint=ENGLISH,
-        lexical=LexicalSettings(),
         bridge=BridgeSettings(
             enabled=True,
             encoder=EncoderSettings(max_ad_tokens=_AD_TOKENS),

@@ -1,12 +1,13 @@
 """What an experiment is made on: ads, interactions to learn from, and judged queries to measure by."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intently.build.intentions import choose_vocabulary
 from intently.build.interactions import Interactions, match_interactions
 from intently.build.settings import BuildSettings
+from intently.build.start import decide
 from intently.catalog import Catalog, Judgements, Queries, read_ads, read_judgements
 from intently.catalog.texts import ad_texts
 from intently.lab.baselines.task import Task
@@ -40,6 +41,10 @@ class Data:
         """Read ads and clicks."""
         catalog, judgements = read_ads(files.ads).catalog, read_judgements(files.clicks)
         return cls(catalog, judgements, match_interactions(catalog, judgements, build.min_relevance), queries)
+
+    def stemmed(self, build: BuildSettings) -> BuildSettings:
+        """Return settings with the stemmer of the titles' language, if they leave it open."""
+        return replace(build, lexical=decide(build, self.catalog.strings("title"))[0].lexical)
 
     def task(self, build: BuildSettings) -> Task:
         """Return the baselines' task, with the vocabulary as it is without a teacher."""

@@ -23,7 +23,6 @@ from intently.catalog import read_judgements, read_qrels, read_queries
 from intently.catalog.texts import ad_texts
 from intently.engine.engine import Engine
 from intently.errors import SettingsError
-from intently.index.lexical import LexicalSettings
 from intently.intentions.decode import ScoreMode
 from intently.lab.baselines.registry import ALL, RARE
 from intently.lab.baselines.task import Budget, Task
@@ -47,7 +46,6 @@ class RareSettings:
         # Nothing is held out for a learned fusion: all systems learn from the same clicks.
         default_factory=lambda: BuildSettings(
             checkpoint=ENGLISH,
-            lexical=LexicalSettings(),
             teacher=TeacherSettings(LanguageModelSettings("smollm2")),
             fusion=FusionSettings(held_out_share=0),
         )
@@ -92,6 +90,7 @@ def run_rare(
     ablation = Experiment(out / "language-models", fingerprint_of(inputs, settings), queries.ids[few])
 
     data = Data.read(files, settings.build, queries)
+    settings = replace(settings, build=data.stemmed(settings.build))
     require(settings.baseline_names, [settings.build.teacher.model.name])
     knowledge = _knowledge(experiment, files, settings, progress)
     teacher = replace(settings.build.teacher, knowledge_file=str(knowledge))

@@ -6,7 +6,6 @@ from intently.build.teacher import TeacherSettings
 from intently.build.training.format import FormatSettings
 from intently.build.training.fusion import FusionSettings
 from intently.build.training.student import TrainingSettings
-from intently.index.lexical import LexicalSettings
 from intently.lab.baselines.registry import RARE
 from intently.lab.baselines.task import Budget
 from intently.lab.experiments.rare import RareSettings
@@ -20,7 +19,6 @@ _LEFT_OUT = ("ltrgr", "smollm2-free", "gemma3", "gemma3-free")  # minutes each, 
 SETTINGS = RareSettings(
     build=BuildSettings(
         checkpoint=ENGLISH,
-        lexical=LexicalSettings(),
         teacher=TeacherSettings(
             model=LanguageModelSettings("smollm2"),
             examples=FormatSettings(num_examples=400),
