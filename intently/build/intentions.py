@@ -33,6 +33,7 @@ from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary, merge_equal, select_vocabulary
 from intently.live.readings import Readings, read_ads
 from intently.models.backbone import Backbone
+from intently.models.centers import Centers
 from intently.models.intention_reader import IntentionReader
 from intently.models.models import Models
 from intently.models.pretrained import start_from
@@ -42,7 +43,7 @@ from intently.text.analyze import Analyzer
 from intently.types import Progress
 
 _GAIN = "gain.json"  # what training gained, beside the student
-# Intentions, and ads, that show what embeddings of a start that nobody trained share: at most, and at least.
+# Intentions, and ads, that show what all embeddings share: at most, and at least.
 _MOST_CENTERED, _LEAST_CENTERED = 256, 64
 _CHUNK = 4096  # ads that are read between two saves
 
@@ -124,7 +125,7 @@ def build_intentions(
     """Choose the vocabulary, train the student, and let it read every ad; what is expensive is kept in `work`.
 
     Without a checkpoint there is no student. Without clicks nothing is trained, and a student that training made worse
-    on the queries of `aside` is left as it began: pretrained, with its embeddings centered.
+    on the queries of `aside` is left as it began.
     """
     show("Finding intentions", 0, 0, "")
     draft = choose_vocabulary(catalog, interactions, settings)
@@ -154,9 +155,10 @@ def build_intentions(
                 trie,
                 settings.training,
                 checkpoint=work / "checkpoint.pt",
+                centers=start.centers,
                 progress=show,
             ).backbone
-            trained = _reader(backbone.cpu(), tokenizer, settings)
+            trained = _reader(backbone.cpu(), tokenizer, settings, start.centers)
             max_tokens = settings.postings.max_ad_tokens
             gain = training_gain(start, trained, aside, texts, max_tokens, settings.training.seed, show)
             student = start if gain and gain.trained < gain.start else trained
@@ -172,9 +174,12 @@ def build_intentions(
     return IntentionContent(vocabulary, labels, phrases, said, catalog.num_ads)
 
 
-def _reader(backbone: Backbone, tokenizer: StudentTokenizer, settings: BuildSettings) -> Student:
+def _reader(
+    backbone: Backbone, tokenizer: StudentTokenizer, settings: BuildSettings, centers: Centers | None = None
+) -> Student:
     """Return a student that reads as the published one will."""
-    return Student(backbone, tokenizer).use(settings.runtime, torch.get_num_threads()).on(settings.device)
+    student = Student(backbone, tokenizer, centers=centers)
+    return student.use(settings.runtime, torch.get_num_threads()).on(settings.device)
 
 
 def _start(
@@ -184,7 +189,7 @@ def _start(
     texts: Sequence[str],
     settings: BuildSettings,
 ) -> Student:
-    """Return the pretrained student as it serves if nothing is trained: what all texts share is no part of meaning."""
+    """Return the pretrained student as it serves if nothing is trained, without what the embeddings of texts share."""
     reader = _reader(backbone, tokenizer, settings)
     if min(len(intentions), len(texts)) < _LEAST_CENTERED:
         return reader  # a mean of so few is what they say

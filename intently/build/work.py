@@ -26,7 +26,7 @@ from intently.text.rules import TEXT_RULES_VERSION
 
 STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the work, and of the generation
 _DONE = "done"
-_FORMAT = 5  # of what a build keeps while it runs: what another one left is not read
+_FORMAT = 6  # of what a build keeps while it runs: what another one left is not read
 _FUSION_EXAMPLES = 2  # of how the fusion's examples are made: what learned from others is learned again
 _CALIBRATION_EXAMPLES = 1  # of how those of the calibration are made: an engine calibrated by others is built again
 _OURS = re.compile(f"({STUDENT}|{ENCODER})-[0-9a-f]{{16}}(\\.aside-\\d+)?")

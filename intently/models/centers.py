@@ -1,10 +1,10 @@
-"""What the embeddings of all texts share, which a student that nothing was trained for takes away.
+"""What the embeddings of all texts share, which a student takes away.
 
 The embeddings of a pretrained encoder lie in a narrow cone: they share a mean, and differ most along a direction that
 says what kind of text it is, such as its language. Neither says what a text is about. What is left without them tells
 texts apart better (Mu & Viswanath, "All-but-the-Top", ICLR 2018). Queries and passages have means of their own, as an
 encoder may read them with different prefixes, and the direction in common, so that a query in one language is as near
-to an ad in another one as its meaning is. Training takes away by itself what is of no use.
+to an ad in another one as its meaning is. Training begins from there.
 """
 
 from dataclasses import dataclass
@@ -35,9 +35,13 @@ class Centers:
         spread = np.concatenate((queries - means[0], passages - means[1]))
         return cls(*means, np.linalg.svd(spread, full_matrices=False)[2][0])
 
+    def mean(self, kind: TextKind) -> Float32Array:
+        """Return the mean embedding (D,) of texts of a kind."""
+        return self.queries if kind is TextKind.QUERY else self.passages
+
     def subtract(self, embeddings: Float32Array, kind: TextKind) -> Float32Array:
         """Return unit embeddings (B, D) of a kind without what all texts share."""
-        left = embeddings - (self.queries if kind is TextKind.QUERY else self.passages)
+        left = embeddings - self.mean(kind)
         left -= np.outer(left @ self.direction, self.direction)
         unit: Float32Array = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), _LEAST)
         return unit

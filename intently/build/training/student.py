@@ -32,6 +32,7 @@ from intently.build.training.reading import length_groups, with_typo
 from intently.build.training.sampling import PairSampler
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone
+from intently.models.centers import Centers
 from intently.models.device import autocast
 from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import check_range
@@ -136,11 +137,13 @@ def train_student(
     *,
     checkpoint: Path,
     token_ids: list[list[int]] | None = None,
+    centers: Centers | None = None,
     progress: Progress | None = None,
 ) -> TrainedStudent:
     """Train in place from where `checkpoint` stands (or the start) and return the student; CPU or GPU as it lies.
 
     `token_ids` are what the student says for each of `data.intentions`, if that is not their text (codes, say).
+    `centers` are those that the student's embeddings are read with, in training as afterwards.
     """
     device = next(backbone.parameters()).device
     num_steps = count_steps(len(data.clicks), settings)
@@ -165,6 +168,9 @@ def train_student(
             ad_embeddings, ad_intention = read_sources(
                 backbone, ad_ids[rows], ad_lengths[rows], batch.ad_targets, intention_loss, device
             )
+        if centers is not None:
+            query_embeddings = _centered(query_embeddings, centers, TextKind.QUERY)
+            ad_embeddings = _centered(ad_embeddings, centers, TextKind.PASSAGE)
         similarity = query_embeddings @ ad_embeddings.T / settings.temperature
         similarity = similarity.masked_fill(torch.from_numpy(batch.masked).to(device), -torch.inf)
         own = torch.arange(len(similarity), device=device)
@@ -191,6 +197,13 @@ def train_student(
             progress("Training the student", step + 1, num_steps, note)
     backbone.eval()
     return TrainedStudent(backbone, num_steps, losses)
+
+
+def _centered(embeddings: Tensor, centers: Centers, kind: TextKind) -> Tensor:
+    """Return unit embeddings (B, D) as `Centers.subtract` does."""
+    mean, direction = (torch.from_numpy(each).to(embeddings) for each in (centers.mean(kind), centers.direction))
+    left = embeddings - mean
+    return F.normalize(left - (left @ direction)[:, None] * direction, dim=1)
 
 
 def count_steps(num_clicks: int, settings: TrainingSettings) -> int:

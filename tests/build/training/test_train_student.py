@@ -9,10 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.build.training.pairs import TrainingData, build_training_data
-from intently.build.training.student import IntentionLoss, TrainingSettings, _BatchSampler, count_steps, train_student
+from intently.build.training.student import (
+    IntentionLoss,
+    TrainingSettings,
+    _BatchSampler,
+    _centered,
+    count_steps,
+    train_student,
+)
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary
 from intently.models.backbone import Backbone
+from intently.models.centers import Centers
+from intently.models.tokenizer import TextKind
 from intently.models.weights import BackboneConfig
 
 INTENTIONS = ("red", "robot vacuum", "drill bit", "drill", "扫地机器人", "水壶", "kettle", "lamp")
@@ -53,6 +62,32 @@ def train(student, data, chosen, checkpoint, progress=None):
 
 def losses_in(note):
     return {name: float(value) for name, value in (part.rsplit(" ", 1) for part in note.split(", "))}
+
+
+@pytest.mark.parametrize("kind", TextKind)
+def test_embeddings_are_centered_in_training_as_afterwards(kind):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(30, 8)).astype(np.float32) + 2
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    centers = Centers.of(rows[:20], rows[20:])
+    given = torch.from_numpy(rows).requires_grad_()
+    found = _centered(given, centers, kind)
+    np.testing.assert_allclose(found.detach(), centers.subtract(rows, kind), atol=1e-6)
+    found[:, 0].sum().backward()
+    assert given.grad is not None and given.grad.abs().max() > 0
+
+
+def test_centers_change_what_is_learned_of_embeddings_alone(make_student, tmp_path):
+    losses = []
+    for centers in (None, Centers.of(*np.random.default_rng(0).normal(size=(2, 9, 16)).astype(np.float32))):
+        student, data = make_student(0), make_data()
+        trie = Trie.build(student.tokenizer.encode_bare(data.intentions))
+        one = replace(TINY, min_steps=1, max_steps=1)
+        path = tmp_path / f"{centers is None}.pt"
+        trained = train_student(student.backbone, student.tokenizer, data, trie, one, checkpoint=path, centers=centers)
+        losses.append(trained.losses)
+    assert losses[0]["contrastive"] != losses[1]["contrastive"]
+    assert losses[0]["query intention"] == losses[1]["query intention"]
 
 
 class Interruption(Exception):
