@@ -75,7 +75,7 @@ class Inspection:
 
     @property
     def weighed(self) -> tuple[tuple[str, float], ...]:
-        """The intentions that the ranking shows, with their probabilities."""
+        """The intentions that the ranking shows, with their shares."""
         return tuple((each.text, math.exp(each.log_prob)) for each in self.ranking.intentions)
 
 
