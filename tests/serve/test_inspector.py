@@ -135,7 +135,7 @@ def test_an_engine_that_decodes_nothing_shows_what_is_near(make_student, tmp_pat
     served = Served(tmp_path)
     try:
         told = assert_safe(served.get("/?q=red"))
-        assert "Nothing was decoded: these are nearest" in told.text
+        assert "Nothing was decoded: the query has these word by word" in told.text
         assert "The search for intentions" not in told.text
         told = assert_safe(served.get("/?q=red&vs_reading=decoded"))
         assert "All channels, fused, decoded by the student" in told.text
