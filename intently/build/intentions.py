@@ -146,7 +146,8 @@ def build_intentions(
     if not is_finished(directory):
         begin(directory)
         gain = None
-        student = start = _start(copy.deepcopy(backbone), tokenizer, vocabulary.texts, texts, settings)
+        kept = copy.deepcopy(backbone) if wanted else backbone  # training changes the other one
+        student = start = _start(kept, tokenizer, vocabulary.texts, texts, settings)
         if wanted:
             backbone = train_student(
                 backbone.to(torch.device(settings.device)),

@@ -295,6 +295,7 @@ class Answerer:
         if understood.intentions is None:
             return ()
         ids, weights = weighted(understood.intentions, understood.literal, self.settings)
+        ids, weights = ids[weights > 0], weights[weights > 0]  # what is too improbable for a float counts nothing
         log_shares = np.log(weights.astype(np.float64) / weights.sum(dtype=np.float64))
         best = np.lexsort((ids, -log_shares))[:NUM_INTENTIONS]
         pairs = zip(ids[best].tolist(), log_shares[best].tolist(), strict=True)

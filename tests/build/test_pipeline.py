@@ -123,7 +123,8 @@ def test_head_queries_are_answered_from_the_cache(engine):
     for query in ("扫地机器人", "Cordless  DRILL", "robot vacuum", "running shoes"):
         ranking = loaded.retrieve(query, channel=Channel.INTENTION)
         assert ranking.cached
-        assert len(ranking.intentions) <= 5
+        literal = loaded.intentions.literal(loaded.read(query))  # stand beside the 5 that are cached
+        assert len(ranking.intentions) <= 5 + len(literal)
         assert ranking.ads
     assert not loaded.retrieve("hose for the garden").cached
     loaded.add_ads([Ad("new", "静音 扫地机器人", keywords=("扫地机器人",))])

@@ -265,7 +265,9 @@ def test_what_an_encoder_lacks_is_not_in_its_material(tmp_path):
     clicks = Judgements(("1",), np.array([0]), pa.array(["a0"]), np.array([2.0]), "clicks", queries=("kettle",))
     found = Data(catalog, clicks, match_interactions(catalog, clicks, None), Queries(("1",), ("kettle",)))
     written = Augmentation((("boil water",), ()), (("red kettle",), ("水壶",)))
-    lab = bridge._Laboratory(Experiment(tmp_path / "e", "x"), found, BridgeExperimentSettings(), written, silent)
+    settings = BridgeExperimentSettings()
+    settings = replace(settings, build=found.stemmed(settings.build))
+    lab = bridge._Laboratory(Experiment(tmp_path / "e", "x"), found, settings, written, silent)
     full = replace(everything(BridgeSettings(enabled=True)), reads_pages=False)
     assert lab._material(full, True).augmentation == written
     assert lab._material(VARIANTS["generated queries"](full), True).augmentation == Augmentation(
