@@ -184,7 +184,7 @@ class Answerer:
                 is_learned = False
             with timed(timings, "fuse"):
                 admitted = self._relevant(request, searched, *self._ranked(searched, request.channel, is_learned))
-                rows, scores = caps.kept(*admitted)
+                rows, scores = caps.kept(*admitted, request.k)
             searches, found_more = [searched], len(admitted[0]) > 0 or request.min_relevance is None
             while len(rows) < request.k and searches[-1].may_go_deeper and found_more:
                 if clock.is_late(request.deadline_ms):
@@ -198,15 +198,14 @@ class Answerer:
                     admitted = continued(admitted, deeper)
                     # Relevance falls with depth: where a search finds nothing relevant, a deeper one will not.
                     found_more = len(admitted[0]) > before or request.min_relevance is None
-                    rows, scores = caps.kept(*admitted)
+                    rows, scores = caps.kept(*admitted, request.k)
             explain = request.explain
             if explain and clock.is_late(request.deadline_ms):
                 degraded.append(Degraded.EXPLAIN_SKIPPED)
                 explain = False
             with timed(timings, "fuse"):
-                relevance = self._relevance(searched, rows[: request.k])
+                relevance = self._relevance(searched, rows)
             with timed(timings, "explain"):
-                rows, scores = rows[: request.k], scores[: request.k]
                 told = [None] * len(rows) if relevance is None else relevance.tolist()
                 best = zip(rows.tolist(), scores.tolist(), told, strict=True)
                 ranked = tuple(

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from intently.arrays import Float64Array, IntArray, Mask
 from intently.filters import Literal, OneOf
 from intently.filters.expressions import MAX_VALUES
@@ -25,19 +23,22 @@ class Caps:
     _values: dict[int, tuple[_Value, ...]] = field(default_factory=dict)  # of the rows looked at
     _full: set[_Value] = field(default_factory=set)
 
-    def kept(self, rows: IntArray, scores: Float64Array) -> tuple[IntArray, Float64Array]:
-        """Return the rows, best first, that are not beyond a cap, and their scores: each counts only if it is kept.
+    def kept(self, rows: IntArray, scores: Float64Array, most: int) -> tuple[IntArray, Float64Array]:
+        """Return the first `most` rows, best first, that are not beyond a cap, and their scores.
 
-        So the first rows kept do not depend on how many follow.
+        An ad counts only if it is kept. So the first rows kept do not depend on how many follow. Cost: a look at each
+        row until there are enough.
         """
         if not self.max_per:
-            return rows, scores
+            return rows[:most], scores[:most]
         counts: Counter[_Value] = Counter()
-        keep = np.zeros(len(rows), dtype=np.bool_)
+        keep: list[int] = []
         for at, row in enumerate(rows.tolist()):
+            if len(keep) == most:
+                break
             values = self._values_of(row)
             if all(counts[value] < self.max_per[value[0]] for value in values):
-                keep[at] = True
+                keep.append(at)
                 counts.update(values)
         self._full = {value for value, count in counts.items() if count >= self.max_per[value[0]]}
         return rows[keep], scores[keep]

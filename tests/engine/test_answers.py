@@ -155,9 +155,11 @@ def test_caps_of_any_rows(rows, max_per, first):
         if not is_full(ad, [ads[each] for each in expected]):
             expected.append(row)
     order, scores = np.arange(len(ads)), -np.arange(len(ads), dtype=np.float64)
-    fewer, _ = caps.kept(order[:first], scores[:first])
+    fewer, _ = caps.kept(order[:first], scores[:first], len(ads))
     assert fewer.tolist() == [row for row in expected if row < first]
-    kept, theirs = caps.kept(order, scores)
+    enough, _ = caps.kept(order, scores, first)
+    assert enough.tolist() == expected[:first]
+    kept, theirs = caps.kept(order, scores, len(ads) + 1)  # more than there are: all are looked at
     assert kept.tolist() == expected and theirs.tolist() == [-row for row in expected]
     eligible = np.ones(len(ads) + 1, dtype=np.bool_)
     admitted = caps.admitting(eligible)
