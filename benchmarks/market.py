@@ -127,7 +127,7 @@ def auction(scale: float) -> dict[str, Any]:
 def clicks(scale: float) -> dict[str, Any]:
     """Return how far the parameters recovered from 100,000 sessions are from the truth, over seeds.
 
-    What remains is chance: the likelihood is at its maximum.
+    The rest is chance: the fit has reached the highest likelihood.
     """
     errors: dict[str, list[float]] = {}
     for seed in range(max(1, round(20 * scale))):

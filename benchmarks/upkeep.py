@@ -10,7 +10,7 @@ if a request failed, an answer mixed two generations, or a change was lost.
   bids 50 times a second, and a third generation is made by `intently update`. Memory before, when it has gone over
   once, and ten seconds after the last.
 - processes: 50 clients ask whichever process says in `/readyz` that it is ready, while three times a new process starts
-  and the old one is told to end.
+  and the benchmark tells the old one to stop.
 - memory: what a second process over the same engine adds to the first (PSS, in which shared pages are divided).
 - quota: p99 of a key's answers while another key, over its quota, asks 100 times a second, and without it, in turns.
 - idle: the share of a core that a service without requests takes.

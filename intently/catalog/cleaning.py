@@ -86,7 +86,7 @@ _NO_ID = r"[\p{Zl}\p{Zp}\p{Cc}\p{Cf}␣]|[^\P{Zs} ]"
 
 
 def clean_number(values: Any, field: Field, check: RowCheck, *, lowest: float = 0) -> Any:
-    """Return float64 (N,), null where there is none; rejects what is not a finite number of at least `lowest`."""
+    """Return float64 (N,), null for empty cells; reject a cell unless it is a finite number of at least `lowest`."""
     numbers = values
     if pa.types.is_string(values.type):
         texts = pc.utf8_trim_whitespace(values)

@@ -21,7 +21,7 @@ def date_order(values: list[str]) -> str:
 
 
 def read_date(value: str, order: str) -> date | None:
-    """Return a date, None for what is none.
+    """Return the date that a text says, None if it says none.
 
     It may be written in ISO 8601, with points (`31.12.2025`), with the name of the month, as seconds, milliseconds or
     microseconds since 1970, or with slashes or hyphens in `order`.

@@ -187,7 +187,7 @@ def _opened(path: str | Path, reading: Reading, fields: Sequence[Field]) -> Tabl
 
 
 def _bid_with_currency(table: Table) -> str:
-    """Return the column whose name is that of a bid and a currency, "" if there is none or several, or a bid beside."""
+    """Return the one column named after a bid and a currency; "" if several are, none is, or a plain bid exists."""
     names = {name for field in AD_FIELDS if field.name == "bid" for name in field.columns}
     if "bid" in table.reading.columns.values() or not names.isdisjoint(map(fold_name, table.header)):
         return ""

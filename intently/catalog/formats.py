@@ -95,10 +95,9 @@ class Table:
     ) -> None:
         """Open `path`, whose format is `format`, else what it holds, its suffix or `default` says.
 
-        With `is_header`, which tells whether a row names the columns that a reader needs, lines of title before the
-        header are passed over. If there is no `default`, rows of totals are, too, and short rows whose last fields are
-        empty are taken. Raises InputError for a file that
-        cannot be read, is empty, or is of no known format.
+        `is_header` tells whether a row names the columns that a reader needs; title lines before that row are skipped.
+        Without a `default`, rows of totals are skipped too, and a row may lack its last fields. Raises InputError for a
+        file that cannot be read, is empty, or is of no known format.
         """
         if not isinstance(path, str | Path):
             raise InputError(f"expected a path, got {type(path).__name__}", cure='write "ads.tsv"', field="path")
