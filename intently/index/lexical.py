@@ -85,7 +85,7 @@ class LexicalIndex:
         num_tokens: list[int] = []
         words: Counter[str] = Counter()
         for text in texts:
-            tokens = analyzer.tokens(text)
+            tokens = analyzer.indexed(text)
             num_tokens.append(len(tokens))
             lengths.append(sum(token.kind is Kind.CONTENT for token in tokens))
             flat.extend(ids.setdefault(token.term, len(ids)) for token in tokens)

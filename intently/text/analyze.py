@@ -2,8 +2,9 @@
 
 Catalogs and queries write the same thing in many ways: "5 gal.", "5-gallon", "5gallon"; "café" and "cafe"; "wi-fi"
 and "wifi"; 扫地机器人 without a space. The analyzer splits letters from digits, gives units one spelling, stems what is
-Latin and segments what is Chinese: into words side by side for phrases, into overlapping ones as well for search. It
-has no state, so catalog and query are always analysed alike. Cost: linear.
+Latin and segments what is Chinese: into words side by side for phrases, into overlapping ones as well for search. Of an
+ad's Chinese, neighbouring characters are indexed too, as segmenters cut the same word differently in other company. The
+analyzer has no state, so catalog and query are always analysed alike. Cost: linear.
 """
 
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import Stemmer
@@ -30,6 +32,7 @@ to was will with x 的 了 和 与 是 在 吗 呢 吧
 STOP_WORDS = frozenset(_STOPPED.split())
 _NUM_GTIN_DIGITS = 11  # from this many digits on, leading zeros mean nothing: GTINs are padded with them
 _SHORT = 2  # a part of this many letters makes a compound one word: "at&t", "l'oréal"
+_HAN_RUN = re.compile(f"[{HAN}]+")
 _SPACED_AMPERSAND = re.compile(r"(?<!\w)(\w{1,2}) & (?=\w{1,2}(?!\w))")  # "AT & T"
 
 
@@ -93,6 +96,20 @@ class Analyzer:
         found = self._split(text, cut_for_search)
         stems = self._stems([key for _, key, _ in found])
         return [Token(word, stem, kind) for (word, _, kind), stem in zip(found, stems, strict=True)]
+
+    def indexed(self, text: str) -> list[Token]:
+        """Return the `tokens` of `text`, and after them every two Chinese characters that stand together, as variants.
+
+        A segmenter cuts 拖鞋架 (a rack for slippers) into 拖鞋 and 架, and whoever searches for 鞋架 should find it. Only
+        ads are indexed so: a query's words are those that the segmenter finds.
+        """
+        tokens = self.tokens(text)
+        words = {token.word for token in tokens}
+        for run in _HAN_RUN.findall(normalize(text)):
+            for pair in map("".join, pairwise(run)):
+                if pair not in words and not STOP_WORDS.intersection(pair):
+                    tokens.append(Token(pair, pair, Kind.VARIANT))
+        return tokens
 
     def stem(self, word: str) -> str:
         """Return the term of one normalized word."""

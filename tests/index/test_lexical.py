@@ -32,10 +32,11 @@ def bm25(texts: list[str], query: str, k1: float, b: float) -> list[float]:
 
     A stop word counts `STOP_WEIGHT` once beside other words, and nothing for the length of an ad.
     """
-    kinds = {token.term: token.kind for text in (*texts, query) for token in Analyzer().tokens(text)}
-    terms_of = [[token.term for token in Analyzer().tokens(text)] for text in texts]
-    lengths = [sum(kinds[term] is Kind.CONTENT for term in terms) for terms in terms_of]
+    of_ads = [Analyzer().indexed(text) for text in texts]
+    terms_of = [[token.term for token in tokens] for tokens in of_ads]
+    lengths = [sum(token.kind is Kind.CONTENT for token in tokens) for tokens in of_ads]
     average = sum(lengths) / len(texts)
+    kinds = {token.term: token.kind for token in Analyzer().tokens(query)}
     asked = [token.term for token in Analyzer().tokens(query)]
     if any(kinds[term] is Kind.CONTENT for term in asked):
         asked = list({term: None for term in asked if kinds[term] is not Kind.CONTENT}) + [
@@ -215,6 +216,26 @@ def test_stop_words_find_where_there_is_nothing_else():
     for query, row in [("the who", 0), ("it", 1), ("the the", 3), ("IT support", 1)]:
         assert np.argmax(index.scores(index.analyze(query))) == row, query
     assert index.scores(index.analyze("!!!")).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        ("鞋架", "浴室拖鞋架壁挂式收纳架免打孔"),
+        ("饼干", "英国黄油曲奇饼干4种口味"),
+        ("沙发套", "弹力全包沙发套罩"),
+        ("机架", "手机架"),
+    ],
+)
+def test_a_chinese_word_is_found_where_a_segmenter_cuts_otherwise(query, title):
+    index = LexicalIndex.build(["不锈钢电热水壶", title, "red kettle"], PLAIN)
+    assert index.scores(index.analyze(query)).argmax() == 1
+
+
+def test_neighbouring_characters_do_not_lengthen_an_ad():
+    index = LexicalIndex.build(["红色水壶", "红色 水壶"], PLAIN)
+    scores = index.scores(index.analyze("水壶"))
+    assert scores[0] == scores[1] > 0
 
 
 def test_writings_of_one_word_find_each_other():

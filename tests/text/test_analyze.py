@@ -105,6 +105,14 @@ def test_search_terms_also_hold_the_parts_of_chinese_words():
     assert [word for word, _ in ANALYZER.phrase("扫地机器人")] == ["扫地", "机器人"]
 
 
+def test_of_ads_neighbouring_chinese_characters_are_indexed_too():
+    found = ANALYZER.indexed("浴室拖鞋架的套 led灯")
+    assert found[: len(ANALYZER.tokens("浴室拖鞋架的套 led灯"))] == ANALYZER.tokens("浴室拖鞋架的套 led灯")
+    added = [token.term for token in found[len(ANALYZER.tokens("浴室拖鞋架的套 led灯")) :]]
+    assert added == ["室拖", "鞋架"]
+    assert ANALYZER.indexed("red kettle 5 gal") == ANALYZER.tokens("red kettle 5 gal")
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
