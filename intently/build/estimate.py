@@ -240,7 +240,7 @@ class _ModelProbe:
         ):
             with autocast(device):
                 tokens = self.tokenizer.encode(texts, max_tokens)
-                embeddings, loss = read_sources(backbone, *tokens, targets, intention_loss, device)
+                embeddings, loss = read_sources(backbone, *tokens, targets, intention_loss, lambda embeddings: embeddings)
             total = total + embeddings.sum() + loss
         total.backward()  # type: ignore[no-untyped-call]
         backbone.zero_grad(set_to_none=True)

@@ -18,6 +18,7 @@ from intently.build.limits import check_student_tokens
 from intently.build.settings import BuildSettings
 from intently.build.teacher import TeacherLabels, label_with_teacher
 from intently.build.training.pairs import Taught, TrainingData, build_training_data
+from intently.build.training.prior import TrainingPrior
 from intently.build.training.student import train_student
 from intently.build.work import STUDENT, begin, finish, is_finished
 from intently.catalog import Catalog
@@ -149,14 +150,24 @@ def build_intentions(
         kept = copy.deepcopy(backbone) if wanted else backbone  # training changes the other one
         student = start = _start(kept, tokenizer, vocabulary.texts, texts, settings)
         if wanted:
+            backbone = backbone.to(torch.device(settings.device))
+            reader = Student(backbone, tokenizer, centers=start.centers)
+            report = partial(_report, show, "Embedding the intentions", 0)
+            prior = TrainingPrior(
+                trie,
+                lambda: reader.embed(vocabulary.texts, settings.postings.max_ad_tokens, progress=report),
+                settings.guidance.prior_temperature,
+                settings.retrieval.num_near,
+            )
             backbone = train_student(
-                backbone.to(torch.device(settings.device)),
+                backbone,
                 tokenizer,
                 training_data(interactions, texts, vocabulary, labels.of_queries(phrases)),
                 trie,
                 settings.training,
                 checkpoint=work / "checkpoint.pt",
                 centers=start.centers,
+                prior=prior,
                 progress=show,
             ).backbone
             trained = _reader(backbone.cpu(), tokenizer, settings, start.centers)

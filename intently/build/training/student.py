@@ -9,7 +9,9 @@ Everything random in step n is drawn from (seed, n): a run that was interrupted 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,10 @@ from intently.build.training.optimization import (
     store_checkpoint,
 )
 from intently.build.training.pairs import TrainingData
+from intently.build.training.prior import TrainingPrior
 from intently.build.training.reading import length_groups, with_typo
 from intently.build.training.sampling import PairSampler
+from intently.intentions.prior import Prior
 from intently.intentions.trie import Trie
 from intently.models.backbone import Backbone
 from intently.models.centers import Centers
@@ -100,8 +104,13 @@ class IntentionLoss:
             padded[row, : len(tokens)] = tokens
         return torch.from_numpy(padded)
 
-    def __call__(self, backbone: Backbone, states: Tensor, intention_ids: IntArray) -> Tensor:
-        """Return the summed negative log-probability of intentions; `states (B, T + 1, D)` predict token 1 … end."""
+    def __call__(
+        self, backbone: Backbone, states: Tensor, intention_ids: IntArray, prior: Prior | None = None
+    ) -> Tensor:
+        """Return the summed negative log-probability of intentions; `states (B, T + 1, D)` predict token 1 … end.
+
+        `prior` is that of the B texts; the probabilities are then those of guided decoding.
+        """
         trie = self._trie
         lengths = np.array([len(self._token_ids[i]) for i in intention_ids])
         num_positions = states.shape[1]
@@ -114,17 +123,24 @@ class IntentionLoss:
         nodes = nodes[real]
         target = np.where(sequences >= 0, self._column[sequences], self._end_column)[real]
 
-        allowed = torch.zeros((len(nodes), len(self._used)), dtype=torch.bool)
+        # What each choice has beside the model's score: minus infinity where the trie forbids it.
         children, owners = trie.children(nodes)
-        allowed[owners, self._column[trie.tokens[children]]] = True
-        allowed[np.flatnonzero(trie.intention_ids[nodes] >= 0), self._end_column] = True
+        ends = np.flatnonzero(trie.intention_ids[nodes] >= 0)
+        rows = np.concatenate((owners, ends))
+        columns = np.append(self._column[trie.tokens[children]], np.full(len(ends), self._end_column))
+        masses = np.zeros(len(rows))
+        if prior is not None:
+            chosen, is_end = np.concatenate((children, nodes[ends])), np.arange(len(rows)) >= len(children)
+            masses = prior.log_masses(np.nonzero(real)[0][rows], chosen, is_end)
+        beside = torch.full((len(nodes), len(self._used)), -torch.inf)
+        beside[rows, columns] = torch.from_numpy(masses).float()
 
         device = states.device
         used = self._used.to(device)
         weight = backbone.word_embeddings(used)
         head = backbone.head(states[torch.from_numpy(real).to(device)])
         scores = F.linear(head, weight, backbone.head_bias[used]).float()
-        scores = scores.masked_fill(~allowed.to(device), -torch.inf)
+        scores = scores + beside.to(device)
         return F.cross_entropy(scores, torch.from_numpy(target).to(device), reduction="sum")
 
 
@@ -138,6 +154,7 @@ def train_student(
     checkpoint: Path,
     token_ids: list[list[int]] | None = None,
     centers: Centers | None = None,
+    prior: TrainingPrior | None = None,
     progress: Progress | None = None,
 ) -> TrainedStudent:
     """Train in place from where `checkpoint` stands (or the start) and return the student; CPU or GPU as it lies.
@@ -154,23 +171,33 @@ def train_student(
     sampler = _BatchSampler(data, settings)
     restored = restore_checkpoint(checkpoint, backbone, optimizers) or {"step": 0, "losses": {}}
     losses: dict[str, float] = restored["losses"]
+
+    def centered(kind: TextKind) -> Callable[[Tensor], Tensor]:
+        return (lambda embeddings: embeddings) if centers is None else partial(_centered, centers=centers, kind=kind)
+
     backbone.train()
     for step in range(restored["step"], num_steps):
+        if prior is not None and step % settings.checkpoint_steps == 0:  # where a run may be interrupted
+            prior.renew(device)
+            backbone.train()
         factor = learning_rate_factor(step, num_steps, settings.warmup_share)
         set_learning_rate(optimizers, settings.learning_rate * factor)
         batch = sampler.batch(step)
         query_ids, query_lengths = tokenizer.encode(batch.queries, settings.max_query_tokens)
         with autocast(device):
             query_embeddings, query_intention = read_sources(
-                backbone, query_ids, query_lengths, batch.query_targets, intention_loss, device
+                backbone, query_ids, query_lengths, batch.query_targets, intention_loss, centered(TextKind.QUERY), prior
             )
             rows = batch.ad_rows
             ad_embeddings, ad_intention = read_sources(
-                backbone, ad_ids[rows], ad_lengths[rows], batch.ad_targets, intention_loss, device
+                backbone,
+                ad_ids[rows],
+                ad_lengths[rows],
+                batch.ad_targets,
+                intention_loss,
+                centered(TextKind.PASSAGE),
+                prior,
             )
-        if centers is not None:
-            query_embeddings = _centered(query_embeddings, centers, TextKind.QUERY)
-            ad_embeddings = _centered(ad_embeddings, centers, TextKind.PASSAGE)
         similarity = query_embeddings @ ad_embeddings.T / settings.temperature
         similarity = similarity.masked_fill(torch.from_numpy(batch.masked).to(device), -torch.inf)
         own = torch.arange(len(similarity), device=device)
@@ -199,7 +226,7 @@ def train_student(
     return TrainedStudent(backbone, num_steps, losses)
 
 
-def _centered(embeddings: Tensor, centers: Centers, kind: TextKind) -> Tensor:
+def _centered(embeddings: Tensor, *, centers: Centers, kind: TextKind) -> Tensor:
     """Return unit embeddings (B, D) as `Centers.subtract` does."""
     mean, direction = (torch.from_numpy(each).to(embeddings) for each in (centers.mean(kind), centers.direction))
     left = embeddings - mean
@@ -264,16 +291,18 @@ def read_sources(
     lengths: IntArray,
     intention_ids: IntArray,
     intention_loss: IntentionLoss,
-    device: torch.device,
+    centered: Callable[[Tensor], Tensor],
+    prior: TrainingPrior | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the embeddings (B, D) of sources, and the mean loss of saying their intentions (-1: none to say)."""
+    device = backbone.head_bias.device
     groups = length_groups(lengths)
     embeddings, losses = [], []
     for group in groups:
         longest = int(lengths[group].max())
         ids, num = torch.from_numpy(token_ids[group, :longest]).to(device), torch.from_numpy(lengths[group]).to(device)
         states, cache = backbone.encode(ids, num)
-        embeddings.append(backbone.pool(states, num))
+        embeddings.append(centered(backbone.pool(states, num)))
         speaks = np.flatnonzero(intention_ids[group] >= 0)
         if len(speaks):
             spoken_ids = intention_ids[group[speaks]]
@@ -281,7 +310,8 @@ def read_sources(
             source = [(key[rows], value[rows]) for key, value in cache]
             decoded = backbone.decode_all(source, num[rows], intention_loss.targets(spoken_ids).to(device))
             first = backbone.last_state(states[rows], num[rows]).unsqueeze(1)
-            losses.append(intention_loss(backbone, torch.cat((first, decoded), dim=1), spoken_ids))
+            guided_by = prior.of(embeddings[-1][rows]) if prior is not None else None
+            losses.append(intention_loss(backbone, torch.cat((first, decoded), dim=1), spoken_ids, guided_by))
     back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(device)
     num_spoken = max(int((intention_ids >= 0).sum()), 1)
     loss = torch.stack(losses).sum() / num_spoken if losses else embeddings[0].new_zeros(())

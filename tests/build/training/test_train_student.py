@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.build.training.pairs import TrainingData, build_training_data
+from intently.build.training.prior import TrainingPrior
 from intently.build.training.student import (
     IntentionLoss,
     TrainingSettings,
@@ -17,6 +18,7 @@ from intently.build.training.student import (
     count_steps,
     train_student,
 )
+from intently.intentions.prior import LeafOrder, Near
 from intently.intentions.trie import Trie
 from intently.intentions.vocabulary import Vocabulary
 from intently.models.backbone import Backbone
@@ -53,10 +55,11 @@ def make_data(clicks=CLICKS, irrelevant=((0, 7), (3, 7), (3, 6))) -> TrainingDat
     return build_training_data(QUERIES, AD_TEXTS, vocabulary, np.array(clicks), pairs)
 
 
-def train(student, data, chosen, checkpoint, progress=None):
+def train(student, data, chosen, checkpoint, progress=None, guided=False):
     trie = Trie.build(student.tokenizer.encode_bare(data.intentions))
+    prior = TrainingPrior(trie, lambda: student.embed(data.intentions, 16), 0.6, 5) if guided else None
     return train_student(
-        student.backbone, student.tokenizer, data, trie, chosen, checkpoint=checkpoint, progress=progress
+        student.backbone, student.tokenizer, data, trie, chosen, checkpoint=checkpoint, prior=prior, progress=progress
     )
 
 
@@ -71,7 +74,7 @@ def test_embeddings_are_centered_in_training_as_afterwards(kind):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     centers = Centers.of(rows[:20], rows[20:])
     given = torch.from_numpy(rows).requires_grad_()
-    found = _centered(given, centers, kind)
+    found = _centered(given, centers=centers, kind=kind)
     np.testing.assert_allclose(found.detach(), centers.subtract(rows, kind), atol=1e-6)
     found[:, 0].sum().backward()
     assert given.grad is not None and given.grad.abs().max() > 0
@@ -94,20 +97,25 @@ class Interruption(Exception):
     pass
 
 
+@pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("stop_after", [5, 8, 11])
-def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, stop_after):
+def test_resumed_is_the_run_that_was_not_interrupted(make_student, tmp_path, stop_after, guided):
     data = make_data()
-    whole = train(make_student(0), data, TINY, tmp_path / "whole.pt")
+    whole = train(make_student(0), data, TINY, tmp_path / "whole.pt", guided=guided)
 
     def interrupt(stage, step, num_steps, note):
         if step == stop_after:
             raise Interruption
 
     with pytest.raises(Interruption):
-        train(make_student(0), data, TINY, tmp_path / "checkpoint.pt", interrupt)
+        train(make_student(0), data, TINY, tmp_path / "checkpoint.pt", interrupt, guided)
     steps = []
+
+    def count(stage, step, num_steps, note):
+        steps.append(step)
+
     # Other random weights: everything must come from the checkpoint.
-    resumed = train(make_student(1), data, TINY, tmp_path / "checkpoint.pt", lambda _, step, *__: steps.append(step))
+    resumed = train(make_student(1), data, TINY, tmp_path / "checkpoint.pt", count, guided)
     assert steps == list(range(stop_after // 5 * 5 + 1, 13))
     assert resumed.num_steps == whole.num_steps == 12
     assert resumed.losses == pytest.approx(whole.losses, rel=1e-6)
@@ -215,8 +223,11 @@ def test_batches_mask_what_answers_the_query(step, seed, batch_size, phrase_shar
 END, VOCAB = 3, 20
 
 
-def log_prob(backbone: Backbone, source, length: int, sequence, sequences) -> float:
-    """The slow twin: one intention, token by token, over a dictionary of what may follow."""
+def log_prob(backbone: Backbone, source, length: int, sequence, sequences, weights=None) -> float:
+    """The slow twin: one intention, token by token, over a dictionary of what may follow.
+
+    With `weights` of all intentions, what may follow has the logarithm of those that begin so beside its score.
+    """
     num = torch.tensor([length])
     states, cache = backbone.encode(torch.tensor([source[:length]]), num)
     decoded = backbone.decode_all(cache, num, torch.tensor([list(sequence)]))[0]
@@ -226,7 +237,12 @@ def log_prob(backbone: Backbone, source, length: int, sequence, sequences) -> fl
     for at, token in enumerate([*sequence, END]):
         begun = [other for other in sequences if other[:at] == sequence[:at]]
         allowed = sorted({other[at] if len(other) > at else END for other in begun})
-        total += float(torch.log_softmax(logits[at, allowed].double(), dim=0)[allowed.index(token)])
+        scores = logits[at, allowed].double()
+        if weights is not None:
+            next_of = [(*other, END)[at] if other[:at] == sequence[:at] else None for other in sequences]
+            masses = [sum(w for w, one in zip(weights, next_of, strict=True) if one == each) for each in allowed]
+            scores = scores + torch.tensor(masses).log()
+        total += float(torch.log_softmax(scores, dim=0)[allowed.index(token)])
     return total
 
 
@@ -234,9 +250,10 @@ def log_prob(backbone: Backbone, source, length: int, sequence, sequences) -> fl
 @given(
     st.lists(st.lists(st.integers(4, 9), min_size=1, max_size=4).map(tuple), min_size=1, max_size=15, unique=True),
     st.integers(0, 5),
+    st.booleans(),
     st.data(),
 )
-def test_intention_loss_equals_brute_force(sequences, seed, data):
+def test_intention_loss_equals_brute_force(sequences, seed, guided, data):
     chosen = data.draw(st.lists(st.integers(0, len(sequences) - 1), min_size=1, max_size=4))
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng():
@@ -245,16 +262,26 @@ def test_intention_loss_equals_brute_force(sequences, seed, data):
         torch.nn.init.normal_(backbone.head_bias)
     lengths = rng.integers(2, 6, size=len(chosen))
     sources = rng.integers(4, VOCAB, size=(len(chosen), int(lengths.max())))
-    loss = IntentionLoss(Trie.build(sequences), [list(sequence) for sequence in sequences], END)
+    trie = Trie.build(sequences)
+    loss = IntentionLoss(trie, [list(sequence) for sequence in sequences], END)
+    log_weights = rng.normal(scale=2, size=(len(chosen), len(sequences)))
+    near = [Near(np.arange(len(sequences))[:-1], own[:-1], own[-1]) for own in log_weights]
     ids, num = torch.from_numpy(sources), torch.from_numpy(lengths)
     states, cache = backbone.encode(ids, num)
     targets = loss.targets(np.array(chosen))
     decoded = backbone.decode_all(cache, num, targets)
     every = torch.cat((backbone.last_state(states, num).unsqueeze(1), decoded), dim=1)
-    found = loss(backbone, every, np.array(chosen))
+    found = loss(backbone, every, np.array(chosen), LeafOrder(trie).prior(near) if guided else None)
     with torch.no_grad():
         expected = -sum(
-            log_prob(backbone, sources[row].tolist(), int(lengths[row]), sequences[i], sequences)
+            log_prob(
+                backbone,
+                sources[row].tolist(),
+                int(lengths[row]),
+                sequences[i],
+                sequences,
+                np.exp(log_weights[row]) if guided else None,
+            )
             for row, i in enumerate(chosen)
         )
     assert found.item() == pytest.approx(expected, abs=1e-3)
