@@ -112,7 +112,11 @@ def estimate_build(
         has_encoder = settings.bridge.enabled and settings.bridge.kind is BackboneKind.COMPACT
         fixed, of_pair = model.training() if wanted or (has_encoder and not amounts.has_encoder) else (0.0, 0.0)
         if wanted:
-            seconds["training"] = count_steps(amounts.num_clicks, training) * (fixed + training.batch_size * of_pair)
+            num_steps = count_steps(amounts.num_clicks, training)
+            seconds["training"] = num_steps * (fixed + training.batch_size * of_pair)
+            if training.guided:
+                renewed = -(-num_steps // training.checkpoint_steps)
+                seconds["training"] += renewed * num_intentions * model.of_intention
         reading = amounts.num_distinct * model.of_ad + num_intentions * model.of_intention
         if settings.postings.num_beams:
             beams = DecodeSettings(num_beams=settings.postings.num_beams)
@@ -240,7 +244,7 @@ class _ModelProbe:
         ):
             with autocast(device):
                 tokens = self.tokenizer.encode(texts, max_tokens)
-                embeddings, loss = read_sources(backbone, *tokens, targets, intention_loss, lambda embeddings: embeddings)
+                embeddings, loss = read_sources(backbone, *tokens, targets, intention_loss)
             total = total + embeddings.sum() + loss
         total.backward()  # type: ignore[no-untyped-call]
         backbone.zero_grad(set_to_none=True)

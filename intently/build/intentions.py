@@ -151,14 +151,6 @@ def build_intentions(
         student = start = _start(kept, tokenizer, vocabulary.texts, texts, settings)
         if wanted:
             backbone = backbone.to(torch.device(settings.device))
-            reader = Student(backbone, tokenizer, centers=start.centers)
-            report = partial(_report, show, "Embedding the intentions", 0)
-            prior = TrainingPrior(
-                trie,
-                lambda: reader.embed(vocabulary.texts, settings.postings.max_ad_tokens, progress=report),
-                settings.guidance.prior_temperature,
-                settings.retrieval.num_near,
-            )
             backbone = train_student(
                 backbone,
                 tokenizer,
@@ -167,7 +159,7 @@ def build_intentions(
                 settings.training,
                 checkpoint=work / "checkpoint.pt",
                 centers=start.centers,
-                prior=prior,
+                prior=_prior(backbone, tokenizer, start.centers, trie, vocabulary.texts, settings, show),
                 progress=show,
             ).backbone
             trained = _reader(backbone.cpu(), tokenizer, settings, start.centers)
@@ -207,6 +199,26 @@ def _start(
         return reader  # a mean of so few is what they say
     intentions, texts = (each[:: len(each) // _MOST_CENTERED + 1] for each in (intentions, texts))
     return reader.centered(intentions, texts, settings.postings.max_ad_tokens)
+
+
+def _prior(
+    backbone: Backbone,
+    tokenizer: StudentTokenizer,
+    centers: Centers | None,
+    trie: Trie,
+    intentions: Sequence[str],
+    settings: BuildSettings,
+    show: Progress,
+) -> TrainingPrior | None:
+    """Return what guides training, from the embeddings of intentions by the backbone as it is trained."""
+    if not settings.training.guided:
+        return None
+    student, report = (
+        Student(backbone, tokenizer, centers=centers),
+        partial(_report, show, "Embedding the intentions", 0),
+    )
+    embed = partial(student.embed, intentions, settings.postings.max_ad_tokens, progress=report)
+    return TrainingPrior(trie, embed, settings.guidance.prior_temperature)
 
 
 def _told(

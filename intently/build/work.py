@@ -26,7 +26,7 @@ from intently.text.rules import TEXT_RULES_VERSION
 
 STUDENT, ENCODER = "student", "encoder"  # what is trained: a directory of the work, and of the generation
 _DONE = "done"
-_FORMAT = 6  # of what a build keeps while it runs: what another one left is not read
+_FORMAT = 7  # of what a build keeps while it runs: what another one left is not read
 _FUSION_EXAMPLES = 2  # of how the fusion's examples are made: what learned from others is learned again
 _CALIBRATION_EXAMPLES = 1  # of how those of the calibration are made: an engine calibrated by others is built again
 _OURS = re.compile(f"({STUDENT}|{ENCODER})-[0-9a-f]{{16}}(\\.aside-\\d+)?")
@@ -87,8 +87,9 @@ def fingerprints_of(
     indexing = ("calibration", "guidance", "postings", "lexical", "coarse", "ocr", "ocr_model", "runtime", "device")
     fusion = settings.fusion
     split = [settings.lexical.stemmer, fusion.held_out_share, fusion.min_queries, fusion.seed]  # who is held out
+    guided_by = settings.guidance.prior_temperature if settings.training.guided else None
     return Fingerprints(
-        student=digest("retrieval", *indexing, "bridge", "fusion", more=split),
+        student=digest("retrieval", *indexing, "bridge", "fusion", more=[*split, guided_by]),
         # The lexical index may teach the encoder.
         encoder=digest(
             *("retrieval", "calibration", "guidance", "postings", "coarse", "runtime", "device", "fusion"),

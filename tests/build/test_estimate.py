@@ -69,7 +69,14 @@ def test_a_student_that_only_reads(given, chosen):
 def test_training_counts_its_steps_and_what_is_there_is_not_counted_again(given, chosen):
     estimate = told(given, chosen, MANY)
     # A step takes a second, however many pairs it learns from: none of them adds anything.
-    assert estimate.seconds["training"] == pytest.approx(count_steps(100_000, chosen.training))
+    num_steps, every = count_steps(100_000, chosen.training), chosen.training.checkpoint_steps
+    unguided = told(given, replace(chosen, training=replace(chosen.training, guided=False)), MANY)
+    assert unguided.seconds["training"] == pytest.approx(num_steps)
+    # The prior embeds all intentions at the beginning and after each checkpoint.
+    (reading,) = [name for name in estimate.seconds if name.startswith("reading")]
+    num_intentions = int(reading.split()[-2].replace(",", ""))
+    embedding = estimate.seconds["training"] - num_steps
+    assert embedding == pytest.approx(-(-num_steps // every) * num_intentions / _NUM_READ, rel=0.5)
     assert estimate.seconds["training the encoder"] == pytest.approx(chosen.bridge.training.num_steps)
     assert estimate.seconds["learning from held-out queries"] > 0
     assert estimate.total == pytest.approx(sum(estimate.seconds.values()))

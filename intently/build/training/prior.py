@@ -1,7 +1,7 @@
 """The prior in training: what a text should say is guided by what is near to it, as it will be in decoding.
 
-So the model learns what nearness lacks, and no more: where the nearest intentions are right already, it may stay silent.
-No gradient flows into the prior; the contrastive loss has the embeddings to itself.
+So the model learns what nearness lacks, and no more: where the nearest intentions are right, it may stay silent. No
+gradient flows into the prior; the contrastive loss has the embeddings to itself.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from intently.index.near import spread
 from intently.intentions.prior import LeafOrder, Near, Prior
 from intently.intentions.trie import Trie
 
+NUM_NEAR = 200  # intentions with weights of their own, as many as queries have
+
 
 class TrainingPrior:
     """Gives the prior of a batch's texts from their embeddings and those of the intentions.
@@ -21,7 +23,9 @@ class TrainingPrior:
     The latter change with the student, and embedding all of them takes a while: `renew` does so now and then.
     """
 
-    def __init__(self, trie: Trie, embed: Callable[[], Float32Array], temperature: float, num_near: int) -> None:
+    def __init__(
+        self, trie: Trie, embed: Callable[[], Float32Array], temperature: float, num_near: int = NUM_NEAR
+    ) -> None:
         """`embed` returns the unit embeddings (I, D) of all intentions as the student reads them now.
 
         `temperature` is in units of `spread`; all but the `num_near` nearest intentions share one weight.

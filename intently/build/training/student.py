@@ -9,9 +9,7 @@ Everything random in step n is drawn from (seed, n): a run that was interrupted 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +56,13 @@ class TrainingSettings:
     temperature: float = 0.05  # of the contrastive softmax
     contrastive_weight: float = 1.0  # of the contrastive loss; 0 leaves the embedding as it comes
     intention_weight: float = 0.5  # of the intention loss
+    # To say what near intentions lack, as these guide decoding; false: everything, for a decoder without a prior.
+    guided: bool = True
     max_query_tokens: int = 32  # longer queries are cut, in training
     max_ad_tokens: int = 48  # longer ads are cut, in training
     typo_rate: float = 0.1  # share of queries that are read with a typing mistake
-    checkpoint_steps: int = 100  # steps between two checkpoints, from which an interrupted build goes on
+    # Steps between two checkpoints, from which an interrupted build goes on; then all intentions are embedded anew.
+    checkpoint_steps: int = 100
     seed: int = 0  # of everything that is drawn
 
     def __post_init__(self) -> None:
@@ -171,10 +172,6 @@ def train_student(
     sampler = _BatchSampler(data, settings)
     restored = restore_checkpoint(checkpoint, backbone, optimizers) or {"step": 0, "losses": {}}
     losses: dict[str, float] = restored["losses"]
-
-    def centered(kind: TextKind) -> Callable[[Tensor], Tensor]:
-        return (lambda embeddings: embeddings) if centers is None else partial(_centered, centers=centers, kind=kind)
-
     backbone.train()
     for step in range(restored["step"], num_steps):
         if prior is not None and step % settings.checkpoint_steps == 0:  # where a run may be interrupted
@@ -186,7 +183,13 @@ def train_student(
         query_ids, query_lengths = tokenizer.encode(batch.queries, settings.max_query_tokens)
         with autocast(device):
             query_embeddings, query_intention = read_sources(
-                backbone, query_ids, query_lengths, batch.query_targets, intention_loss, centered(TextKind.QUERY), prior
+                backbone,
+                query_ids,
+                query_lengths,
+                batch.query_targets,
+                intention_loss,
+                centers=centers,
+                prior=prior,
             )
             rows = batch.ad_rows
             ad_embeddings, ad_intention = read_sources(
@@ -195,8 +198,9 @@ def train_student(
                 ad_lengths[rows],
                 batch.ad_targets,
                 intention_loss,
-                centered(TextKind.PASSAGE),
-                prior,
+                kind=TextKind.PASSAGE,
+                centers=centers,
+                prior=prior,
             )
         similarity = query_embeddings @ ad_embeddings.T / settings.temperature
         similarity = similarity.masked_fill(torch.from_numpy(batch.masked).to(device), -torch.inf)
@@ -226,7 +230,7 @@ def train_student(
     return TrainedStudent(backbone, num_steps, losses)
 
 
-def _centered(embeddings: Tensor, *, centers: Centers, kind: TextKind) -> Tensor:
+def _centered(embeddings: Tensor, centers: Centers, kind: TextKind) -> Tensor:
     """Return unit embeddings (B, D) as `Centers.subtract` does."""
     mean, direction = (torch.from_numpy(each).to(embeddings) for each in (centers.mean(kind), centers.direction))
     left = embeddings - mean
@@ -291,10 +295,15 @@ def read_sources(
     lengths: IntArray,
     intention_ids: IntArray,
     intention_loss: IntentionLoss,
-    centered: Callable[[Tensor], Tensor],
+    *,
+    kind: TextKind = TextKind.QUERY,
+    centers: Centers | None = None,
     prior: TrainingPrior | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the embeddings (B, D) of sources, and the mean loss of saying their intentions (-1: none to say)."""
+    """Return the embeddings (B, D) of sources of a kind, and the mean loss of saying their intentions (-1: none).
+
+    The embeddings are `centers`' if there are any, and give the `prior` by which the intentions are then guided.
+    """
     device = backbone.head_bias.device
     groups = length_groups(lengths)
     embeddings, losses = [], []
@@ -302,7 +311,8 @@ def read_sources(
         longest = int(lengths[group].max())
         ids, num = torch.from_numpy(token_ids[group, :longest]).to(device), torch.from_numpy(lengths[group]).to(device)
         states, cache = backbone.encode(ids, num)
-        embeddings.append(centered(backbone.pool(states, num)))
+        pooled = backbone.pool(states, num)
+        embeddings.append(pooled if centers is None else _centered(pooled, centers, kind))
         speaks = np.flatnonzero(intention_ids[group] >= 0)
         if len(speaks):
             spoken_ids = intention_ids[group[speaks]]

@@ -74,7 +74,7 @@ def test_embeddings_are_centered_in_training_as_afterwards(kind):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     centers = Centers.of(rows[:20], rows[20:])
     given = torch.from_numpy(rows).requires_grad_()
-    found = _centered(given, centers=centers, kind=kind)
+    found = _centered(given, centers, kind)
     np.testing.assert_allclose(found.detach(), centers.subtract(rows, kind), atol=1e-6)
     found[:, 0].sum().backward()
     assert given.grad is not None and given.grad.abs().max() > 0

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from intently.build.training.prior import TrainingPrior
 from intently.build.training.student import IntentionLoss, read_sources
@@ -55,7 +54,7 @@ def test_what_is_near_already_need_not_be_said(make_student):
     tokens = student.tokenizer.encode(texts, 16)
 
     def of(targets: list[int], prior: TrainingPrior | None) -> float:
-        return read_sources(student.backbone, *tokens, np.array(targets), loss, F.normalize, prior)[1].item()
+        return read_sources(student.backbone, *tokens, np.array(targets), loss, prior=prior)[1].item()
 
     prior = TrainingPrior(trie, lambda: student.embed(texts, 16), 0.1, 4)
     prior.renew(torch.device("cpu"))
