@@ -16,6 +16,9 @@ from intently.errors import MissingDependencyError, install_hint
 from intently.settings import check_choice, check_range
 
 
+MAX_PIECE = 8  # dimensions of a piece: 16 centroids tell apart no more
+
+
 class CoarseEngine(StrEnum):
     """What prunes the ads before rescoring."""
 
@@ -38,6 +41,7 @@ class CoarseSettings:
     rescored_share: float = 0.02  # of all ads, at most this many are compared in full precision …
     oversampling: int = 6  # … which is this many for each one asked for, of 384 dimensions, if the share allows …
     min_candidates: int = 3_000  # … and at least this many
+    piece: int | None = None  # dimensions that a 4-bit code stands for, 8 at most; None: 2 up to 150,000 ads, 4 above
     graph_oversampling: int = 4  # candidates of a graph for each ad asked for: its distances are all but exact
     seed: int = 0  # draws the ads that a quantiser is trained on
 
@@ -47,6 +51,8 @@ class CoarseSettings:
         check_range(self, "rescored_share", high=1, exclusive=True)
         check_range(self, "oversampling", "graph_oversampling", low=2)
         check_range(self, "min_candidates", low=1)
+        if self.piece is not None:
+            check_range(self, "piece", low=1, high=MAX_PIECE)
 
 
 @dataclass(frozen=True)

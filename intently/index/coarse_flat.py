@@ -1,6 +1,6 @@
 """The flat coarse engine: a scan over 4-bit codes of all ads, masked by a filter, that stays in the processor's cache.
 
-Each embedding is cut into pieces of two or four dimensions, and each piece is replaced by the nearest of 16 centroids
+Each embedding is cut into pieces of two or four dimensions (up to eight, where that will do), and each piece is replaced by the nearest of 16 centroids
 (product quantisation: Jégou, Douze & Schmid, PAMI 2011). Inner products are then sums of table look-ups, 32 ads at a
 time in registers (André, Kermarrec & Le Scouarnec, VLDB 2015; "fast scan" in faiss). A filter is looked at only where
 an ad would enter the candidates, so its selectivity hardly changes cost, and never what is found.
@@ -109,15 +109,21 @@ class FlatIndex:
         self._parts = [_Part(centroids, range(first, num_ads, num_parts)) for first in range(num_parts)]
 
     @classmethod
-    def build(cls, embeddings: Float32Array, seed: int = 0, progress: Progress | None = None) -> "FlatIndex":
-        """Train centroids on a sample of `embeddings (N, D)` and encode them all.
+    def build(
+        cls,
+        embeddings: Float32Array,
+        seed: int = 0,
+        progress: Progress | None = None,
+        piece: int | None = None,
+    ) -> "FlatIndex":
+        """Train centroids on a sample of `embeddings (N, D)` and encode them all, `piece` dimensions a code or fewer.
 
         Cost: some seconds for 580,000 ads of 384 dimensions on one core, of which training is about one.
         """
         faiss = import_faiss()
         num_ads, dimension = embeddings.shape
-        widest = 2 if num_ads <= _FINE_UP_TO else 4
-        width = next(width for width in (4, 2, 1) if width <= widest and dimension % width == 0)
+        widest = piece or (2 if num_ads <= _FINE_UP_TO else 4)
+        width = next(width for width in range(widest, 0, -1) if dimension % width == 0)
         product = faiss.ProductQuantizer(dimension, dimension // width, 4)
         product.cp.niter, product.cp.seed = _NUM_ITERATIONS, seed
         rng = np.random.default_rng(seed)

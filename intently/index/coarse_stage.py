@@ -50,7 +50,7 @@ class CoarseStage:
             wanted = CoarseEngine.EXACT if num_ads <= settings.exact_up_to else CoarseEngine.FLAT
         engines: dict[CoarseEngine, CoarseIndex] = {}
         if wanted is not CoarseEngine.EXACT and num_ads >= MIN_ADS:
-            engines[CoarseEngine.FLAT] = FlatIndex.build(embeddings, settings.seed, progress)
+            engines[CoarseEngine.FLAT] = FlatIndex.build(embeddings, settings.seed, progress, settings.piece)
             if wanted is CoarseEngine.HNSW:
                 engines[CoarseEngine.HNSW] = HnswIndex.build(embeddings, progress)
         return cls(settings, num_ads, engines)

@@ -1,7 +1,7 @@
 """Finds the intentions near an embedding: a query's, to guide its decoding, or an ad's, to find it by."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from intently.types import Progress
 
 # A vocabulary is scanned for every query and every ad, and its nearest need not be exact: coarse earlier than ads are.
 _COARSE = CoarseSettings(exact_up_to=8_000)
+_MANY, _COARSER = 300_000, replace(_COARSE, piece=8)  # of more intentions than that, codes are half as long
 _SAMPLE = 4_000  # pairs of intentions whose cosines tell how far apart these lie
 
 
@@ -35,7 +36,8 @@ class NearIntentions:
     @classmethod
     def build(cls, embeddings: Float32Array, guidance: Guidance, progress: Progress | None = None) -> "NearIntentions":
         """Return what finds intentions by their unit embeddings (I, D)."""
-        return cls(VectorIndex.build(embeddings, _COARSE, progress), guidance, guidance)
+        coarse = _COARSE if len(embeddings) <= _MANY else _COARSER
+        return cls(VectorIndex.build(embeddings, coarse, progress), guidance, guidance)
 
     @cached_property
     def _mean(self) -> Float32Array:

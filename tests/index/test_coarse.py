@@ -189,6 +189,17 @@ def test_codes_have_half_the_bytes_in_large_catalogues(monkeypatch, embeddings):
     assert FlatIndex.build(embeddings).arrays()["codes"].nbytes * 2 == fine
 
 
+@pytest.mark.parametrize(("piece", "share"), [(1, 8), (2, 4), (4, 2), (5, 2), (8, 1)])
+def test_a_setting_says_how_many_dimensions_a_code_stands_for(embeddings, queries, piece, share):
+    assert embeddings.shape[1] % 8 == 0
+    shortest = FlatIndex.build(embeddings, piece=8).arrays()["codes"].nbytes
+    chosen = CoarseSettings(CoarseEngine.FLAT, piece=piece, **SETTINGS)
+    index = VectorIndex.build(embeddings, chosen)
+    assert index.stage.engines[CoarseEngine.FLAT].arrays()["codes"].nbytes == share * shortest
+    best = np.argsort(-(embeddings @ queries[0]))[:10]
+    assert len(np.intersect1d(index.search(queries[0], 10)[0], best)) >= 9
+
+
 @pytest.fixture(scope="module")
 def parted(embeddings) -> dict[int, FlatIndex]:
     """The same ads in one part, and in several."""
@@ -425,6 +436,8 @@ def test_without_faiss_small_catalogues_are_searched_and_large_ones_say_what_the
         {"oversampling": 1},
         {"graph_oversampling": 1},
         {"min_candidates": 0},
+        {"piece": 0},
+        {"piece": 9},
         {"seed": -1},
     ],
 )
