@@ -15,7 +15,6 @@ from intently.arrays import Float32Array, IntArray, Mask
 from intently.errors import MissingDependencyError, install_hint
 from intently.settings import check_choice, check_range
 
-
 MAX_PIECE = 8  # dimensions of a piece: 16 centroids tell apart no more
 
 
