@@ -1,9 +1,10 @@
 """The flat coarse engine: a scan over 4-bit codes of all ads, masked by a filter, that stays in the processor's cache.
 
-Each embedding is cut into pieces of two or four dimensions (up to eight, where that will do), and each piece is replaced by the nearest of 16 centroids
-(product quantisation: Jégou, Douze & Schmid, PAMI 2011). Inner products are then sums of table look-ups, 32 ads at a
-time in registers (André, Kermarrec & Le Scouarnec, VLDB 2015; "fast scan" in faiss). A filter is looked at only where
-an ad would enter the candidates, so its selectivity hardly changes cost, and never what is found.
+Each embedding is cut into pieces of two or four dimensions (up to eight where recall matters less), and each piece is
+replaced by the nearest of 16 centroids (product quantisation: Jégou, Douze & Schmid, PAMI 2011). Inner products are
+then sums of table look-ups, 32 ads at a time in registers (André, Kermarrec & Le Scouarnec, VLDB 2015; "fast scan" in
+faiss). A filter is looked at only where an ad would enter the candidates, so its selectivity hardly changes cost, and
+never what is found.
 
 The codes of a large catalog lie in parts, which threads can scan at the same time. Each part gives its share of the
 candidates.
