@@ -3,8 +3,9 @@
     make demo && python benchmarks/intentions.py demo > docs/results/intentions.md
 
 "Before" is a student that was trained without the prior and decodes without it, 50 beams wide; this script builds it in
-two minutes, into `demo/unguided`. "After" is the engine of the demonstration. The queries are not chosen by hand: of the world's held-out queries every n-th, in the order of the file, 20 in
-English, 10 in Chinese, 5 that mix the two; and five in German, a language that the world does not have.
+two minutes, into `demo/unguided`. "After" is the engine of the demonstration. The queries are not chosen by hand: of
+the world's held-out queries every n-th, in the order of the file, 20 in English, 10 in Chinese, 5 that mix the two; and
+five in German, a language that the world does not have.
 """
 
 import argparse
@@ -64,7 +65,9 @@ def main() -> None:
     relevant, queries = _judged(options.demo / "world"), _chosen(options.demo / "world" / "queries.tsv")
     carriers = _carriers(engine)
     texts = [text for _, text, _ in queries]
-    after, before = _intentions(engine, texts), _intentions(_unguided(options.demo), texts)
+    unguided = _unguided(options.demo)
+    assert unguided.intentions.version == engine.intentions.version  # equal builds have equal vocabularies
+    after, before = _intentions(engine, texts), _intentions(unguided, texts)
     counted = {name: dict[str, list[int]]() for name in ("before", "after")}
     lines = ["| query | before | after |", "| --- | --- | --- |"]
     for (query_id, text, language), *columns in zip(queries, before, after, strict=True):
@@ -134,7 +137,7 @@ def _carriers(engine: Engine) -> dict[int, list[str]]:
 
 def _intentions(engine: Engine, texts: Sequence[str]) -> list[IntArray]:
     """Return the intentions that count most for each query."""
-    place = {text: at for at, text in enumerate(engine.intentions.texts)}  # equal builds have equal vocabularies
+    place = {text: at for at, text in enumerate(engine.intentions.texts)}
     return [
         np.array([place[each.text] for each in ranking.intentions[:NUM_SHOWN]], dtype=np.int64)
         for ranking in engine.retrieve_many(texts, 1)
