@@ -2,8 +2,8 @@
 
 Each step takes B query–ad pairs. Queries and ads are encoded once; their embeddings meet in a softmax over all ads of
 the batch (ads known to answer the query are masked out of its negatives, ads judged irrelevant are added), and every
-source that has an intention also predicts one, token by token, over the tokens that the trie allows there. The same
-renormalisation is used in decoding (`trie` mode), so the probabilities are calibrated for it.
+source that has an intention also predicts one, token by token, over the tokens that the trie allows there, guided by a
+prior. Decoding (`trie` mode) has the same prior and renormalisation, so the probabilities are calibrated for it.
 
 Everything random in step n is drawn from (seed, n): a run that was interrupted and resumed is the run that was not.
 """
