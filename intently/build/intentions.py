@@ -159,7 +159,7 @@ def build_intentions(
                 settings.training,
                 checkpoint=work / "checkpoint.pt",
                 centers=start.centers,
-                prior=_prior(backbone, tokenizer, start.centers, trie, vocabulary.texts, settings, show),
+                prior=_prior(backbone, tokenizer, start.centers, trie, vocabulary.texts, settings),
                 progress=show,
             ).backbone
             trained = _reader(backbone.cpu(), tokenizer, settings, start.centers)
@@ -208,17 +208,16 @@ def _prior(
     trie: Trie,
     intentions: Sequence[str],
     settings: BuildSettings,
-    show: Progress,
 ) -> TrainingPrior | None:
     """Return what guides training, from the embeddings of intentions by the backbone as it is trained."""
     if not settings.training.guided:
         return None
-    student, report = (
-        Student(backbone, tokenizer, centers=centers),
-        partial(_report, show, "Embedding the intentions", 0),
+    student, max_tokens = Student(backbone, tokenizer, centers=centers), settings.postings.max_ad_tokens
+    return TrainingPrior(
+        trie,
+        lambda report: student.embed(intentions, max_tokens, progress=report),
+        settings.guidance.prior_temperature,
     )
-    embed = partial(student.embed, intentions, settings.postings.max_ad_tokens, progress=report)
-    return TrainingPrior(trie, embed, settings.guidance.prior_temperature)
 
 
 def _told(

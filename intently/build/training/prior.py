@@ -17,6 +17,9 @@ from intently.intentions.trie import Trie
 NUM_NEAR = 200  # intentions with weights of their own, as many as queries have
 
 
+Report = Callable[[int, int], None]  # how many intentions of how many are embedded
+
+
 class TrainingPrior:
     """Gives the prior of a batch's texts from their embeddings and those of the intentions.
 
@@ -24,18 +27,18 @@ class TrainingPrior:
     """
 
     def __init__(
-        self, trie: Trie, embed: Callable[[], Float32Array], temperature: float, num_near: int = NUM_NEAR
+        self, trie: Trie, embed: Callable[[Report], Float32Array], temperature: float, num_near: int = NUM_NEAR
     ) -> None:
-        """`embed` returns the unit embeddings (I, D) of all intentions as the student reads them now.
+        """`embed` returns the unit embeddings (I, D) of all intentions as the student reads them now, and reports.
 
         `temperature` is in units of `spread`; all but the `num_near` nearest intentions share one weight.
         """
         self._order, self._embed, self._num_near = LeafOrder(trie), embed, num_near
         self._given_temperature = temperature
 
-    def renew(self, device: torch.device) -> None:
+    def renew(self, device: torch.device, report: Report) -> None:
         """Embed all intentions anew."""
-        embeddings = self._embed()
+        embeddings = self._embed(report)
         self._temperature = self._given_temperature * spread(embeddings)
         self._embeddings = torch.from_numpy(embeddings).to(device)
         self._mean = self._embeddings.mean(dim=0)

@@ -10,6 +10,7 @@ Everything random in step n is drawn from (seed, n): a run that was interrupted 
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ from intently.models.device import autocast
 from intently.models.tokenizer import StudentTokenizer, TextKind
 from intently.settings import check_range
 from intently.types import Progress
+
+_STAGE = "Training the student"
 
 
 @dataclass(frozen=True)
@@ -172,10 +175,11 @@ def train_student(
     sampler = _BatchSampler(data, settings)
     restored = restore_checkpoint(checkpoint, backbone, optimizers) or {"step": 0, "losses": {}}
     losses: dict[str, float] = restored["losses"]
+    told = progress or (lambda stage, done, total, note: None)
     backbone.train()
     for step in range(restored["step"], num_steps):
         if prior is not None and step % settings.checkpoint_steps == 0:  # where a run may be interrupted
-            prior.renew(device)
+            prior.renew(device, partial(_report, told, step, num_steps))
             backbone.train()
         factor = learning_rate_factor(step, num_steps, settings.warmup_share)
         set_learning_rate(optimizers, settings.learning_rate * factor)
@@ -223,11 +227,14 @@ def train_student(
             raise FloatingPointError(f"the loss is not finite at step {step}: {now}")
         if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < num_steps:
             store_checkpoint(checkpoint, backbone, optimizers, {"step": step + 1, "losses": losses})
-        if progress:
-            note = ", ".join(f"{name} {value:.2f}" for name, value in losses.items())
-            progress("Training the student", step + 1, num_steps, note)
+        note = ", ".join(f"{name} {value:.2f}" for name, value in losses.items())
+        told(_STAGE, step + 1, num_steps, note)
     backbone.eval()
     return TrainedStudent(backbone, num_steps, losses)
+
+
+def _report(progress: Progress, step: int, num_steps: int, done: int, total: int) -> None:
+    progress(_STAGE, step, num_steps, f"embedding intention {done:,} of {total:,}")
 
 
 def _centered(embeddings: Tensor, centers: Centers, kind: TextKind) -> Tensor:
