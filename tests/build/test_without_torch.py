@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,7 +94,9 @@ def test_an_engine_lives_without_pytorch(kind, request):
 
 
 @pytest.mark.parametrize("kind", ["trained", "instant"])
-def test_float32_answers_are_those_of_pytorch(kind, request):
+def test_float32_answers_are_those_of_pytorch(kind, request, monkeypatch):
+    for place in ("device", "encoder.torch_reader"):  # PyTorch reads new ads in bfloat16 where it can
+        monkeypatch.setattr(f"intently.models.{place}.autocast", lambda _: nullcontext())
     directory = request.getfixturevalue(kind)
     quick, reference = (Engine.load(directory, runtime=runtime) for runtime in (Runtime.ONNX, Runtime.TORCH))
     for engine in (quick, reference):
