@@ -44,7 +44,7 @@ INSTANT = replace(BuildSettings.preset(Preset.INSTANT), checkpoint=MULTILINGUAL)
 # Fewer and smaller steps, and fewer trees, than a real build takes, so that the demonstration is over in minutes.
 TRAINED = BuildSettings(
     checkpoint=MULTILINGUAL,
-    training=TrainingSettings(batch_size=32, min_steps=20, max_steps=20),
+    training=TrainingSettings(batch_size=32, min_steps=40, max_steps=40),
     fusion=FusionSettings(max_trees=80),
 )
 _NUM_QUERIES = 250  # held out; enough to tell what training adds
