@@ -18,10 +18,8 @@ from intently.types import Progress
 
 # A vocabulary is scanned for every query and every ad, and its nearest need not be exact: coarse earlier than ads are.
 _COARSE = CoarseSettings(exact_up_to=8_000)
-_MANY, _COARSER = (
-    300_000,
-    replace(_COARSE, piece=8, min_candidates=1_500),
-)  # of more intentions than that, codes are half as long
+# Of more intentions than this, codes are half as long and half as many are compared.
+_MANY, _COARSER = 300_000, replace(_COARSE, piece=8, min_candidates=1_500)
 _SAMPLE = 4_000  # pairs of intentions whose cosines tell how far apart these lie
 
 
