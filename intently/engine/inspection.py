@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from intently.catalog import Catalog
-from intently.catalog.texts import ad_texts
+from intently.catalog.texts import ad_texts, searchable_texts
 from intently.engine.answerer import Answerer
 from intently.engine.search import NUM_EVIDENCE, Searched
 from intently.engine.why import Place, places
 from intently.intentions.trace import Choice, Cut, Trace
 from intently.snapshot.snapshot import Snapshot
+from intently.text.analyze import Analyzer
+from intently.text.normalize import has_han
 from intently.text.query_text import QueryText
 from intently.types import Ad, Channel, Ranking, Reason, Request, Verdict
 
@@ -166,12 +168,20 @@ def inspect_ad(engine: Answerer, ad_id: str, snapshot: Snapshot) -> AdInspection
         ad,
         ad_texts(Catalog.from_ads([ad]))[0] if engine._models else "",
         tuple((engine.intentions.texts[keys[each]], float(weights[each])) for each in order.tolist()),
-        segment.lexical.terms_of(at),
+        _words_first(segment.lexical.terms_of(at), ad, Analyzer(segment.lexical.settings.stemmer)),
         head,
         num_reaching,
         engine.generation,
         snapshot.seq,
     )
+
+
+def _words_first(terms: Sequence[tuple[str, float]], ad: Ad, analyzer: Analyzer) -> tuple[tuple[str, float], ...]:
+    """Return an ad's terms with the neighbouring Chinese characters that are no word of it at the end."""
+    page = " ".join(span.text for span in ad.landing_spans)
+    (text,) = searchable_texts(Catalog.from_ads([ad]), [page])
+    words = {token.term for token in analyzer.tokens(text)}
+    return tuple(sorted(terms, key=lambda each: len(each[0]) == 2 and has_han(each[0]) and each[0] not in words))
 
 
 class _Titles:

@@ -10,7 +10,8 @@ from intently.engine.fill_cache import fill_cache
 from intently.engine.inspection import NUM_FOUND, Branch
 from intently.engine.understand import understand
 from intently.errors import InputError
-from intently.types import Channel, Patch, Request, UserContext
+from intently.text.analyze import Analyzer
+from intently.types import Ad, Channel, Patch, Put, Request, UserContext
 from tests.engine.small_engine import ADS, CHANNELS, QUERIES, SAY_NOTHING, make_engine
 
 
@@ -140,6 +141,15 @@ def test_an_ad_is_told_as_the_indexes_hold_it(engine):
             found = lexical.known(engine.read(term))
             assert lexical.scores(found)[row] == pytest.approx(weight * found.counts.sum(), rel=1e-5)
     assert engine.inspect_ad("none") is None
+
+
+def test_an_ads_words_come_before_its_pairs_of_chinese_characters(make_student):
+    engine = make_engine(make_student(3))
+    engine.apply([Put(Ad("rack", "浴室拖鞋架 led", landing_text="收纳神器"))])
+    terms = [term for term, _ in engine.inspect_ad("rack").terms]
+    words = {token.term for token in Analyzer().tokens("浴室拖鞋架 led 收纳神器")}
+    assert set(terms[: len(words)]) == words
+    assert {"室拖", "鞋架"} <= set(terms[len(words) :])
 
 
 def test_head_queries_that_reach_an_ad_are_asked(engine):
