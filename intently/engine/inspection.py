@@ -177,7 +177,7 @@ def inspect_ad(engine: Answerer, ad_id: str, snapshot: Snapshot) -> AdInspection
 
 
 def _words_first(terms: Sequence[tuple[str, float]], ad: Ad, analyzer: Analyzer) -> tuple[tuple[str, float], ...]:
-    """Return an ad's terms with the neighbouring Chinese characters that are no word of it at the end."""
+    """Return an ad's terms: its words, then the pairs of Chinese characters that are not among them."""
     page = " ".join(span.text for span in ad.landing_spans)
     (text,) = searchable_texts(Catalog.from_ads([ad]), [page])
     words = {token.term for token in analyzer.tokens(text)}

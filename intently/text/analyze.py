@@ -100,8 +100,8 @@ class Analyzer:
     def indexed(self, text: str) -> list[Token]:
         """Return the `tokens` of `text`, and after them every two Chinese characters that stand together, as variants.
 
-        A segmenter cuts 拖鞋架 (a slipper rack) into 拖鞋 and 架, and whoever searches for 鞋架 should find it. Only
-        ads are indexed so: a query's words are those that the segmenter finds.
+        A segmenter cuts 拖鞋架 (a slipper rack) into 拖鞋 and 架; a search for 鞋架 finds it by this pair. Only ads are
+        indexed this way: a query keeps the words that the segmenter finds.
         """
         tokens = self.tokens(text)
         words = {token.word for token in tokens}
